@@ -1,0 +1,76 @@
+//! What a run has consumed: requests, pages and capacity units.
+//!
+//! Source: [`ConsumedCapacity`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What was consumed so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// HTTP requests sent, retries included.
+    pub requests: u64,
+    /// Pages of query results received.
+    pub pages: u64,
+    /// Read capacity units, as DynamoDB reported them.
+    pub read_units: f64,
+    /// Write capacity units, as DynamoDB reported them.
+    pub write_units: f64,
+}
+
+/// Adds up usage; clones share one sum.
+#[derive(Debug, Clone, Default)]
+pub struct UsageMeter(Arc<Mutex<Usage>>);
+
+impl UsageMeter {
+    /// The sum so far.
+    #[must_use]
+    pub fn total(&self) -> Usage {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, change: impl FnOnce(&mut Usage)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// One table's share in a response's `ConsumedCapacity`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct ConsumedCapacity {
+    #[serde(default, rename = "CapacityUnits")]
+    total: f64,
+    #[serde(rename = "ReadCapacityUnits")]
+    read: Option<f64>,
+    #[serde(rename = "WriteCapacityUnits")]
+    write: Option<f64>,
+}
+
+/// Batches and transactions answer a list, the others one entry.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum ConsumedCapacities {
+    One(ConsumedCapacity),
+    Many(Vec<ConsumedCapacity>),
+}
+
+impl ConsumedCapacities {
+    /// Adds these units to `usage`. DynamoDB names reads and writes apart only in transactions;
+    /// elsewhere the operation tells which they are.
+    pub(super) fn add_to(&self, usage: &mut Usage, operation_writes: bool) {
+        let entries = match self {
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Many(entries) => entries,
+        };
+        for entry in entries {
+            match (entry.read, entry.write) {
+                (None, None) if operation_writes => usage.write_units += entry.total,
+                (None, None) => usage.read_units += entry.total,
+                (read, write) => {
+                    usage.read_units += read.unwrap_or(0.0);
+                    usage.write_units += write.unwrap_or(0.0);
+                }
+            }
+        }
+    }
+}
