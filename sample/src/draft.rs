@@ -60,6 +60,12 @@ impl Draft {
         self.0.sort_keys();
         self.0
     }
+
+    /// The finished item, with something changed at the end.
+    pub fn done_with(mut self, change: fn(&mut Item)) -> Item {
+        change(&mut self.0);
+        self.done()
+    }
 }
 
 /// Adds a string to an item, or replaces the attribute of that name.

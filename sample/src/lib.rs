@@ -102,5 +102,20 @@ pub fn generate(shape: &Shape) -> Vec<Item> {
 /// the malformed ones are left out.
 #[must_use]
 pub fn generate_counts(counts: &Counts, days: u32, seed: u64, end: DateTime<Utc>) -> Vec<Item> {
-    platform::generate(counts, days, seed, end)
+    let mut items = Vec::new();
+    for_each_item(counts, days, seed, end, |item| items.push(item));
+    items
+}
+
+/// Hands the items of [`generate_counts`] to `each`, one by one, in the same order.
+///
+/// For imports: a large platform in DynamoDB JSON takes more than a gigabyte of memory at once.
+pub fn for_each_item(
+    counts: &Counts,
+    days: u32,
+    seed: u64,
+    end: DateTime<Utc>,
+    mut each: impl FnMut(Item),
+) {
+    platform::generate(counts, days, seed, end, &mut each);
 }

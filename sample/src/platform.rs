@@ -8,7 +8,7 @@ use crate::{
     Counts, Item, accounts,
     calendar::{Life, day_of, hour_of, month_of, stamp, week_of},
     draft::Draft,
-    malformed::{self, Fault, spoil},
+    malformed::{self, Fault},
     random::Random,
 };
 
@@ -55,7 +55,13 @@ const AMOUNTS: [(&str, &str); 6] = [
 const NEVER_EXPIRES: &str = "2099-12-31T23:59:59.000Z";
 const NEVER_EXPIRES_EPOCH: i64 = 4_102_444_799;
 
-pub fn generate(counts: &Counts, days: u32, seed: u64, end: DateTime<Utc>) -> Vec<Item> {
+pub fn generate(
+    counts: &Counts,
+    days: u32,
+    seed: u64,
+    end: DateTime<Utc>,
+    each: &mut dyn FnMut(Item),
+) {
     let life = Life::new(days, end);
     let mut platform = Platform {
         seed,
@@ -66,7 +72,7 @@ pub fn generate(counts: &Counts, days: u32, seed: u64, end: DateTime<Utc>) -> Ve
         media: Vec::new(),
         albums: Vec::new(),
         comments: Vec::new(),
-        items: Vec::new(),
+        each,
     };
     platform.add_users(counts.users);
     platform.add_media(counts.media);
@@ -78,7 +84,6 @@ pub fn generate(counts: &Counts, days: u32, seed: u64, end: DateTime<Utc>) -> Ve
     platform.add_jobs(counts.jobs);
     platform.add_view_counts(counts.users);
     platform.add_sessions();
-    platform.items
 }
 
 /// Something others refer to.
@@ -94,17 +99,17 @@ struct Moment {
     reason: Reason,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Reason {
     /// To lie on a period's edge. The number tells the first item on that edge from the second.
     Edge(usize),
     /// No particular one.
     Ordinary,
-    /// To be malformed, in the last two days.
-    Fault,
+    /// To be malformed in this way, in the last two days.
+    Fault(Fault),
 }
 
-struct Platform {
+struct Platform<'a> {
     seed: u64,
     life: Life,
     edges: Vec<DateTime<Utc>>,
@@ -114,10 +119,10 @@ struct Platform {
     media: Vec<Known>,
     albums: Vec<Known>,
     comments: Vec<Known>,
-    items: Vec<Item>,
+    each: &'a mut dyn FnMut(Item),
 }
 
-impl Platform {
+impl Platform<'_> {
     fn add_users(&mut self, count: u32) {
         let accounts = accounts(self.seed);
         let known = [
@@ -128,7 +133,7 @@ impl Platform {
         for (id, role, active) in known {
             let moment = Moment { at: self.life.start, reason: Reason::Ordinary };
             let user = self.user(&id, moment, role, active);
-            self.items.push(user);
+            self.add(user, moment.reason);
             self.users.push(Known { id, created: moment.at });
         }
         for moment in self.moments(count.saturating_sub(3), 1, malformed::USERS) {
@@ -136,14 +141,13 @@ impl Platform {
             let role = self.random.weighted(&[(985, "user"), (10, "moderator"), (5, "admin")]);
             let active = self.random.chance(95);
             let user = self.user(&id, moment, role, active);
-            self.items.push(user);
+            self.add(user, moment.reason);
             self.users.push(Known { id, created: moment.at });
         }
-        self.spoil_last(count.saturating_sub(3), malformed::USERS);
         self.users.sort_by_key(|user| user.created);
     }
 
-    fn user(&mut self, id: &str, moment: Moment, role: &str, active: bool) -> Item {
+    fn user(&mut self, id: &str, moment: Moment, role: &str, active: bool) -> Draft {
         let on_edge = matches!(moment.reason, Reason::Edge(_));
         let random = &mut self.random;
         let name = format!("{}-{}-{}", random.pick(&COLOURS), random.pick(&TREES), &id[..8]);
@@ -205,7 +209,6 @@ impl Platform {
             .optional_text("bio", random.chance(40).then(|| prompt(random)))
             .text("preferredLanguage", random.pick(&["de", "en", "es", "fr", "ja"]))
             .number("imagesGeneratedThisMonth", random.below(200))
-            .done()
     }
 
     fn add_media(&mut self, count: u32) {
@@ -246,10 +249,9 @@ impl Platform {
                 Some(public) => draft.index(5, "MEDIA", public),
                 None => draft,
             };
-            self.items.push(item.done());
+            self.add(item, moment.reason);
             self.media.push(Known { id, created: moment.at });
         }
-        self.spoil_last(count, malformed::MEDIA);
         self.media.sort_by_key(|media| media.created);
     }
 
@@ -275,10 +277,9 @@ impl Platform {
                 .number("mediaCount", random.below(60))
                 .number("likeCount", random.below(300))
                 .number("viewCount", random.below(9_000));
-            self.items.push(item.done());
+            self.add(item, moment.reason);
             self.albums.push(Known { id, created: moment.at });
         }
-        self.spoil_last(count, malformed::ALBUMS);
         self.albums.sort_by_key(|album| album.created);
     }
 
@@ -301,7 +302,7 @@ impl Platform {
                 .text("createdAt", &created)
                 .text("content", format!("Makes me think of lake {}.", random.pick(&LAKES)))
                 .number("likeCount", random.below(20));
-            self.items.push(item.done());
+            self.add(item, moment.reason);
             self.comments.push(Known { id, created: moment.at });
         }
         self.comments.sort_by_key(|comment| comment.created);
@@ -312,7 +313,7 @@ impl Platform {
         for moment in self.moments(count, 2, malformed::INTERACTIONS) {
             // Every edge has a like and a bookmark.
             let action = match moment.reason {
-                Reason::Edge(0) | Reason::Fault => "like",
+                Reason::Edge(0) | Reason::Fault(_) => "like",
                 Reason::Edge(_) => "bookmark",
                 Reason::Ordinary => self.random.weighted(&[(75, "like"), (25, "bookmark")]),
             };
@@ -333,9 +334,8 @@ impl Platform {
                 .text("targetType", kind)
                 .text("targetId", target)
                 .text("createdAt", created);
-            self.items.push(item.done());
+            self.add(item, moment.reason);
         }
-        self.spoil_last(count, malformed::INTERACTIONS);
     }
 
     fn add_visitors(&mut self, count: u32) {
@@ -358,10 +358,10 @@ impl Platform {
                 .text("clientIP", address)
                 .text("country", random.pick(&["BR", "DE", "FR", "IN", "JP", "US"]))
                 .text("path", random.pick(&["/", "/albums", "/media", "/plans"]))
+                .text("referrer", "https://search.example.com/pictures")
                 .text("userAgent", "Mozilla/5.0 (X11; Linux x86_64) ExampleBrowser/1.0");
-            self.items.push(item.done());
+            self.add(item, moment.reason);
         }
-        self.spoil_last(count, malformed::VISITORS);
     }
 
     fn add_orders(&mut self, count: u32) {
@@ -421,9 +421,8 @@ impl Platform {
             } else {
                 draft.text("amount", text)
             };
-            self.items.push(draft.done());
+            self.add(draft, moment.reason);
         }
-        self.spoil_last(count, malformed::ORDERS);
     }
 
     fn add_jobs(&mut self, count: u32) {
@@ -467,9 +466,8 @@ impl Platform {
                 .text("prompt", prompt(random))
                 .text("resolution", random.pick(&["480p", "720p", "1080p"]))
                 .number("seed", random.below(1 << 32));
-            self.items.push(item.done());
+            self.add(item, moment.reason);
         }
-        self.spoil_last(count, malformed::JOBS);
     }
 
     fn add_view_counts(&mut self, users: u32) {
@@ -495,10 +493,10 @@ impl Platform {
             hour += TimeDelta::hours(1);
         }
         for ((granularity, start), count) in views {
-            self.items.push(view_count(granularity, start).number("newViews", count).done());
+            self.add(view_count(granularity, start).number("newViews", count), Reason::Ordinary);
         }
         if broken >= self.life.start {
-            self.items.push(view_count("hourly", broken).text("newViews", "many").done());
+            self.add(view_count("hourly", broken).text("newViews", "many"), Reason::Ordinary);
         }
     }
 
@@ -513,18 +511,18 @@ impl Platform {
         ];
         for (id, user, expires) in known {
             let item = self.session(&id, user, expires);
-            self.items.push(item);
+            self.add(item, Reason::Ordinary);
         }
         for _ in 0..self.users.len() / 10 {
             let id = self.random.id();
             let user = self.someone(self.life.end);
             let left = self.random.span(TimeDelta::days(30));
             let item = self.session(&id, &user, Some(self.life.end + left));
-            self.items.push(item);
+            self.add(item, Reason::Ordinary);
         }
     }
 
-    fn session(&mut self, id: &str, user: &str, expires: Option<DateTime<Utc>>) -> Item {
+    fn session(&mut self, id: &str, user: &str, expires: Option<DateTime<Utc>>) -> Draft {
         let created = stamp(self.life.recent_moment(&mut self.random));
         Draft::new(format!("SESSION#{id}"), "METADATA")
             .index(2, format!("USER#{user}#SESSION"), format!("{created}#{id}"))
@@ -534,11 +532,10 @@ impl Platform {
             .text("createdAt", created)
             .text("expiresAt", expires.map_or(NEVER_EXPIRES.to_owned(), stamp))
             .number("ttl", expires.map_or(NEVER_EXPIRES_EPOCH, |at| at.timestamp()))
-            .done()
     }
 
     /// When `count` items come into being: on the edges (each `rounds` times), at ordinary times,
-    /// and last those that will be malformed.
+    /// and one for each of the faults. The edges take at most half.
     fn moments(&mut self, count: u32, rounds: usize, faults: &[Fault]) -> Vec<Moment> {
         let count = count as usize;
         let mut moments = Vec::with_capacity(count);
@@ -546,23 +543,23 @@ impl Platform {
             moments.extend(self.edges.iter().map(|&at| Moment { at, reason: Reason::Edge(round) }));
         }
         moments.truncate(count / 2);
-        let faults = faults.len().min(count - moments.len());
-        while moments.len() < count - faults {
-            let at = self.life.moment(&mut self.random);
-            moments.push(Moment { at, reason: Reason::Ordinary });
+        for &fault in faults.iter().take(count - moments.len()) {
+            let at = self.life.recent_moment(&mut self.random);
+            moments.push(Moment { at, reason: Reason::Fault(fault) });
         }
         while moments.len() < count {
-            let at = self.life.recent_moment(&mut self.random);
-            moments.push(Moment { at, reason: Reason::Fault });
+            let at = self.life.moment(&mut self.random);
+            moments.push(Moment { at, reason: Reason::Ordinary });
         }
         moments
     }
 
-    /// Puts the faults into the last of the `count` items just added, never into any on an edge.
-    fn spoil_last(&mut self, count: u32, faults: &[Fault]) {
-        let ordinary = count.div_ceil(2) as usize;
-        let from = self.items.len() - ordinary;
-        spoil(&mut self.items[from..], faults);
+    /// Hands out a finished item, with its fault if it is to have one.
+    fn add(&mut self, draft: Draft, reason: Reason) {
+        (self.each)(match reason {
+            Reason::Fault(fault) => draft.done_with(fault),
+            _ => draft.done(),
+        });
     }
 
     /// The id of someone who had signed up by then: mostly one of the eager few, at times one who

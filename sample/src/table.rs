@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// The body of a `CreateTable` request: table and indexes as in the contract's section 1, on-demand.
 ///
 /// `with_stream` adds the stream of new and old images that the platform's table has; without it,
-/// imports into a local `DynamoDB` are much faster.
+/// imports into a local DynamoDB are much faster.
 #[must_use]
 pub fn table_definition(table_name: &str, with_stream: bool) -> Value {
     let mut attributes = vec![attribute("PK", "S"), attribute("SK", "S")];
