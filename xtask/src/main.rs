@@ -1,2 +1,115 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands, run as `cargo xtask <command>`: everything from an empty machine to
+//! a running Worker, and everything that has to hold before a change is merged.
+
+mod ci;
+mod dev;
+mod dynamodb_local;
+mod embedded_dynamodb;
+mod error;
+mod existing_dynamodb;
+mod package;
+mod processes;
+mod progress;
+mod project;
+mod setup;
+mod steps;
+mod test;
+mod worker;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::{
+    error::{Error, Result},
+    package::Recipe,
+    processes::Signals,
+    project::Project,
+    setup::{Needs, set_up},
+    steps::Steps,
+};
+
+/// The project's own commands. Each installs what it needs and runs on its own.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the Worker here, on an embedded DynamoDB with a sample platform
+    Dev(dev::Options),
+    /// Build the package that is deployed and say its size
+    Build {
+        /// Cargo features to build it with
+        #[arg(long, value_delimiter = ',')]
+        features: Vec<String>,
+        /// Where to put it
+        #[arg(long, value_name = "FOLDER", default_value = "pkg")]
+        out_dir: PathBuf,
+    },
+    /// Run every test: native, WebAssembly, DynamoDB Local, end to end
+    Test(test::Options),
+    /// Check format, lints, tests and size
+    Ci(test::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = Runtime::new()
+        .map_err(|error| Error::System { what: "threads", reason: error.to_string() })
+        .and_then(|runtime| {
+            let result = runtime.block_on(run(arguments.command));
+            // A chunk of an import that is still being written is not waited for.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            result
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let project = Project::locate()?;
+    match command {
+        Command::Dev(options) => dev::run(&project, &options, &mut signals).await,
+        Command::Build { features, out_dir } => {
+            let work = async {
+                let tools = set_up(&project, Needs::default()).await?;
+                let package =
+                    package::build(&project, &tools, &Recipe { out_dir, features }).await?;
+                println!("{}: {}", package.folder.display(), package.size());
+                Ok(())
+            };
+            signals.interrupt(work).await
+        }
+        Command::Test(options) => {
+            let work = async {
+                let tools = set_up(&project, options.needs()).await?;
+                let mut steps = Steps::default();
+                test::run(&project, &tools, &options, &mut steps).await?;
+                steps.sum_up();
+                Ok(())
+            };
+            signals.interrupt(work).await
+        }
+        Command::Ci(options) => {
+            let work = async {
+                let tools = set_up(&project, ci::needs(&options)).await?;
+                let mut steps = Steps::default();
+                ci::run(&project, &tools, &options, &mut steps).await?;
+                steps.sum_up();
+                Ok(())
+            };
+            signals.interrupt(work).await
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Child processes, and the promise that none outlives its parent.
+//!
+//! Every child leads a process group of its own, so that what it starts itself (wrangler starts
+//! node, node starts workerd) ends with it. Dropping a [`ProcessGroup`] ends the group, so the
+//! promise holds on every way out: success, an error, or a signal that drops the running command.
+
+use std::{
+    fmt,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal as UnixSignal, kill_process_group, test_kill_process_group};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    error::{Error, Result},
+    progress::Activity,
+};
+
+/// How long a process group has to end by itself before it is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a process group is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A child process with everything it started.
+#[derive(Debug)]
+pub struct ProcessGroup {
+    child: Child,
+    leader: Option<Pid>,
+    program: String,
+}
+
+impl ProcessGroup {
+    /// Starts `command` as the leader of a new process group, with no standard input.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let child = command
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|source| Error::Start { program: program.clone(), source })?;
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Self { child, leader, program })
+    }
+
+    /// Waits until the leader ends by itself.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        self.child
+            .wait()
+            .await
+            .map_err(|source| Error::Start { program: self.program.clone(), source })
+    }
+
+    /// Ends the whole group: asks it to, and kills what is left after [`PATIENCE`].
+    pub fn stop(&mut self) {
+        let Some(group) = self.leader.take() else {
+            return;
+        };
+        for request in [UnixSignal::TERM, UnixSignal::KILL] {
+            // An error means that nobody is left to receive the signal.
+            if kill_process_group(group, request).is_err() {
+                return;
+            }
+            let deadline = Instant::now() + PATIENCE;
+            while Instant::now() < deadline {
+                // A leader that has ended still counts as alive until its status is collected.
+                let _ = self.child.try_wait();
+                if test_kill_process_group(group).is_err() {
+                    return;
+                }
+                thread::sleep(POLL);
+            }
+        }
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Runs `command` to its end, its output going where ours goes.
+pub async fn run(doing: &str, command: &mut Command) -> Result<()> {
+    let status = ProcessGroup::start(command)?.wait().await?;
+    succeeded(doing, status)
+}
+
+/// Runs `command` to its end, showing only its latest line beside `activity`. If it fails, all of
+/// its output is shown.
+pub async fn run_quietly(doing: &str, command: &mut Command, activity: &Activity) -> Result<()> {
+    let mut group = ProcessGroup::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    if let Some(output) = group.child.stdout.take() {
+        tokio::spawn(forward_lines(output, sender.clone()));
+    }
+    if let Some(output) = group.child.stderr.take() {
+        tokio::spawn(forward_lines(output, sender.clone()));
+    }
+    drop(sender);
+
+    let mut output = Vec::new();
+    while let Some(line) = lines.recv().await {
+        activity.note(&line);
+        output.push(line);
+    }
+    let status = group.wait().await?;
+    if !status.success() {
+        activity.print(&output.join("\n"));
+    }
+    succeeded(doing, status)
+}
+
+/// The standard output of `command`, or `None` if it cannot be started or fails. For questions
+/// like "which version are you?", where no answer is an answer.
+pub async fn ask(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.ok()?;
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    output.status.success().then(|| String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// The last `count` lines of a log, for people to read.
+pub fn tail(log: &Path, count: usize) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+fn succeeded(doing: &str, status: ExitStatus) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed { doing: doing.to_owned(), status })
+}
+
+async fn forward_lines(output: impl AsyncRead + Unpin, sender: mpsc::UnboundedSender<String>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    // Bytes, not strings: a compiler may quote a file that is not UTF-8.
+    while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if sender.send(text).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// A request to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`, or the system going down.
+    Terminate,
+    /// The terminal was closed.
+    HangUp,
+}
+
+impl Signal {
+    /// The number that the system knows it by.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::HangUp => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Interrupt => "Ctrl-C",
+            Self::Terminate => "a request to terminate",
+            Self::HangUp => "the closing of its terminal",
+        })
+    }
+}
+
+/// Listens for requests to stop, from its creation on.
+#[derive(Debug)]
+pub struct Signals {
+    received: mpsc::UnboundedReceiver<Signal>,
+}
+
+impl Signals {
+    /// Takes over the handling of SIGINT, SIGTERM and SIGHUP.
+    pub fn listen() -> Result<Self> {
+        let (sender, received) = mpsc::unbounded_channel();
+        for (kind, meaning) in [
+            (SignalKind::interrupt(), Signal::Interrupt),
+            (SignalKind::terminate(), Signal::Terminate),
+            (SignalKind::hangup(), Signal::HangUp),
+        ] {
+            let mut stream = signal(kind).map_err(|error| Error::System {
+                what: "a signal handler",
+                reason: error.to_string(),
+            })?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() && sender.send(meaning).is_ok() {}
+            });
+        }
+        Ok(Self { received })
+    }
+
+    /// The next request to stop.
+    pub async fn next(&mut self) -> Signal {
+        // The senders live as long as the runtime, so there is always a next one to wait for.
+        match self.received.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does `work`, unless a request to stop comes first; then `work` is dropped, and with it
+    /// every process it started.
+    pub async fn interrupt<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            result = work => result,
+            signal = self.next() => Err(Error::Interrupted(signal)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_group_ends_with_all_that_its_leader_started() {
+        let mut group = ProcessGroup::start(&mut shell("sleep 60 & sleep 60")).unwrap();
+        let leader = group.leader.unwrap();
+        assert!(test_kill_process_group(leader).is_ok());
+        group.stop();
+        assert!(test_kill_process_group(leader).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_finished_leader_left_behind_is_ended_too() {
+        let mut group =
+            ProcessGroup::start(shell("sleep 60 & exit 0").stdout(Stdio::null())).unwrap();
+        let leader = group.leader.unwrap();
+        assert!(group.wait().await.unwrap().success());
+        drop(group);
+        assert!(test_kill_process_group(leader).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_was_being_done() {
+        let error = run("counting", &mut shell("exit 3")).await.unwrap_err();
+        assert_eq!(error.to_string(), "counting failed (exit status: 3); its output is above");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_has_no_answer() {
+        assert_eq!(ask(&mut Command::new("no-such-program")).await, None);
+    }
+}
