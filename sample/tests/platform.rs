@@ -1,6 +1,9 @@
 //! What the sample platform promises.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc, Weekday};
 use sample_platform::{
@@ -18,6 +21,9 @@ fn end() -> DateTime<Utc> {
 fn shape() -> Shape {
     Shape { users: 300, days: DAYS, seed: 1, end: end() }
 }
+
+/// The platform most tests look at.
+static ITEMS: LazyLock<Vec<Item>> = LazyLock::new(|| generate(&shape()));
 
 fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.get("S")?.as_str()
@@ -97,9 +103,9 @@ fn any_age_and_any_end_will_do() {
 
 #[test]
 fn keys_are_unique_and_can_be_stored() {
-    let items = generate(&shape());
+    let items = &*ITEMS;
     let mut keys = HashSet::new();
-    for item in &items {
+    for item in items {
         assert!(keys.insert((text(item, "PK"), text(item, "SK"))), "{item:?}");
         for (name, value) in item {
             if name.ends_with("PK") || name.ends_with("SK") {
@@ -115,8 +121,8 @@ fn keys_are_unique_and_can_be_stored() {
 #[test]
 fn only_the_deliberately_malformed_have_malformed_times() {
     let mut malformed: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    let items = generate(&shape());
-    for item in &items {
+    let items = &*ITEMS;
+    for item in items {
         for name in [
             "createdAt",
             "lastActive",
@@ -151,7 +157,7 @@ fn only_the_deliberately_malformed_have_malformed_times() {
 
 #[test]
 fn the_other_malformed_items_are_there() {
-    let items = generate(&shape());
+    let items = &*ITEMS;
     let amounts: BTreeSet<_> = items.iter().filter_map(|item| text(item, "amount")).collect();
     assert!(
         ["ten", "", "10,00", "NaN"].iter().all(|amount| amounts.contains(amount)),
@@ -169,7 +175,7 @@ fn the_other_malformed_items_are_there() {
 #[test]
 fn visitors_lie_in_the_hour_of_their_key_and_some_come_back() {
     let mut hours: BTreeMap<&str, u32> = BTreeMap::new();
-    let items = generate(&shape());
+    let items = &*ITEMS;
     for visitor in items.iter().filter(|item| entity(item) == "visitor") {
         let (hour, ip) = text(visitor, "SK").unwrap().split_once('#').unwrap();
         assert_eq!(text(visitor, "clientIP"), Some(ip));
@@ -189,13 +195,13 @@ fn visitors_lie_in_the_hour_of_their_key_and_some_come_back() {
 #[test]
 fn coarser_view_counts_are_the_sums_of_their_hours() {
     let mut stored: BTreeMap<(String, DateTime<Utc>), u64> = BTreeMap::new();
-    for item in generate(&shape()) {
+    for item in &*ITEMS {
         let views = item.get("newViews").and_then(|views| views["N"].as_str().map(str::to_owned));
         if let Some(views) = views {
             let granularity =
-                text(&item, "PK").unwrap().strip_prefix("VIEW_COUNT#").unwrap().to_owned();
+                text(item, "PK").unwrap().strip_prefix("VIEW_COUNT#").unwrap().to_owned();
             stored.insert(
-                (granularity, instant(text(&item, "SK").unwrap()).unwrap()),
+                (granularity, instant(text(item, "SK").unwrap()).unwrap()),
                 views.parse().unwrap(),
             );
         }
@@ -220,7 +226,7 @@ fn coarser_view_counts_are_the_sums_of_their_hours() {
 
 #[test]
 fn items_lie_on_the_edges_of_periods() {
-    let items = generate(&shape());
+    let items = &*ITEMS;
     // The current hour, today, this week, this month; the hours and the day before.
     for edge in [
         "2026-03-04T15:00:00Z",
@@ -270,7 +276,7 @@ fn items_lie_on_the_edges_of_periods() {
 
 #[test]
 fn interactions_outlive_their_targets_and_users_leave() {
-    let items = generate(&shape());
+    let items = &*ITEMS;
     let keys: HashSet<_> = items.iter().filter_map(|item| text(item, "PK")).collect();
     assert!(items.iter().filter(|item| entity(item) == "UserInteraction").any(|item| {
         let target = text(item, "targetId").unwrap();
@@ -284,7 +290,7 @@ fn interactions_outlive_their_targets_and_users_leave() {
 
 #[test]
 fn the_known_accounts_are_there() {
-    let items = generate(&shape());
+    let items = &*ITEMS;
     let find = |pk: String| items.iter().find(|item| text(item, "PK") == Some(&pk)).unwrap();
     let accounts = accounts(shape().seed);
     assert_eq!(accounts.administrator, administrator(&shape()));

@@ -318,7 +318,10 @@ fn decimal(text: &str, places: usize) -> Option<i128> {
 }
 
 /// The JSON number nearest to a fraction; an integer if it is whole.
-#[allow(clippy::cast_precision_loss)] // Asserted: both are exact, so the quotient is the nearest.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "asserted: both are exact, so the quotient is the nearest"
+)]
 fn quotient(dividend: i128, divisor: i128) -> Value {
     if dividend % divisor == 0 {
         return i64::try_from(dividend / divisor).expect("sums of samples are small").into();
