@@ -1,1 +1,25 @@
-fn main() {}
+//! Reads and checks `metrics.toml` and embeds it, so that a wrong catalogue does not build.
+
+use std::{env, error::Error, fs, path::Path};
+
+#[path = "src/catalogue"]
+mod catalogue {
+    pub mod check;
+    #[allow(dead_code, reason = "the crate uses what the build script does not")]
+    pub mod definition;
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=metrics.toml");
+    println!("cargo::rerun-if-changed=src/catalogue");
+    let text = fs::read_to_string("metrics.toml")
+        .map_err(|error| format!("metrics.toml cannot be read: {error}"))?;
+    match catalogue::check::parse(&text) {
+        Ok(definition) => {
+            let target = Path::new(&env::var("OUT_DIR")?).join("catalogue.json");
+            fs::write(target, serde_json::to_string(&definition)?)?;
+        }
+        Err(why) => println!("cargo::error=metrics.toml, {why}"),
+    }
+    Ok(())
+}

@@ -1,4 +1,21 @@
-//! Analytics for applications that live on `DynamoDB`, computed and served at the edge.
+//! Analytics for applications that live on DynamoDB, computed and served at the edge.
+//!
+//! The entry points are in `edge`; they call [`api`] and [`run`], which use the domain
+//! ([`catalogue`], [`plan`], [`fold`], [`record`], [`summary`], [`period`]) and [`dynamodb`].
 
+pub mod api;
+pub mod catalogue;
 pub mod dynamodb;
+#[cfg(target_arch = "wasm32")]
+mod edge;
+pub mod fold;
 pub mod host;
+pub mod numbers;
+pub mod part;
+pub mod period;
+pub mod plan;
+pub mod record;
+pub mod run;
+pub mod settings;
+pub mod sketch;
+pub mod summary;

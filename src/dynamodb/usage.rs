@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was consumed so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// HTTP requests sent, retries included.
     pub requests: u64,

@@ -1,0 +1,168 @@
+//! Who may call: the bearer of an API token, or an administrator with a session of the platform.
+//!
+//! Source: the platform's contract, section 5.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::extract::FromRequestParts;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, header, request::Parts};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    dynamodb::{AttributeValue, Item, Read, key, text},
+    period::parse_instant,
+    settings::ApiToken,
+};
+
+use super::{App, error::ApiError};
+
+/// The cookie of the platform that holds the session's id.
+const SESSION_COOKIE: &str = "user_session";
+
+/// The longest token or session id that is looked at; ours and the platform's are far shorter.
+const MAXIMUM_CREDENTIAL_BYTES: usize = 512;
+
+/// How long the result of looking a session up is kept.
+const SESSION_MEMORY: TimeDelta = TimeDelta::seconds(60);
+
+/// How many results are kept at most; at this number the memory starts afresh.
+const MAXIMUM_REMEMBERED: usize = 1000;
+
+/// A caller who may see the figures. As a handler's argument it lets nobody else in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administrator {
+    /// The bearer of an API token, by the token's name.
+    Token(String),
+    /// A user of the platform with the role `admin`.
+    User,
+}
+
+/// What a session was found to be.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    expires_at: DateTime<Utc>,
+    is_administrator: bool,
+    looked_up_at: DateTime<Utc>,
+}
+
+/// Sessions that were looked up in the last minute, by the digest of their id.
+#[derive(Debug, Clone, Default)]
+pub struct SessionMemory(Arc<Mutex<HashMap<[u8; 32], Session>>>);
+
+impl SessionMemory {
+    fn recall(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Option<Session> {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(digest).copied().filter(|session| now - session.looked_up_at < SESSION_MEMORY)
+    }
+
+    fn remember(&self, digest: [u8; 32], session: Session) {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= MAXIMUM_REMEMBERED {
+            sessions.clear();
+        }
+        sessions.insert(digest, session);
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Administrator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let credential = credential(&parts.headers).ok_or(ApiError::Unauthorized)?;
+        let digest: [u8; 32] = Sha256::digest(credential.value.as_bytes()).into();
+        if credential.is_bearer
+            && let Some(token) = token_with(&app.settings.api_tokens, &digest)
+        {
+            return Ok(Self::Token(token.name.clone()));
+        }
+        let now = app.host.now();
+        let session = if let Some(session) = app.sessions.recall(&digest, now) {
+            session
+        } else {
+            let found = look_up(app, &credential.value, now).await?;
+            let session = found.ok_or(ApiError::Unauthorized)?;
+            app.sessions.remember(digest, session);
+            session
+        };
+        if session.expires_at <= now {
+            return Err(ApiError::Unauthorized);
+        }
+        if session.is_administrator { Ok(Self::User) } else { Err(ApiError::Forbidden) }
+    }
+}
+
+/// The token with this digest. Every token is compared, each in constant time, so that the time
+/// tells nothing.
+fn token_with<'tokens>(
+    tokens: &'tokens [ApiToken],
+    digest: &[u8; 32],
+) -> Option<&'tokens ApiToken> {
+    tokens.iter().fold(None, |found, token| {
+        if bool::from(token.digest.ct_eq(digest)) { Some(token) } else { found }
+    })
+}
+
+struct Credential {
+    value: String,
+    is_bearer: bool,
+}
+
+/// What the caller sent: the bearer token or, where there is no `Authorization`, the session cookie.
+fn credential(headers: &HeaderMap) -> Option<Credential> {
+    let (value, is_bearer) = match headers.get(header::AUTHORIZATION) {
+        Some(value) => {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            (scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())?, true)
+        }
+        None => (session_cookie(headers)?, false),
+    };
+    let is_plausible = !value.is_empty()
+        && value.len() <= MAXIMUM_CREDENTIAL_BYTES
+        && value.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plausible.then(|| Credential { value: value.to_owned(), is_bearer })
+}
+
+fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find_map(|(name, value)| (name == SESSION_COOKIE).then_some(value))
+}
+
+/// Looks up a session and its user; `None` if there is no such session or the user is not active.
+async fn look_up(
+    app: &App,
+    session_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>, ApiError> {
+    let get = async |partition: String| {
+        let key = key(partition, "METADATA");
+        app.client.get(&app.settings.table, key, Read::Eventual).await
+    };
+    let Some(session) = get(format!("SESSION#{session_id}")).await? else { return Ok(None) };
+    let expires_at = text(&session, "expiresAt").and_then(parse_instant);
+    let (Some(expires_at), Some(user_id)) = (expires_at, text(&session, "userId")) else {
+        return Ok(None);
+    };
+    if expires_at <= now {
+        return Ok(None);
+    }
+    let Some(user) = get(format!("USER#{user_id}")).await? else { return Ok(None) };
+    Ok(is_active(&user).then(|| Session {
+        expires_at,
+        is_administrator: text(&user, "role") == Some("admin"),
+        looked_up_at: now,
+    }))
+}
+
+fn is_active(user: &Item) -> bool {
+    matches!(user.get("isActive"), Some(AttributeValue::Bool(true)))
+}

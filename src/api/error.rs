@@ -1,0 +1,166 @@
+//! Errors of the API: one type that knows its status, its stable text and what to do about it.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value as Json, json};
+
+use crate::{dynamodb, host::RandomnessError, settings::Misconfigured};
+
+use super::json_response;
+
+/// Why a request was not answered with data.
+#[derive(Debug, Clone)]
+pub enum ApiError {
+    /// The request is wrong.
+    BadRequest {
+        /// The stable text.
+        error: String,
+        /// What to do about it.
+        message: String,
+        /// What it concerns.
+        details: Json,
+    },
+    /// No credentials, or none that are valid.
+    Unauthorized,
+    /// A valid user who is no administrator.
+    Forbidden,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path does not take this method.
+    MethodNotAllowed,
+    /// Variables are missing or malformed.
+    Misconfigured(Misconfigured),
+    /// DynamoDB failed.
+    Database(dynamodb::Error),
+    /// Something else that only the operator can mend.
+    Internal(String),
+}
+
+/// What the log says about a failed request.
+#[derive(Debug, Clone)]
+pub struct Cause(pub String);
+
+impl ApiError {
+    /// A wrong request, with what it concerns in `details`.
+    pub fn bad_request(
+        error: impl Into<String>,
+        message: impl Into<String>,
+        details: Json,
+    ) -> Self {
+        Self::BadRequest { error: error.into(), message: message.into(), details }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Database(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Misconfigured(_) | Self::Database(_) | Self::Internal(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// The stable text, what to do about it, and details.
+    fn texts(&self) -> (&str, String, Option<Json>) {
+        match self {
+            Self::BadRequest { error, message, details } => {
+                (error, message.clone(), Some(details.clone()))
+            }
+            Self::Unauthorized => (
+                "Authentication required",
+                "Send an API token or the id of an administrator's session as a bearer token, or \
+                 sign in on the platform"
+                    .to_owned(),
+                None,
+            ),
+            Self::Forbidden => (
+                "Administrator required",
+                "Sign in as a user with the role admin, or use an API token".to_owned(),
+                None,
+            ),
+            Self::NotFound => (
+                "Not found",
+                "The API's paths begin with /api/admin/analytics; see docs/api.md".to_owned(),
+                None,
+            ),
+            Self::MethodNotAllowed => {
+                ("Method not allowed", "Use a method that the Allow header lists".to_owned(), None)
+            }
+            Self::Misconfigured(problems) => {
+                let variables: Vec<_> = problems.0.iter().map(|problem| problem.variable).collect();
+                ("misconfigured", problems.to_string(), Some(json!({ "variables": variables })))
+            }
+            Self::Database(error) if error.is_retryable() => (
+                "Database unavailable",
+                "DynamoDB could not be reached or is overloaded; try again in a moment".to_owned(),
+                error.code().map(|code| json!({ "code": code })),
+            ),
+            Self::Database(error) => (
+                "Database error",
+                "DynamoDB refused the request; the operator finds the reason in the log under \
+                 this request's id"
+                    .to_owned(),
+                error.code().map(|code| json!({ "code": code })),
+            ),
+            Self::Internal(_) => (
+                "Internal error",
+                "The operator finds the reason in the log under this request's id".to_owned(),
+                None,
+            ),
+        }
+    }
+
+    /// What the log says, for errors that are not the caller's.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Misconfigured(problems) => Some(Cause(format!("misconfigured: {problems}"))),
+            Self::Database(error) => Some(Cause(error.to_string())),
+            Self::Internal(cause) => Some(Cause(cause.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl From<dynamodb::Error> for ApiError {
+    fn from(error: dynamodb::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<RandomnessError> for ApiError {
+    fn from(error: RandomnessError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (error, message, details) = self.texts();
+        let mut body = json!({ "success": false, "error": error, "message": message });
+        if let Some(details) = details {
+            body["details"] = details;
+        }
+        let mut response = json_response(self.status(), &body);
+        let headers = response.headers_mut();
+        match &self {
+            Self::Unauthorized => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"edge-analytics\""),
+                );
+            }
+            Self::Database(error) if error.is_retryable() => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        if let Some(cause) = self.cause() {
+            response.extensions_mut().insert(cause);
+        }
+        response
+    }
+}

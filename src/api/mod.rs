@@ -1,0 +1,139 @@
+//! The admin API: one router that lists every route, and what every answer has in common.
+//!
+//! Source: the platform's contract, section 5.
+
+mod authentication;
+mod error;
+mod metrics;
+mod parameters;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::{Value as Json, json};
+use tower_http::cors::CorsLayer;
+
+use crate::{
+    catalogue::Catalogue,
+    dynamodb::Client,
+    host::{Severity, SharedHost},
+    settings::{Misconfigured, Settings},
+};
+
+pub use authentication::SessionMemory;
+pub use error::ApiError;
+use error::Cause;
+
+/// Where the API lies.
+pub const BASE_PATH: &str = "/api/admin/analytics";
+
+/// The header that names a request, in its answer and in every log line that belongs to it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a browser may remember the answer to a preflight request, in seconds.
+const PREFLIGHT_SECONDS: u64 = 600;
+
+/// What handlers work with.
+pub struct App {
+    /// The configuration.
+    pub settings: Settings,
+    /// The client of the platform's table.
+    pub client: Client,
+    /// The catalogue of metrics.
+    pub catalogue: Catalogue,
+    /// Time, randomness, log.
+    pub host: SharedHost,
+    /// Sessions looked up in the last minute.
+    pub sessions: SessionMemory,
+}
+
+/// The API.
+pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let router = Router::new()
+        .route(&format!("{BASE_PATH}/metrics"), get(metrics::metrics))
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    #[cfg(feature = "fault-injection")]
+    let router = router.route("/fault/panic", get(panic));
+    router
+        .layer(cross_origin(&app.settings.allowed_origins))
+        .layer(from_fn_with_state(app.host.clone(), finish))
+        .with_state(app)
+}
+
+/// What answers everything while the Worker is misconfigured.
+pub fn misconfigured(problems: Misconfigured, host: SharedHost) -> Router {
+    Router::new()
+        .fallback(async move || ApiError::Misconfigured(problems.clone()))
+        .layer(from_fn_with_state(host, finish))
+}
+
+#[cfg(feature = "fault-injection")]
+#[allow(clippy::unused_async, clippy::panic, reason = "the fault that a test asks for")]
+async fn panic() -> StatusCode {
+    panic!("a panic on purpose")
+}
+
+/// Cross-origin requests with credentials, only from the origins that are configured.
+fn cross_origin(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> =
+        origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([REQUEST_ID])
+        .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
+}
+
+/// What every answer has in common: its headers and its log line.
+async fn finish(State(host): State<SharedHost>, request: Request, next: Next) -> Response {
+    let begun = host.now();
+    let method = request.method().clone();
+    let path = parameters::echo(request.uri().path());
+    let request_id = match host.random() {
+        Ok(random) => format!("{random:032x}"),
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    let mut line = json!({
+        "event": "request",
+        "requestId": request_id,
+        "method": method.as_str(),
+        "path": path,
+        "status": response.status().as_u16(),
+        "milliseconds": (host.now() - begun).num_milliseconds(),
+    });
+    let mut severity = Severity::Info;
+    if let Some(Cause(cause)) = response.extensions().get() {
+        line["cause"] = json!(cause);
+        severity = Severity::Error;
+    }
+    host.log(severity, &line);
+    response
+}
+
+fn json_response(status: StatusCode, body: &Json) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}

@@ -1,0 +1,184 @@
+//! Query parameters: each at most once, none unknown, everything bounded and checked by name.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde_json::json;
+
+use crate::period::parse_instant;
+
+use super::error::ApiError;
+
+/// The longest query string that is looked at; ours are a few hundred bytes.
+const MAXIMUM_QUERY_BYTES: usize = 8 * 1024;
+
+/// The longest piece of input that an error repeats.
+const MAXIMUM_ECHO_CHARACTERS: usize = 64;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// Reads `query`, in which only the parameters `known` may occur.
+    ///
+    /// # Errors
+    ///
+    /// When the query is too long or a parameter is unknown or repeated.
+    pub fn parse(query: &str, known: &[&str]) -> Result<Self, ApiError> {
+        if query.len() > MAXIMUM_QUERY_BYTES {
+            return Err(ApiError::bad_request(
+                "Query string too long",
+                format!("Use at most {MAXIMUM_QUERY_BYTES} bytes of query string"),
+                json!({ "bytes": query.len() }),
+            ));
+        }
+        let mut parameters = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if !known.contains(&name.as_ref()) {
+                let name = echo(&name);
+                return Err(ApiError::bad_request(
+                    format!("Unknown parameter: {name}"),
+                    format!("Use only the parameters {}", known.join(", ")),
+                    json!({ "parameter": name }),
+                ));
+            }
+            let name = name.into_owned();
+            if parameters.contains_key(&name) {
+                return Err(ApiError::bad_request(
+                    format!("{name} is repeated"),
+                    format!("Give {name} once"),
+                    json!({ "parameter": name }),
+                ));
+            }
+            parameters.insert(name, value.into_owned());
+        }
+        Ok(Self(parameters))
+    }
+
+    /// A parameter that may be left out.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter that must be there and not be empty.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub fn required(&self, name: &str) -> Result<&str, ApiError> {
+        self.optional(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+            ApiError::bad_request(
+                format!("{name} is required"),
+                format!("Add the parameter {name}"),
+                json!({ "parameter": name }),
+            )
+        })
+    }
+
+    /// A date or date-time that must be there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or no ISO 8601 date.
+    pub fn required_instant(&self, name: &str) -> Result<DateTime<Utc>, ApiError> {
+        parse_date(self.required(name)?).ok_or_else(|| {
+            ApiError::bad_request(
+                format!("Invalid {name} format. Use ISO 8601 format"),
+                format!(
+                    "Give {name} as a date such as 2026-03-01 (UTC) or a date-time with its zone \
+                     such as 2026-03-01T12:00:00Z or 2026-03-01T12:00:00+02:00"
+                ),
+                json!({ "parameter": name, "value": echo(self.optional(name).unwrap_or("")) }),
+            )
+        })
+    }
+}
+
+/// Input as an error may repeat it: short and without control characters.
+#[must_use]
+pub fn echo(input: &str) -> String {
+    let mut echo: String = input
+        .chars()
+        .take(MAXIMUM_ECHO_CHARACTERS)
+        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .collect();
+    if input.chars().nth(MAXIMUM_ECHO_CHARACTERS).is_some() {
+        echo.push('…');
+    }
+    echo
+}
+
+/// Reads a date (midnight in UTC) or a date-time with a zone. A date-time without a zone is no
+/// instant, so it is refused.
+fn parse_date(text: &str) -> Option<DateTime<Utc>> {
+    // The shortest is 2026-03-01, the longest has nanoseconds and an offset.
+    if !text.is_ascii() || text.len() < 10 || text.len() > 40 {
+        return None;
+    }
+    if text.len() == 10 {
+        let shape = text.bytes().enumerate().all(|(index, byte)| match index {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+        let date = shape.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()?;
+        return Some(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    // An offset's plus sign that was not percent-encoded arrives as a space. RFC 3339 would also
+    // take a space for the T between date and time; we do not.
+    let (date, time) = text.split_at(10);
+    let time = time.replacen(' ', "+", 1);
+    time.starts_with(['T', 't']).then(|| parse_instant(&format!("{date}{time}"))).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::period::format_instant;
+
+    #[test]
+    fn dates_and_date_times_with_a_zone_are_read() {
+        for (text, expected) in [
+            ("2026-03-01", "2026-03-01T00:00:00.000Z"),
+            ("2026-03-01T12:30:00Z", "2026-03-01T12:30:00.000Z"),
+            ("2026-03-01T12:30:00.250Z", "2026-03-01T12:30:00.250Z"),
+            ("2026-03-01T01:00:00+02:00", "2026-02-28T23:00:00.000Z"),
+            ("2026-03-01T01:00:00 02:00", "2026-02-28T23:00:00.000Z"),
+            ("2024-02-29", "2024-02-29T00:00:00.000Z"),
+            ("0000-01-01", "0000-01-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(parse_date(text).map(format_instant).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in [
+            "",
+            "yesterday",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-3-1",
+            "20260301",
+            "1772323200000",
+            "2026-03-01T12:00:00",
+            "2026-03-01 12:00:00Z",
+            "2026-03-01T25:00:00Z",
+            "+2026-03-01",
+            "2026-03-01T12:00:00+2",
+            "２０２６-03-01",
+            "2026-03-01\0",
+            "99999-01-01",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_echo_is_short_and_printable() {
+        assert_eq!(echo("a\u{7}b"), "a\u{fffd}b");
+        assert_eq!(echo(&"x".repeat(100)).chars().count(), MAXIMUM_ECHO_CHARACTERS + 1);
+    }
+}

@@ -1,0 +1,325 @@
+//! The scheduled run: from an event's time to the records of its period.
+//!
+//! A run can be repeated: which period it works on follows from the event's scheduled time, what it
+//! writes from the table; a newer calculation wins, and a lease keeps two runs of one period apart.
+
+mod lease;
+mod reading;
+mod report;
+mod writing;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use futures_util::{
+    StreamExt,
+    future::{Either, select},
+    stream,
+};
+
+use crate::{
+    catalogue::{
+        Catalogue,
+        definition::{Measure, Metric},
+    },
+    dynamodb::{Client, Read},
+    host::{Severity, SharedHost},
+    numbers,
+    period::{Granularity, Period, format_instant},
+    plan::plan,
+    record::{Record, RecordError, record_key},
+};
+pub use lease::LEASE;
+use lease::Lease;
+pub use reading::MAXIMUM_CONCURRENCY;
+use reading::{Findings, read};
+pub use report::{PeriodReport, Report, Status};
+use writing::{Occasion, WriteOutcome, write};
+
+/// How many hours before its own a run calculates again: an item may reach an index a moment after
+/// it was written, and so after its hour was counted.
+const TRAILING_HOURS: usize = 1;
+
+/// Computes and stores records.
+#[derive(Clone)]
+pub struct Engine {
+    client: Client,
+    host: SharedHost,
+    table: String,
+    catalogue: Catalogue,
+}
+
+/// A record as it is stored, or why it cannot be read, by type and period.
+type StoredRecords = HashMap<(String, Period), Result<Record, RecordError>>;
+
+impl Engine {
+    /// An engine on `table`.
+    #[must_use]
+    pub fn new(client: Client, host: SharedHost, table: String, catalogue: Catalogue) -> Self {
+        Self { client, host, table, catalogue }
+    }
+
+    /// Does the work of the hourly event scheduled for `scheduled`: the hour before that time, and
+    /// again the one before it. Logs one line that says what was done, and returns it.
+    pub async fn run_hourly(&self, scheduled: DateTime<Utc>) -> Report {
+        let period = Period::containing(Granularity::Hourly, scheduled).previous();
+        let begun = self.host.now();
+        let client = self.client.with_own_meter();
+        let mut report = Report {
+            event: "run",
+            run_id: String::new(),
+            granularity: period.granularity().name(),
+            status: Status::Failed,
+            period: PeriodReport::new(period),
+            recalculated: Vec::new(),
+            malformed: BTreeMap::new(),
+            problems: Vec::new(),
+            usage: client.meter().total(),
+            milliseconds: 0,
+        };
+        self.run(&client, period, begun, &mut report).await;
+        report.usage = client.meter().total();
+        report.milliseconds = (self.host.now() - begun).num_milliseconds();
+        let healthy = matches!(report.status, Status::Complete | Status::Held)
+            && report.problems.is_empty()
+            && report.recalculated.iter().all(|period| period.types_failed.is_empty());
+        let severity = if healthy { Severity::Info } else { Severity::Error };
+        match serde_json::to_value(&report) {
+            Ok(line) => self.host.log(severity, &line),
+            Err(error) => self.host.log(
+                Severity::Error,
+                &serde_json::json!({"event": "run", "problems": [error.to_string()]}),
+            ),
+        }
+        report
+    }
+
+    /// Works under the period's lease.
+    async fn run(
+        &self,
+        client: &Client,
+        period: Period,
+        begun: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        match self.host.random() {
+            Ok(random) => report.run_id = format!("{random:032x}"),
+            Err(error) => return self.fail_all(report, &error.to_string()),
+        }
+        let holder = report.run_id.clone();
+        let acquired = Lease::acquire(client, self.host.clone(), &self.table, period, holder).await;
+        let lease = match acquired {
+            Ok(Some(lease)) => lease,
+            Ok(None) => {
+                report.status = Status::Held;
+                return;
+            }
+            Err(error) => {
+                return self.fail_all(report, &format!("the lease could not be taken: {error}"));
+            }
+        };
+        let lost = {
+            let work = Box::pin(self.calculate(client, period, begun, report));
+            match select(work, Box::pin(lease.keep())).await {
+                Either::Left(((), _)) => None,
+                Either::Right((lost, _)) => lost.err(),
+            }
+        };
+        if let Some(lost) = lost {
+            // Whatever was not written by now is the other run's.
+            self.fail_all(report, &lost.to_string());
+        } else if let Err(error) = lease.release().await {
+            report.problems.push(format!(
+                "the lease could not be given back and runs out in {} s: {error}",
+                LEASE.as_secs()
+            ));
+        }
+    }
+
+    /// Marks every type that is not settled as failed.
+    fn fail_all(&self, report: &mut Report, why: &str) {
+        let period = &mut report.period;
+        for name in self.catalogue.recorded_types() {
+            let settled = [&period.types_written, &period.types_superseded];
+            if !settled.iter().any(|types| types.iter().any(|settled| settled == name)) {
+                period.types_failed.entry(name.to_owned()).or_insert_with(|| why.to_owned());
+            }
+        }
+        report.status = status(period);
+    }
+
+    async fn calculate(
+        &self,
+        client: &Client,
+        period: Period,
+        begun: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        let trailing: Vec<Period> =
+            std::iter::successors(Some(period.previous()), |period| Some(period.previous()))
+                .take(TRAILING_HOURS)
+                .collect();
+        let mut periods = vec![period];
+        periods.extend(&trailing);
+
+        let stored = match self.read_stored(client, &periods).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                let why = format!("the stored records could not be read: {error}");
+                return self.fail_all(report, &why);
+            }
+        };
+        let passes = plan(&self.catalogue, self.catalogue.metrics(), &periods, &self.table);
+        let mut findings = read(client, passes).await;
+        report.malformed = std::mem::take(&mut findings.malformed);
+
+        let mut reports: HashMap<Period, PeriodReport> =
+            periods.iter().map(|period| (*period, PeriodReport::new(*period))).collect();
+        let mut records = Vec::new();
+        for name in self.catalogue.recorded_types() {
+            let mut metrics = self.catalogue.of_type(name);
+            let failure = metrics.find_map(|metric| findings.failures.get(&metric.name)).cloned();
+            for &at in &periods {
+                if let Some(why) = &failure {
+                    if let Some(report) = reports.get_mut(&at) {
+                        report.types_failed.insert(name.to_owned(), why.clone());
+                    }
+                } else {
+                    records.push(self.assemble(name, at, begun, &mut findings, &stored));
+                }
+            }
+        }
+        let mut writes = stream::iter(records)
+            .map(|fresh| self.store(client, fresh, period, &stored))
+            .buffer_unordered(reading::MAXIMUM_CONCURRENCY);
+        while let Some((name, at, result)) = writes.next().await {
+            let Some(report) = reports.get_mut(&at) else { continue };
+            match result {
+                Ok(WriteOutcome::Stored) => report.types_written.push(name),
+                Ok(WriteOutcome::Unchanged) => report.types_unchanged.push(name),
+                Ok(WriteOutcome::Superseded) => report.types_superseded.push(name),
+                Err(why) => {
+                    report.types_failed.insert(name, why);
+                }
+            }
+        }
+        drop(writes);
+        for report in reports.values_mut() {
+            report.types_written.sort_unstable();
+            report.types_unchanged.sort_unstable();
+            report.types_superseded.sort_unstable();
+        }
+        if let Some(own) = reports.remove(&period) {
+            report.period = own;
+        }
+        report.recalculated = trailing.iter().filter_map(|at| reports.remove(at)).collect();
+        report.status = status(&report.period);
+    }
+
+    /// The records of all types in `periods` as they are stored, read consistently in one request.
+    async fn read_stored(
+        &self,
+        client: &Client,
+        periods: &[Period],
+    ) -> Result<StoredRecords, crate::dynamodb::Error> {
+        let keys = self
+            .catalogue
+            .recorded_types()
+            .flat_map(|name| periods.iter().map(move |period| record_key(name, *period)))
+            .collect();
+        let items = client.batch_get(&self.table, keys, Read::Consistent).await?;
+        Ok(items
+            .into_iter()
+            .filter_map(|item| {
+                let name = crate::dynamodb::text(&item, "metricType")?.to_owned();
+                let start = crate::dynamodb::text(&item, "SK")?.to_owned();
+                let period =
+                    periods.iter().find(|period| format_instant(period.start()) == start)?;
+                Some(((name, *period), Record::from_item(item)))
+            })
+            .collect())
+    }
+
+    /// The record of one type and period from what was read.
+    fn assemble(
+        &self,
+        name: &str,
+        period: Period,
+        calculated_at: DateTime<Utc>,
+        findings: &mut Findings,
+        stored: &StoredRecords,
+    ) -> Record {
+        let mut record = Record {
+            metric_type: name.to_owned(),
+            period,
+            metrics: serde_json::Map::new(),
+            parts: BTreeMap::new(),
+            calculated_at,
+        };
+        for metric in self.catalogue.of_type(name) {
+            let outcomes = findings.outcomes.get_mut(&metric.name).into_iter().flatten();
+            for (_, outcome) in outcomes.filter(|(at, _)| *at == period) {
+                if let Some(value) = outcome.value.take() {
+                    record.metrics.insert(metric.name.clone(), value);
+                }
+                if let Some(part) = outcome.part.take() {
+                    record.parts.insert(metric.name.clone(), part);
+                }
+            }
+        }
+        // These follow from the others, so they come last.
+        for metric in self.catalogue.of_type(name) {
+            if metric.measure == Measure::Departures {
+                let before = stored.get(&(name.to_owned(), period.previous()));
+                let before = before.and_then(|stored| stored.as_ref().ok());
+                if let Some(departures) = departures(metric, &record, before) {
+                    record.metrics.insert(metric.name.clone(), departures);
+                }
+            }
+        }
+        record
+    }
+
+    async fn store(
+        &self,
+        client: &Client,
+        fresh: Record,
+        own: Period,
+        stored: &StoredRecords,
+    ) -> (String, Period, Result<WriteOutcome, String>) {
+        let key = (fresh.metric_type.clone(), fresh.period);
+        let occasion =
+            if fresh.period == own { Occasion::Scheduled } else { Occasion::Recalculation };
+        let result = match stored.get(&key).cloned().transpose() {
+            // A record that we cannot read may hold what we would destroy.
+            Err(error) => Err(error.to_string()),
+            Ok(before) => write(client, &self.table, &self.catalogue, &fresh, before, occasion)
+                .await
+                .map_err(|error| error.to_string()),
+        };
+        (key.0, key.1, result)
+    }
+}
+
+fn status(period: &PeriodReport) -> Status {
+    match (period.types_failed.is_empty(), period.types_written.is_empty()) {
+        (true, _) => Status::Complete,
+        (false, false) => Status::Partial,
+        (false, true) => Status::Failed,
+    }
+}
+
+/// How many left in the period: the stock before it, plus the arrivals, minus the stock at its end,
+/// never below zero. Absent where there is no stock before.
+fn departures(
+    metric: &Metric,
+    record: &Record,
+    before: Option<&Record>,
+) -> Option<serde_json::Value> {
+    let value = |record: &Record, name: &Option<String>| {
+        record.metrics.get(name.as_ref()?).and_then(numbers::from_json)
+    };
+    let stock_before = value(before?, &metric.stock)?;
+    let left = stock_before + value(record, &metric.arrivals)? - value(record, &metric.stock)?;
+    Some(numbers::to_json(left.max(rust_decimal::Decimal::ZERO)))
+}

@@ -1,0 +1,132 @@
+//! Writing a record: what is kept of the stored one, and the conditions under which it is replaced.
+
+use crate::{
+    catalogue::{Catalogue, definition::Past},
+    dynamodb::{Client, Error, PutItem, Read, string},
+    period::format_instant,
+    record::{Record, RecordError, record_key},
+};
+
+/// How often a record that changes under our hands is read again before we give up.
+const MAXIMUM_CONFLICTS: u32 = 5;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It was written.
+    Stored,
+    /// The stored one already says the same.
+    Unchanged,
+    /// The stored one comes from a newer calculation.
+    Superseded,
+}
+
+/// Why a record is calculated, which decides on metrics whose past the table has forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// By the period's own event: what was never stored is stored.
+    Scheduled,
+    /// Later: what was never stored stays absent, and a record that says the same is left alone.
+    Recalculation,
+}
+
+/// A record could not be written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// DynamoDB failed.
+    #[error(transparent)]
+    DynamoDb(#[from] Error),
+    /// The stored record or the new one is not what it should be.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The record kept changing.
+    #[error("the stored record changed {MAXIMUM_CONFLICTS} times while it was being written")]
+    Conflicts,
+}
+
+/// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation has
+/// been there. A record that has changed since is read and merged again: nothing that another run
+/// stored is lost.
+///
+/// # Errors
+///
+/// [`WriteError`].
+pub async fn write(
+    client: &Client,
+    table: &str,
+    catalogue: &Catalogue,
+    fresh: &Record,
+    mut stored: Option<Record>,
+    occasion: Occasion,
+) -> Result<WriteOutcome, WriteError> {
+    for _ in 0..MAXIMUM_CONFLICTS {
+        if stored.as_ref().is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
+            return Ok(WriteOutcome::Superseded);
+        }
+        let merged = merge(catalogue, fresh, stored.as_ref(), occasion);
+        let unchanged = stored
+            .as_ref()
+            .is_some_and(|stored| stored.metrics == merged.metrics && stored.parts == merged.parts);
+        if unchanged && occasion == Occasion::Recalculation {
+            return Ok(WriteOutcome::Unchanged);
+        }
+        let put = PutItem::new(table, merged.to_item()?);
+        let put = match &stored {
+            None => put.only_if("attribute_not_exists(PK)", []),
+            Some(stored) => {
+                let seen = string(format_instant(stored.calculated_at));
+                put.only_if("calculatedAt = :seen", [(":seen", seen)])
+            }
+        };
+        match client.send(&put).await {
+            Ok(_) => return Ok(WriteOutcome::Stored),
+            Err(error) if error.is_condition_failure() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let key = record_key(&fresh.metric_type, fresh.period);
+        let found = client.get(table, key, Read::Consistent).await?;
+        stored = found.map(Record::from_item).transpose()?;
+        // Our own write, of which only the answer was lost.
+        if stored.as_ref() == Some(&merged) {
+            return Ok(WriteOutcome::Stored);
+        }
+    }
+    Err(WriteError::Conflicts)
+}
+
+/// The record to store: `exact` metrics as they are now; of the others the stored value, because
+/// the table has moved on since; metrics that this build does not know as they are stored.
+fn merge(
+    catalogue: &Catalogue,
+    fresh: &Record,
+    stored: Option<&Record>,
+    occasion: Occasion,
+) -> Record {
+    let mut merged = fresh.clone();
+    for metric in catalogue.of_type(&fresh.metric_type) {
+        if metric.past == Past::Exact {
+            continue;
+        }
+        let name = &metric.name;
+        match stored.and_then(|stored| stored.metrics.get(name)) {
+            Some(value) => {
+                merged.metrics.insert(name.clone(), value.clone());
+                match stored.and_then(|stored| stored.parts.get(name)) {
+                    Some(part) => merged.parts.insert(name.clone(), part.clone()),
+                    None => merged.parts.remove(name),
+                };
+            }
+            None if occasion == Occasion::Recalculation => {
+                merged.metrics.remove(name);
+                merged.parts.remove(name);
+            }
+            None => {}
+        }
+    }
+    for (name, value) in stored.iter().flat_map(|stored| &stored.metrics) {
+        if catalogue.metric(name).is_none() {
+            merged.metrics.insert(name.clone(), value.clone());
+        }
+    }
+    merged
+}

@@ -1,0 +1,288 @@
+//! The Worker's configuration: variables and secrets, checked before anything uses them.
+//!
+//! An error names the variable and what is expected of it, never its value.
+
+use std::fmt;
+
+use crate::dynamodb::{Connection, Credentials};
+
+/// Everything the Worker is configured with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where DynamoDB is and who asks: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `DYNAMODB_ENDPOINT`.
+    pub connection: Connection,
+    /// The platform's table: `DYNAMODB_TABLE`.
+    pub table: String,
+    /// Who may call with a token: `API_TOKENS`.
+    pub api_tokens: Vec<ApiToken>,
+    /// The web origins that may call with credentials: `ALLOWED_ORIGINS`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// An API token: the name of its owner and the SHA-256 digest of the token.
+#[derive(Clone)]
+pub struct ApiToken {
+    /// Whose it is, for the log.
+    pub name: String,
+    /// The token's SHA-256 digest.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for ApiToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ApiToken").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One variable that is missing or malformed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// Whether it is there at all.
+    pub is_missing: bool,
+    /// What is expected.
+    pub expected: &'static str,
+}
+
+/// The variables that are missing or malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Misconfigured(pub Vec<Problem>);
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            let state = if problem.is_missing { "missing" } else { "malformed" };
+            let Problem { variable, expected, .. } = problem;
+            write!(formatter, "{separator}{variable} is {state}: set it to {expected}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads variables and remembers what is wrong with them.
+struct Reader<Lookup> {
+    lookup: Lookup,
+    problems: Vec<Problem>,
+}
+
+impl<Lookup: Fn(&str) -> Option<String>> Reader<Lookup> {
+    /// The variable's value; an empty one counts as absent.
+    fn value(&self, variable: &'static str) -> Option<String> {
+        (self.lookup)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn optional<T>(
+        &mut self,
+        variable: &'static str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(variable)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            self.problems.push(Problem { variable, is_missing: false, expected });
+        }
+        parsed
+    }
+
+    fn required<T>(
+        &mut self,
+        variable: &'static str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        if self.value(variable).is_none() {
+            self.problems.push(Problem { variable, is_missing: true, expected });
+        }
+        self.optional(variable, expected, parse)
+    }
+}
+
+impl Settings {
+    /// Reads the settings through `lookup`, which answers a variable's value.
+    ///
+    /// # Errors
+    ///
+    /// Every variable that is missing or malformed.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Misconfigured> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let region =
+            reader.required("AWS_REGION", "the table's region, such as eu-central-1", |text| {
+                is_made_of(text, 32, |byte| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+                })
+                .then(|| text.to_owned())
+            });
+        let access_key_id =
+            reader.required("AWS_ACCESS_KEY_ID", "an AWS access key id", |text| visible(text, 256));
+        let secret_access_key =
+            reader.required("AWS_SECRET_ACCESS_KEY", "the secret of the AWS access key", |text| {
+                visible(text, 256)
+            });
+        let session_token = reader.optional(
+            "AWS_SESSION_TOKEN",
+            "the session token of temporary credentials, or leave it unset",
+            |text| visible(text, 8192),
+        );
+        let table = reader.required(
+            "DYNAMODB_TABLE",
+            "the table's name: 3 to 255 letters, digits, '_', '-' or '.'",
+            |text| {
+                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+                (text.len() >= 3 && is_made_of(text, 255, is_name)).then(|| text.to_owned())
+            },
+        );
+        let endpoint = reader.optional(
+            "DYNAMODB_ENDPOINT",
+            "an http or https URL without user, path or query, or leave it unset",
+            |text| origin(text.strip_suffix('/').unwrap_or(text)),
+        );
+        let api_tokens =
+            reader.required("API_TOKENS", "comma-separated name:sha256-hex-of-the-token", |text| {
+                text.split(',').map(|entry| api_token(entry.trim())).collect()
+            });
+        let allowed_origins = reader.optional(
+            "ALLOWED_ORIGINS",
+            "comma-separated origins such as https://admin.example.com, or leave it unset",
+            |text| text.split(',').map(|entry| origin(entry.trim())).collect(),
+        );
+        let problems = std::mem::take(&mut reader.problems);
+        match (region, access_key_id, secret_access_key, table, api_tokens) {
+            (Some(region), Some(id), Some(secret), Some(table), Some(api_tokens))
+                if problems.is_empty() =>
+            {
+                let endpoint = endpoint.unwrap_or_else(|| regional_endpoint(&region));
+                let credentials = Credentials::new(id, secret, session_token);
+                Ok(Self {
+                    connection: Connection { region, endpoint, credentials },
+                    table,
+                    api_tokens,
+                    allowed_origins: allowed_origins.unwrap_or_default(),
+                })
+            }
+            _ => Err(Misconfigured(problems)),
+        }
+    }
+}
+
+/// Source: [DynamoDB endpoints](https://docs.aws.amazon.com/general/latest/gr/ddb.html).
+fn regional_endpoint(region: &str) -> String {
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://dynamodb.{region}.{domain}")
+}
+
+fn is_made_of(text: &str, maximum: usize, allowed: impl Fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.len() <= maximum && text.bytes().all(allowed)
+}
+
+fn visible(text: &str, maximum: usize) -> Option<String> {
+    is_made_of(text, maximum, |byte| byte.is_ascii_graphic()).then(|| text.to_owned())
+}
+
+/// A web origin: scheme, host and perhaps a port, nothing else.
+fn origin(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let authority = uri.authority()?.as_str();
+    let bare = format!("{scheme}://{authority}");
+    (!authority.contains('@') && bare == text).then_some(bare)
+}
+
+fn api_token(entry: &str) -> Option<ApiToken> {
+    let (name, digest) = entry.split_once(':')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if !is_made_of(name, 64, is_name) || digest.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digest.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(ApiToken { name: name.to_owned(), digest: bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+    fn lookup(
+        change: &'static str,
+        value: Option<&'static str>,
+    ) -> impl Fn(&str) -> Option<String> {
+        move |variable| {
+            if variable == change {
+                return value.map(str::to_owned);
+            }
+            match variable {
+                "AWS_REGION" => Some("eu-central-1".to_owned()),
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+                "DYNAMODB_TABLE" => Some("platform".to_owned()),
+                "API_TOKENS" => Some(format!("ops:{DIGEST}")),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn the_regional_endpoint_is_the_default() {
+        let settings = Settings::read(lookup("", None)).unwrap();
+        assert_eq!(settings.connection.endpoint, "https://dynamodb.eu-central-1.amazonaws.com");
+        assert!(settings.allowed_origins.is_empty());
+    }
+
+    #[test]
+    fn every_required_variable_is_named_when_it_is_missing() {
+        for variable in [
+            "AWS_REGION",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "DYNAMODB_TABLE",
+            "API_TOKENS",
+        ] {
+            for value in [None, Some("")] {
+                let Misconfigured(problems) = Settings::read(lookup(variable, value)).unwrap_err();
+                let names: Vec<_> =
+                    problems.iter().map(|problem| (problem.variable, problem.is_missing)).collect();
+                assert_eq!(names, [(variable, true)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_malformed_variable_is_named_and_its_value_is_not() {
+        for (variable, value) in [
+            ("AWS_REGION", "Frankfurt am Main"),
+            ("AWS_SECRET_ACCESS_KEY", "two words"),
+            ("DYNAMODB_TABLE", "a/b/c"),
+            ("DYNAMODB_ENDPOINT", "ftp://hidden.example.com"),
+            ("DYNAMODB_ENDPOINT", "http://user:hidden@localhost:8000"),
+            ("DYNAMODB_ENDPOINT", "http://localhost:8000/hidden"),
+            ("API_TOKENS", "hidden"),
+            ("API_TOKENS", "ops:0123"),
+            ("ALLOWED_ORIGINS", "*"),
+            ("ALLOWED_ORIGINS", "https://admin.example.com/hidden"),
+        ] {
+            let error = Settings::read(lookup(variable, Some(value))).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{variable} is malformed")), "{text}");
+            assert!(!text.contains(value), "{text}");
+            assert!(!text.contains("hidden"), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let settings = Settings::read(lookup("AWS_SECRET_ACCESS_KEY", Some("swordfish"))).unwrap();
+        let text = format!("{settings:?}");
+        assert!(!text.contains("swordfish") && !text.contains(&DIGEST[..8]), "{text}");
+    }
+}
