@@ -1,0 +1,14 @@
+//! The engine on AWS's DynamoDB Local: the same suite as on dynoxide.
+//!
+//! Run with `cargo xtask test`, which starts DynamoDB Local and says where it is.
+
+mod support;
+
+use support::{database::Backend, engine_suite};
+
+engine_suite!(Backend::DynamoDbLocal);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_every_hour_is_exact() {
+    engine_suite::every_metric_of_every_hour(Backend::DynamoDbLocal, 60, 48).await;
+}

@@ -1,0 +1,119 @@
+//! Real DynamoDBs with the platform's table in them: dynoxide in this process, or AWS's DynamoDB
+//! Local where `EDGE_ANALYTICS_DYNAMODB_LOCAL` says.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use dynoxide::{Database, ImportOptions, server};
+use edge_analytics::{
+    dynamodb::{Client, Connection, CreateTable, Credentials, WriteRequest},
+    host::{NativeHost, SharedHost},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sample_platform::{Item, table_definition};
+use tokio::net::TcpListener;
+
+/// The variable that holds DynamoDB Local's URL; `cargo xtask test` starts one and sets it.
+pub const DYNAMODB_LOCAL: &str = "EDGE_ANALYTICS_DYNAMODB_LOCAL";
+
+static TABLES: AtomicU32 = AtomicU32::new(0);
+
+/// Which DynamoDB a test runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum Backend {
+    Dynoxide,
+    DynamoDbLocal,
+}
+
+/// The platform's table in a running DynamoDB.
+pub struct TestTable {
+    pub endpoint: String,
+    pub name: String,
+}
+
+impl TestTable {
+    /// A new table that holds `items`.
+    pub async fn with(backend: Backend, items: &[Item]) -> Self {
+        match backend {
+            Backend::Dynoxide => Self::on_dynoxide(items).await,
+            Backend::DynamoDbLocal => Self::on_dynamodb_local(items).await,
+        }
+    }
+
+    async fn on_dynoxide(items: &[Item]) -> Self {
+        let name = "platform".to_owned();
+        let database = Database::memory().unwrap();
+        let definition = serde_json::from_value(table_definition(&name, false)).unwrap();
+        database.create_table(definition).unwrap();
+        let table = name.clone();
+        let items: Vec<_> =
+            items.iter().map(|item| serde_json::from_value(item.clone().into()).unwrap()).collect();
+        let importer = database.clone();
+        tokio::task::spawn_blocking(move || {
+            importer.enable_bulk_loading().unwrap();
+            importer.import_items(&table, items, ImportOptions::default()).unwrap();
+            importer.disable_bulk_loading().unwrap();
+        })
+        .await
+        .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(server::serve_on(listener, database));
+        Self { endpoint, name }
+    }
+
+    async fn on_dynamodb_local(items: &[Item]) -> Self {
+        let endpoint = std::env::var(DYNAMODB_LOCAL).unwrap_or_else(|_| {
+            panic!(
+                "{DYNAMODB_LOCAL} is not set: run `cargo xtask test`, which starts DynamoDB Local"
+            )
+        });
+        let number = TABLES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("platform-{}-{number}", std::process::id());
+        let table = Self { endpoint, name };
+        let client = table.client();
+        let definition = table_definition(&table.name, false);
+        client.send(&CreateTable { definition }).await.unwrap();
+        table.put(items).await;
+        table
+    }
+
+    /// Writes `items` through the API.
+    pub async fn put(&self, items: &[Item]) {
+        let client = self.client();
+        let entries: Vec<WriteRequest> = items
+            .iter()
+            .map(|item| WriteRequest::PutRequest {
+                item: serde_json::from_value(item.clone().into()).unwrap(),
+            })
+            .collect();
+        stream::iter(entries.chunks(25))
+            .map(|chunk| client.batch_write(&self.name, chunk.to_vec()))
+            .buffer_unordered(8)
+            .try_collect::<Vec<()>>()
+            .await
+            .unwrap();
+    }
+
+    pub fn client(&self) -> Client {
+        self.client_with(Arc::new(NativeHost))
+    }
+
+    pub fn client_with(&self, host: SharedHost) -> Client {
+        Client::new(connection(&self.endpoint), host)
+    }
+}
+
+/// A connection to a DynamoDB that does not look at credentials.
+pub fn connection(endpoint: &str) -> Connection {
+    Connection {
+        region: "eu-central-1".to_owned(),
+        endpoint: endpoint.to_owned(),
+        credentials: Credentials::new("example", "example", None),
+    }
+}

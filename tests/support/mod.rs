@@ -1,0 +1,11 @@
+//! What the integration tests share: real tables, a host that records its log, an independent
+//! computation of the metrics, faults.
+
+// Every test binary compiles this module and uses a part of it.
+#![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
+
+pub mod database;
+pub mod engine_suite;
+pub mod fault_proxy;
+pub mod host;
+pub mod oracle;
