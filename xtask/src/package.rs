@@ -6,15 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER;
 use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
     processes::run_quietly,
     progress::Activity,
     project::Project,
-    setup::Tools,
+    setup::{Tools, WASM_TARGET},
 };
+
+/// The WebAssembly's name in a package.
+const WASM: &str = "index_bg.wasm";
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -43,11 +48,28 @@ pub struct Package {
     pub gzipped: u64,
 }
 
-/// Builds a package with `worker-build`, optimised for release.
+/// Builds a package with `worker-build`, optimised for release. One that was built from the same
+/// WebAssembly with the same tools is left as it is: optimising takes longer than all the rest.
 pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<Package> {
     let folder = project.root().join(&recipe.out_dir);
     let doing = format!("building {}", recipe.out_dir.display());
-    let activity = Activity::start(&doing, "about a minute when much has changed");
+    let activity =
+        Activity::start(&doing, "3 minutes the first time, a minute after a change, else seconds");
+
+    let compiled = compile(project, recipe, &doing, &activity).await?;
+    let origin = origin(project, tools, &compiled)?;
+    let stamp = folder.join(".built-from");
+    let is_built = folder.join(WASM).is_file();
+    if is_built && fs::read_to_string(&stamp).is_ok_and(|earlier| earlier == origin) {
+        let package = measure(folder)?;
+        activity.finish(&format!("nothing has changed, {}", package.size()));
+        return Ok(package);
+    }
+
+    // A build that is interrupted must not pass for the one before it.
+    if stamp.exists() {
+        fs::remove_file(&stamp).map_err(Error::file("delete", &stamp))?;
+    }
     let mut command = project.command(&tools.worker_build);
     command
         .env("PATH", tools.search_path(project))
@@ -56,15 +78,52 @@ pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<
         .env("WASM_OPT_BIN", &tools.wasm_opt)
         .env("ESBUILD_BIN", &tools.esbuild)
         .args(["--release", "--out-dir"])
-        .arg(&folder);
-    if !recipe.features.is_empty() {
-        command.args(["--features", &recipe.features.join(",")]);
-    }
+        .arg(&folder)
+        .args(feature_arguments(recipe));
     run_quietly(&doing, &mut command, &activity).await?;
+    fs::write(&stamp, origin).map_err(Error::file("write", &stamp))?;
 
     let package = measure(folder)?;
     activity.finish(&package.size());
     Ok(package)
+}
+
+/// Compiles the Worker exactly as `worker-build` is about to; returns rustc's output.
+async fn compile(
+    project: &Project,
+    recipe: &Recipe,
+    doing: &str,
+    activity: &Activity,
+) -> Result<PathBuf> {
+    let mut command = project.command("cargo");
+    command
+        .args(["build", "--lib", "--release", "--target", WASM_TARGET])
+        .args(feature_arguments(recipe))
+        // What worker-build sets; the macros of wasm-bindgen read it.
+        .env("WASM_BINDGEN_USE_JS_SYS", "1");
+    run_quietly(doing, &mut command, activity).await?;
+    Ok(project.target_folder().await?.join(WASM_TARGET).join("release/edge_analytics.wasm"))
+}
+
+fn feature_arguments(recipe: &Recipe) -> Vec<String> {
+    if recipe.features.is_empty() {
+        return Vec::new();
+    }
+    vec!["--features".to_owned(), recipe.features.join(",")]
+}
+
+/// What a package is made of, as one hash: the compiled WebAssembly and the tools' versions.
+fn origin(project: &Project, tools: &Tools, compiled: &Path) -> Result<String> {
+    let npm_lock = project.root().join("package-lock.json");
+    let mut hash = Sha256::new();
+    for path in [compiled, &npm_lock] {
+        hash.update(fs::read(path).map_err(Error::file("read", path))?);
+    }
+    // Their paths hold their versions.
+    for path in [&tools.worker_build, &tools.wasm_bindgen] {
+        hash.update(path.as_os_str().as_encoded_bytes());
+    }
+    Ok(HEXLOWER.encode(&hash.finalize()))
 }
 
 impl Package {
@@ -75,7 +134,7 @@ impl Package {
 }
 
 fn measure(folder: PathBuf) -> Result<Package> {
-    let path = folder.join("index_bg.wasm");
+    let path = folder.join(WASM);
     let wasm = fs::read(&path).map_err(Error::file("read", &path))?;
     let gzipped = gzip_size(&wasm, &path)?;
     Ok(Package { folder, raw: wasm.len() as u64, gzipped })

@@ -7,9 +7,13 @@ use std::{
 };
 
 use cargo_lock::Lockfile;
+use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    processes::ask,
+};
 
 /// The checkout and the cache of tools.
 #[derive(Debug, Clone)]
@@ -62,6 +66,26 @@ impl Project {
             .ok_or_else(|| Error::Lock {
                 problem: format!("does not name the crate `{crate_name}`"),
             })
+    }
+
+    /// Where cargo puts what it builds.
+    pub async fn target_folder(&self) -> Result<PathBuf> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            target_directory: PathBuf,
+        }
+
+        let unknown = || Error::Missing {
+            what: "the target folder in the output of `cargo metadata`".to_owned(),
+            advice: "Run `cargo metadata` in the project's root to see why".to_owned(),
+        };
+        let mut command = self.command("cargo");
+        let text = ask(command.args(["metadata", "--no-deps", "--format-version", "1"]))
+            .await
+            .ok_or_else(unknown)?;
+        serde_json::from_str::<Metadata>(&text)
+            .map(|metadata| metadata.target_directory)
+            .map_err(|_| unknown())
     }
 
     /// A command that runs in the root of the checkout and finds the npm packages' programs,
