@@ -171,9 +171,12 @@ impl Plan {
             return choose_sample(StoredSample::read(folder), options).map(Self::Embedded);
         };
         let target = Target::from_environment(endpoint)?;
-        let import = match target.look_for(table).await? {
+        let import = match target.look_for(table, folder).await? {
             Table::Found => {
-                eprintln!("table `{table}` is there: it is used as it is, nothing is imported");
+                eprintln!(
+                    "table `{table}` is there: nothing is imported; the Worker reads it and writes \
+                     its records into it"
+                );
                 None
             }
             Table::Absent => Some(asked_sample(options)),
@@ -196,7 +199,7 @@ impl Plan {
             }
             Self::Existing { target, table, import } => {
                 if let Some(sample) = import {
-                    target.import(&table, sample.into()).await?;
+                    target.import(&table, sample.into(), folder).await?;
                 }
                 let mut settings = vec![
                     ("AWS_REGION", target.region),

@@ -1,6 +1,6 @@
 //! A DynamoDB that is there already: DynamoDB Local or AWS, as `dev --endpoint` names it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use edge_analytics::{
     dynamodb::{
@@ -16,6 +16,9 @@ use crate::{
     error::{Error, Result},
     progress::Activity,
 };
+
+/// The file that names a table whose import has begun and has not ended.
+const UNFINISHED: &str = "unfinished-import";
 
 /// Items handed to the client at once; it makes requests of 25 of them.
 const CHUNK: usize = 500;
@@ -80,11 +83,20 @@ impl Target {
     }
 
     /// Whether `table` is there. Where it is not and may not be made, that is an error.
-    pub async fn look_for(&self, table: &str) -> Result<Table> {
+    pub async fn look_for(&self, table: &str, folder: &Path) -> Result<Table> {
         let description =
             self.client(PATIENCE).send(&DescribeTable { table_name: table.to_owned() }).await;
         match description {
-            Ok(_) => Ok(Table::Found),
+            Ok(_) => {
+                let begun = fs::read_to_string(folder.join(UNFINISHED));
+                if begun.is_ok_and(|name| name == self.name(table)) {
+                    return Err(self.problem(format!(
+                        "writing the sample into `{table}` was interrupted, so the table is \
+                         incomplete. Delete it, or choose another name with --table"
+                    )));
+                }
+                Ok(Table::Found)
+            }
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
                 if self.is_local {
                     Ok(Table::Absent)
@@ -100,15 +112,18 @@ impl Target {
         }
     }
 
-    /// Makes `table` and writes the sample of `shape` into it.
-    pub async fn import(&self, table: &str, shape: Shape) -> Result<()> {
+    /// Makes `table` and writes the sample of `shape` into it; `folder` remembers that this has
+    /// begun until it is done.
+    pub async fn import(&self, table: &str, shape: Shape, folder: &Path) -> Result<()> {
+        let begun = folder.join(UNFINISHED);
+        fs::write(&begun, self.name(table)).map_err(Error::file("write", &begun))?;
         let client = self.client(RetryPolicy::default());
         let definition = table_definition(table, true);
         client.send(&CreateTable { definition }).await.map_err(|error| self.refused(&error))?;
 
         let activity = Activity::start(
             &format!("writing a sample platform of {} users into `{table}`", shape.users),
-            "about 20 seconds for each thousand users",
+            "a minute or two for each thousand users",
         );
         let items = generate(&shape);
         for (number, chunk) in items.chunks(CHUNK).enumerate() {
@@ -116,8 +131,13 @@ impl Target {
             let entries = chunk.iter().map(|item| self.put(item)).collect::<Result<_>>()?;
             client.batch_write(table, entries).await.map_err(|error| self.refused(&error))?;
         }
+        fs::remove_file(&begun).map_err(Error::file("delete", &begun))?;
         activity.finish(&format!("{} items", items.len()));
         Ok(())
+    }
+
+    fn name(&self, table: &str) -> String {
+        format!("{} {table}", self.endpoint)
     }
 
     fn put(&self, item: &Item) -> Result<WriteRequest> {
@@ -140,10 +160,12 @@ impl Target {
 
     fn refused(&self, error: &DynamoDbError) -> Error {
         self.problem(match &error.kind {
-            ErrorKind::Connection(_) | ErrorKind::Timeout(_) => format!(
-                "no DynamoDB answers there ({}). Is it running, and is the address right?",
-                error.kind
+            ErrorKind::Connection(reason) => format!(
+                "no DynamoDB answers there ({reason}). Is it running, and is the address right?"
             ),
+            ErrorKind::Timeout(milliseconds) => {
+                format!("no DynamoDB answers there within {milliseconds} ms. Is the address right?")
+            }
             ErrorKind::Service { .. } => {
                 format!("{error}. Check the AWS_* variables, --table and the key's permissions")
             }
