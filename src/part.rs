@@ -34,6 +34,10 @@ pub enum Part {
     },
     /// The targets of a ranking, best first, with their counts by share.
     Targets(Vec<(Vec<String>, BTreeMap<String, u64>)>),
+    /// The stock as the period's own run found it, from which the next period's departures are
+    /// counted; `None` where only a later calculation has been here. (The metric itself is
+    /// recomputed later, from a table that some have left since.)
+    Stock(Option<String>),
 }
 
 /// All parts of a record, by metric name.

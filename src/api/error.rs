@@ -140,10 +140,9 @@ impl From<RandomnessError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (error, message, details) = self.texts();
-        let mut body = json!({ "success": false, "error": error, "message": message });
-        if let Some(details) = details {
-            body["details"] = details;
-        }
+        let body = json!({
+            "success": false, "error": error, "message": message, "details": details,
+        });
         let mut response = json_response(self.status(), &body);
         let headers = response.headers_mut();
         match &self {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     response::Response,
 };
@@ -23,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    App,
+    App, RequestId,
     authentication::Administrator,
     error::ApiError,
     json_response,
@@ -73,10 +74,11 @@ struct Series {
 pub async fn metrics(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let request = Request::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
-    let records = read(&app, &request).await?;
+    let records = read(&app, &request, &request_id).await?;
     let series = |name: &str, records: Vec<Record>| {
         Series::new(name, records, &request, &app.catalogue, app.host.now())
     };
@@ -221,7 +223,11 @@ fn periods_in(
 
 /// The records in the range, newest first. One that cannot be read is left out, so that its period
 /// shows as missing, and is logged.
-async fn read(app: &App, request: &Request) -> Result<Vec<Record>, ApiError> {
+async fn read(
+    app: &App,
+    request: &Request,
+    request_id: &RequestId,
+) -> Result<Vec<Record>, ApiError> {
     let (Some(last), Some(first)) = (request.periods.first(), request.periods.last()) else {
         return Ok(Vec::new());
     };
@@ -237,7 +243,11 @@ async fn read(app: &App, request: &Request) -> Result<Vec<Record>, ApiError> {
         .filter_map(|item| match Record::from_item(item) {
             Ok(record) => Some(record),
             Err(error) => {
-                let line = json!({ "event": "unreadable_record", "reason": error.to_string() });
+                let line = json!({
+                    "event": "unreadable_record",
+                    "requestId": request_id.0,
+                    "reason": error.to_string(),
+                });
                 app.host.log(Severity::Error, &line);
                 None
             }

@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -66,6 +66,7 @@ pub fn router(app: App) -> Router {
     let router = router.route("/fault/panic", get(panic));
     router
         .layer(cross_origin(&app.settings.allowed_origins))
+        .layer(map_response(withhold_from_other_origins))
         .layer(from_fn_with_state(app.host.clone(), finish))
         .with_state(app)
 }
@@ -96,8 +97,29 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
+/// The layer names the origin only to those that are configured, and everything else to everybody.
+async fn withhold_from_other_origins(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        for name in [
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            header::ACCESS_CONTROL_MAX_AGE,
+        ] {
+            headers.remove(name);
+        }
+    }
+    response
+}
+
+/// The name of a request, for the log lines that belong to it.
+#[derive(Debug, Clone)]
+struct RequestId(String);
+
 /// What every answer has in common: its headers and its log line.
-async fn finish(State(host): State<SharedHost>, request: Request, next: Next) -> Response {
+async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next) -> Response {
     let begun = host.now();
     let method = request.method().clone();
     let path = parameters::echo(request.uri().path());
@@ -105,6 +127,7 @@ async fn finish(State(host): State<SharedHost>, request: Request, next: Next) ->
         Ok(random) => format!("{random:032x}"),
         Err(error) => return ApiError::from(error).into_response(),
     };
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));

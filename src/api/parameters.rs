@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde_json::json;
 
 use crate::period::parse_instant;
@@ -129,7 +129,12 @@ fn parse_date(text: &str) -> Option<DateTime<Utc>> {
     // take a space for the T between date and time; we do not.
     let (date, time) = text.split_at(10);
     let time = time.replacen(' ', "+", 1);
-    time.starts_with(['T', 't']).then(|| parse_instant(&format!("{date}{time}"))).flatten()
+    time.starts_with(['T', 't'])
+        .then(|| parse_instant(&format!("{date}{time}")))
+        .flatten()
+        // An offset can move an instant out of the years that four digits write, and then the
+        // order of the texts is no longer the order of the instants.
+        .filter(|instant| (0..=9999).contains(&instant.year()))
 }
 
 #[cfg(test)]
@@ -171,6 +176,8 @@ mod tests {
             "２０２６-03-01",
             "2026-03-01\0",
             "99999-01-01",
+            "9999-12-31T23:30:00-05:00",
+            "0000-01-01T00:30:00+05:00",
         ] {
             assert_eq!(parse_date(text), None, "{text}");
         }

@@ -202,3 +202,113 @@ fn check_rollup(metric: &Metric) -> Result<(), String> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = include_str!("../../metrics.toml");
+
+    /// The line on which `fragment` stands.
+    fn line(text: &str, fragment: &str) -> usize {
+        text.lines().position(|line| line.contains(fragment)).unwrap() + 1
+    }
+
+    /// What `parse` says when `from` is replaced, once.
+    fn error_after(from: &str, to: &str) -> (String, String) {
+        assert!(SOUND.contains(from), "{from}");
+        let text = SOUND.replacen(from, to, 1);
+        let error = parse(&text).unwrap_err();
+        (text, error)
+    }
+
+    /// The entry of `metric`, to change something in it.
+    fn entry(metric: &str) -> String {
+        let name = SOUND.find(&format!("name = \"{metric}\"")).unwrap();
+        let begin = SOUND[..name].rfind("[[metrics]]").unwrap();
+        let end = SOUND[name..].find("\n\n").map_or(SOUND.len(), |end| name + end);
+        SOUND[begin..end].to_owned()
+    }
+
+    #[test]
+    fn the_catalogue_is_sound() {
+        let definition = parse(SOUND).unwrap();
+        assert_eq!(definition.metrics.len(), 31);
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_on_its_line() {
+        let sound = entry("newMedia");
+        let wrong = format!("{sound}\ncolour = \"blue\"");
+        let (text, error) = error_after(&sound, &wrong);
+        assert!(error.starts_with(&format!("line {}: ", line(&text, "colour"))), "{error}");
+        assert!(error.contains("newMedia") && error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_does_not_exist_is_an_error_on_the_metrics_line() {
+        let sound = entry("visitors");
+        let wrong = sound.replace("source = \"visitors\"", "source = \"guests\"");
+        let (text, error) = error_after(&sound, &wrong);
+        let metric = line(&text, "name = \"visitors\"") - 2;
+        assert_eq!(
+            error,
+            format!("line {metric}: metric `visitors`: source `guests` does not exist")
+        );
+    }
+
+    #[test]
+    fn a_duplicate_metric_is_an_error_that_names_both_lines() {
+        let sound = entry("newAlbums");
+        let (text, error) = error_after(&sound, &format!("{sound}\n\n{sound}"));
+        let first = line(&text, "name = \"newAlbums\"") - 2;
+        let second = first + sound.lines().count() + 1;
+        let expected =
+            format!("line {second}: metric `newAlbums`: there is one of this name on line {first}");
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_rollup_that_does_not_fit_is_an_error() {
+        for (metric, sound_rollup, wrong_rollup) in [
+            ("visitors", "merge", "sum"),
+            ("totalMedia", "last", "sum"),
+            ("newMedia", "sum", "last"),
+            ("averageGenerationTime", "weighted", "sum"),
+            ("mostEngaged", "merge", "last"),
+        ] {
+            let sound = entry(metric);
+            let wrong = sound.replace(
+                &format!("rollup = \"{sound_rollup}\""),
+                &format!("rollup = \"{wrong_rollup}\""),
+            );
+            let (text, error) = error_after(&sound, &wrong);
+            let at = line(&text, &format!("name = \"{metric}\"")) - 2;
+            assert!(error.starts_with(&format!("line {at}: metric `{metric}`: rollup")), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_mistakes_name_the_entry_too() {
+        for (metric, from, to, says) in [
+            ("newLikes", "type = \"interactions\"", "type = \"interaction\"", "is not one of"),
+            ("newLikes", "time = [\"createdAt\"]", "", "needs `time`"),
+            ("newLikes", "window = \"period\"", "", "needs `window`"),
+            ("newLikes", "rollup = \"sum\"", "rollup = \"sum\"\nlimit = 3", "no use for `limit`"),
+            ("newLikes", "rollup = \"sum\"", "rollup = \"total\"", "total"),
+            ("MRR", "monthly_price", "yearly_price", "table `yearly_price` does not exist"),
+            ("deletedUsers", "stock = \"totalUsers\"", "stock = \"people\"", "stock `people`"),
+            ("mostEngaged", "ties = \"targetId\"", "ties = \"name\"", "is not part of `key`"),
+        ] {
+            let sound = entry(metric);
+            assert!(sound.contains(from), "{metric}: {from}");
+            let (_, error) = error_after(&sound, &sound.replacen(from, to, 1));
+            assert!(error.starts_with("line ") && error.contains(metric), "{error}");
+            assert!(error.contains(says), "{error} does not say {says}");
+        }
+        let (_, error) = error_after("starter = \"9\"", "starter = \"nine\"");
+        assert!(error.contains("table `monthly_price`") && error.contains("nine"), "{error}");
+        let (_, error) = error_after("identity = \"PK\"\n", "");
+        assert!(error.contains("source `generations`") && error.contains("identity"), "{error}");
+    }
+}

@@ -17,6 +17,9 @@ use futures_util::{
     stream,
 };
 
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+
 use crate::{
     catalogue::{
         Catalogue,
@@ -25,6 +28,7 @@ use crate::{
     dynamodb::{Client, Read},
     host::{Severity, SharedHost},
     numbers,
+    part::Part,
     period::{Granularity, Period, format_instant},
     plan::plan,
     record::{Record, RecordError, record_key},
@@ -275,6 +279,8 @@ impl Engine {
                 if let Some(departures) = departures(metric, &record, before) {
                     record.metrics.insert(metric.name.clone(), departures);
                 }
+                let stock = number(&record, metric.stock.as_ref()).map(|stock| stock.to_string());
+                record.parts.insert(metric.name.clone(), Part::Stock(stock));
             }
         }
         record
@@ -309,17 +315,20 @@ fn status(period: &PeriodReport) -> Status {
     }
 }
 
+/// The number in one of the record's metrics.
+fn number(record: &Record, metric: Option<&String>) -> Option<Decimal> {
+    record.metrics.get(metric?).and_then(numbers::from_json)
+}
+
 /// How many left in the period: the stock before it, plus the arrivals, minus the stock at its end,
-/// never below zero. Absent where there is no stock before.
-fn departures(
-    metric: &Metric,
-    record: &Record,
-    before: Option<&Record>,
-) -> Option<serde_json::Value> {
-    let value = |record: &Record, name: &Option<String>| {
-        record.metrics.get(name.as_ref()?).and_then(numbers::from_json)
+/// never below zero. Absent where there is no stock before, as the run of that period found it.
+fn departures(metric: &Metric, record: &Record, before: Option<&Record>) -> Option<Json> {
+    let before = before?;
+    let stock_before = match before.parts.get(&metric.name) {
+        Some(Part::Stock(stock)) => numbers::parse_decimal(stock.as_ref()?)?,
+        _ => number(before, metric.stock.as_ref())?,
     };
-    let stock_before = value(before?, &metric.stock)?;
-    let left = stock_before + value(record, &metric.arrivals)? - value(record, &metric.stock)?;
-    Some(numbers::to_json(left.max(rust_decimal::Decimal::ZERO)))
+    let arrivals = number(record, metric.arrivals.as_ref())?;
+    let left = stock_before + arrivals - number(record, metric.stock.as_ref())?;
+    Some(numbers::to_json(left.max(Decimal::ZERO)))
 }

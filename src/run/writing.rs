@@ -1,8 +1,11 @@
 //! Writing a record: what is kept of the stored one, and the conditions under which it is replaced.
 
+use serde_json::{Map, Value};
+
 use crate::{
     catalogue::{Catalogue, definition::Past},
     dynamodb::{Client, Error, PutItem, Read, string},
+    part::Part,
     period::format_instant,
     record::{Record, RecordError, record_key},
 };
@@ -108,20 +111,27 @@ fn merge(
             continue;
         }
         let name = &metric.name;
-        match stored.and_then(|stored| stored.metrics.get(name)) {
-            Some(value) => {
-                merged.metrics.insert(name.clone(), value.clone());
-                match stored.and_then(|stored| stored.parts.get(name)) {
-                    Some(part) => merged.parts.insert(name.clone(), part.clone()),
-                    None => merged.parts.remove(name),
-                };
+        let stored_value = stored.and_then(|stored| stored.metrics.get(name));
+        let stored_part = stored.and_then(|stored| stored.parts.get(name));
+        let kept_value = match occasion {
+            Occasion::Scheduled => stored_value.or(fresh.metrics.get(name)),
+            Occasion::Recalculation => stored_value,
+        };
+        let kept_part = match (stored_part, fresh.parts.get(name)) {
+            (Some(Part::Stock(None)) | None, Some(Part::Stock(stock))) => {
+                let stock = stock.clone().filter(|_| occasion == Occasion::Scheduled);
+                Some(Part::Stock(stock))
             }
-            None if occasion == Occasion::Recalculation => {
-                merged.metrics.remove(name);
-                merged.parts.remove(name);
+            (Some(part), _) => Some(part.clone()),
+            (None, part) => {
+                part.filter(|_| kept_value.is_some() && stored_value.is_none()).cloned()
             }
-            None => {}
-        }
+        };
+        replace(&mut merged.metrics, name, kept_value.cloned());
+        match kept_part {
+            Some(part) => merged.parts.insert(name.clone(), part),
+            None => merged.parts.remove(name),
+        };
     }
     for (name, value) in stored.iter().flat_map(|stored| &stored.metrics) {
         if catalogue.metric(name).is_none() {
@@ -129,4 +139,11 @@ fn merge(
         }
     }
     merged
+}
+
+fn replace(metrics: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    match value {
+        Some(value) => metrics.insert(name.to_owned(), value),
+        None => metrics.remove(name),
+    };
 }

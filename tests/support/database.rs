@@ -1,4 +1,4 @@
-//! Real DynamoDBs with the platform's table in them: dynoxide in this process, or AWS's DynamoDB
+//! The platform's table in a real DynamoDB: dynoxide in this process, or AWS's DynamoDB
 //! Local where `EDGE_ANALYTICS_DYNAMODB_LOCAL` says.
 
 use std::{

@@ -1,0 +1,324 @@
+//! Faults of DynamoDB, injected by a proxy in front of a real one: a record is right or it is
+//! absent, and the run says so.
+//!
+//! Run with `cargo test --test faults`.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use edge_analytics::{
+    catalogue::Catalogue,
+    dynamodb::{
+        Client, ErrorKind, Item, PutItem, Query, RetryPolicy, TransactWriteItems, WriteRequest,
+        key, string,
+    },
+    host::{Host, NativeHost, Severity},
+    run::{Engine, Report, Status},
+};
+use serde_json::Value;
+use support::{
+    database::{Backend, TestTable, connection},
+    engine_suite::{TYPES, assert_same, end, platform, stored},
+    fault_proxy::{Fault, FaultProxy, Seen},
+    host::TestHost,
+    oracle,
+};
+
+/// Short waits, so that the tests are quick; the same shape as the default.
+const POLICY: RetryPolicy = RetryPolicy {
+    base: Duration::from_millis(5),
+    cap: Duration::from_millis(40),
+    attempt_timeout: Duration::from_millis(1500),
+    deadline: Duration::from_secs(4),
+};
+
+fn hour() -> DateTime<Utc> {
+    end() - TimeDelta::hours(1)
+}
+
+fn client_through(proxy: &FaultProxy, host: Arc<TestHost>) -> Client {
+    Client::with_policy(connection(&proxy.endpoint), host, POLICY)
+}
+
+/// Runs the hour through a proxy with `rule`.
+async fn run_with(
+    table: &TestTable,
+    rule: impl Fn(&Seen) -> Fault + Send + Sync + 'static,
+) -> (Report, Arc<TestHost>, FaultProxy) {
+    let proxy = FaultProxy::start(&table.endpoint, rule).await;
+    let host = TestHost::new();
+    let client = client_through(&proxy, host.clone());
+    let catalogue = Catalogue::embedded().unwrap();
+    let engine = Engine::new(client, host.clone(), table.name.clone(), catalogue);
+    (engine.run_hourly(end()).await, host, proxy)
+}
+
+/// Asserts that each type's record is right or, if it is named in `absent`, not there.
+async fn assert_right_or_absent(
+    table: &TestTable,
+    items: &[sample_platform::Item],
+    absent: &[&str],
+) {
+    let expected = oracle::expected_hour(items, hour(), None);
+    for metric_type in TYPES {
+        let record = stored(table, metric_type, hour()).await;
+        if absent.contains(&metric_type) {
+            assert!(record.is_none(), "{metric_type} is there: {record:?}");
+        } else {
+            let record = record.unwrap_or_else(|| panic!("{metric_type} is absent"));
+            assert_same(&record.metrics, &expected[metric_type], metric_type);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_pass_are_retried_and_every_record_is_right() {
+    let items = platform(40);
+    for fault in [
+        Fault::Throttled,
+        Fault::ServerError,
+        Fault::Dropped,
+        Fault::AnswerLost,
+        Fault::Slow(Duration::from_millis(100)),
+    ] {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        // Every third request, of every kind.
+        let (report, ..) =
+            run_with(&table, move |seen| if seen.number % 3 == 0 { fault } else { Fault::None })
+                .await;
+        assert_eq!(report.status, Status::Complete, "{fault:?}: {report:?}");
+        assert_right_or_absent(&table, &items, &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_comes_too_late_is_asked_for_again() {
+    let items = platform(40);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let slow = AtomicUsize::new(0);
+    let (report, _, proxy) = run_with(&table, move |seen| {
+        let first = seen.queries("MEDIA") && slow.fetch_add(1, Ordering::SeqCst) == 0;
+        if first { Fault::Slow(Duration::from_secs(3)) } else { Fault::None }
+    })
+    .await;
+    assert_eq!(report.status, Status::Complete, "{report:?}");
+    assert_right_or_absent(&table, &items, &[]).await;
+    let asked = proxy.seen().iter().filter(|(_, body)| names_partition(body, "MEDIA")).count();
+    assert_eq!(asked, 2);
+}
+
+fn names_partition(body: &Value, partition: &str) -> bool {
+    body["ExpressionAttributeValues"][":partition"]["S"] == partition
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_for_good_leaves_its_type_absent_and_the_others_right() {
+    let items = platform(40);
+    for (fault, says) in [
+        (Fault::Throttled, "ThrottlingException"),
+        (Fault::ServerError, "InternalServerError"),
+        (Fault::Dropped, "connection failed"),
+        (Fault::Slow(Duration::from_secs(10)), "no answer within"),
+        (Fault::MalformedJson, "not understood"),
+        (Fault::AccessDenied, "AccessDeniedException"),
+    ] {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let (report, host, _) = run_with(&table, move |seen| {
+            if seen.queries("INTERACTION#bookmark") { fault } else { Fault::None }
+        })
+        .await;
+        assert_eq!(report.status, Status::Partial, "{fault:?}: {report:?}");
+        let why = &report.period.types_failed["interactions"];
+        assert!(why.contains(says) && why.contains("platform/GSI3"), "{why}");
+        assert_eq!(report.period.types_written.len(), TYPES.len() - 1);
+        assert_right_or_absent(&table, &items, &["interactions"]).await;
+        // The run's line says so, as an error.
+        let lines = host.lines();
+        let (severity, line) = lines.last().unwrap();
+        assert_eq!(*severity, Severity::Error);
+        assert_eq!(line["typesFailed"]["interactions"], why.as_str());
+        assert_eq!(line["status"], "partial");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_failing_partition_of_a_pass_fails_every_type_that_needs_it_and_no_other() {
+    let items = platform(40);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let (report, ..) = run_with(&table, |seen| {
+        if seen.queries("USER_USERNAME") { Fault::AccessDenied } else { Fault::None }
+    })
+    .await;
+    // MRR is folded from the users' pass.
+    assert_right_or_absent(&table, &items, &["users", "business"]).await;
+    let failed: Vec<_> = report.period.types_failed.keys().map(String::as_str).collect();
+    assert_eq!(failed, ["business", "users"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_the_stored_records_cannot_be_read() {
+    let items = platform(20);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let (report, ..) = run_with(&table, |seen| {
+        if seen.operation == "BatchGetItem" { Fault::AccessDenied } else { Fault::None }
+    })
+    .await;
+    assert_eq!(report.status, Status::Failed);
+    assert_eq!(report.period.types_failed.len(), TYPES.len());
+    assert_right_or_absent(&table, &items, &TYPES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_down_is_said_and_the_next_run_is_whole() {
+    let items = platform(40);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let (report, ..) = run_with(&table, |_| Fault::Dropped).await;
+    assert_eq!(report.status, Status::Failed);
+    assert!(report.period.types_failed["users"].contains("lease could not be taken"), "{report:?}");
+    assert_right_or_absent(&table, &items, &TYPES).await;
+    let (report, ..) = run_with(&table, |_| Fault::None).await;
+    assert_eq!(report.status, Status::Complete);
+    assert_right_or_absent(&table, &items, &[]).await;
+}
+
+/// Whatever a run was doing when DynamoDB went away: each record is right or absent, and the same
+/// event, once the lease has run out, makes the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_dies_at_any_request_leaves_nothing_wrong() {
+    let items = platform(12);
+    let expected = oracle::expected_hour(&items, hour(), None);
+    let whole = {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        run_with(&table, |_| Fault::None).await.0.usage.requests
+    };
+    for last in 0..usize::try_from(whole).unwrap() {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        run_with(
+            &table,
+            move |seen| {
+                if seen.number >= last { Fault::AccessDenied } else { Fault::None }
+            },
+        )
+        .await;
+        for metric_type in TYPES {
+            if let Some(record) = stored(&table, metric_type, hour()).await {
+                assert_same(&record.metrics, &expected[metric_type], metric_type);
+            }
+        }
+        let host = TestHost::at(NativeHost.now() + TimeDelta::minutes(10));
+        let catalogue = Catalogue::embedded().unwrap();
+        let client = table.client_with(host.clone());
+        let engine = Engine::new(client, host, table.name.clone(), catalogue);
+        assert_eq!(engine.run_hourly(end()).await.status, Status::Complete);
+        assert_right_or_absent(&table, &items, &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_page_is_not_the_last_one() {
+    let items = platform(40);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let (report, _, proxy) = run_with(&table, |seen| {
+        let is_first = seen.body.get("ExclusiveStartKey").is_none();
+        if seen.queries("MEDIA") && is_first { Fault::EmptyPage } else { Fault::None }
+    })
+    .await;
+    assert_eq!(report.status, Status::Complete, "{report:?}");
+    let pages = proxy.seen().iter().filter(|(_, body)| names_partition(body, "MEDIA")).count();
+    assert!(pages >= 2, "{pages} requests for media");
+    assert_right_or_absent(&table, &items, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_that_cannot_pass_are_not_retried() {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let proxy = FaultProxy::start(&table.endpoint, |_| Fault::AccessDenied).await;
+    let client = client_through(&proxy, TestHost::new());
+    let error = client.query(&media_query(&table)).await.unwrap_err();
+    assert_eq!(error.code(), Some("AccessDeniedException"));
+    assert_eq!((error.operation, error.attempts), ("Query", 1));
+    assert!(!error.is_retryable());
+    assert!(error.to_string().contains("platform/GSI4"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_end_at_the_deadline_and_the_error_says_how_many_there_were() {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let proxy = FaultProxy::start(&table.endpoint, |_| Fault::Throttled).await;
+    let client = client_through(&proxy, TestHost::new());
+    let error = client.query(&media_query(&table)).await.unwrap_err();
+    assert!(error.is_retryable());
+    assert!(error.attempts > 3, "{error}");
+    assert_eq!(proxy.seen().len(), usize::try_from(error.attempts).unwrap());
+    assert_eq!(client.meter().total().requests, u64::from(error.attempts));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_listening_is_a_connection_failure_without_the_url() {
+    let host = TestHost::new();
+    let connection = connection("http://127.0.0.1:1");
+    let client = Client::with_policy(connection, host, POLICY);
+    let table = TestTable { endpoint: String::new(), name: "platform".to_owned() };
+    let error = client.query(&media_query(&table)).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Connection(_)), "{error}");
+    assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+}
+
+fn media_query(table: &TestTable) -> Query {
+    Query {
+        table: table.name.clone(),
+        index: Some("GSI4".to_owned()),
+        partition_key: "GSI4PK".to_owned(),
+        sort_key: "GSI4SK".to_owned(),
+        partition: "MEDIA".to_owned(),
+        range: None,
+        projection: Vec::new(),
+        descending: false,
+    }
+}
+
+fn note(number: usize) -> Item {
+    let mut item = key(format!("NOTE#{number}"), "METADATA");
+    item.inner_mut().insert("text".to_owned(), string("a".repeat(100)));
+    item
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_any_size_are_written_and_read_whole() {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let client = table.client();
+    let entries = (0..260).map(|number| WriteRequest::PutRequest { item: note(number) }).collect();
+    client.batch_write(&table.name, entries).await.unwrap();
+    let keys = (0..300).map(|number| key(format!("NOTE#{number}"), "METADATA")).collect();
+    let items =
+        client.batch_get(&table.name, keys, edge_analytics::dynamodb::Read::Consistent).await;
+    assert_eq!(items.unwrap().len(), 260);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_written_whole_or_not_at_all() {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let client = table.client();
+    let new =
+        |number| PutItem::new(&table.name, note(number)).only_if("attribute_not_exists(PK)", []);
+    let first = TransactWriteItems::new(vec![new(1).into(), new(2).into()], 1);
+    client.send(&first).await.unwrap();
+    // Two items of at most 1 KB, at twice the price.
+    assert!((client.meter().total().write_units - 4.0).abs() < f64::EPSILON);
+    let second = TransactWriteItems::new(vec![new(3).into(), new(2).into()], 2);
+    let error = client.send(&second).await.unwrap_err();
+    assert_eq!(error.code(), Some("TransactionCanceledException"));
+    let third = client
+        .get(&table.name, key("NOTE#3", "METADATA"), edge_analytics::dynamodb::Read::Consistent)
+        .await
+        .unwrap();
+    assert!(third.is_none());
+}
