@@ -4,6 +4,7 @@
 // Every test binary compiles this module and uses a part of it.
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 
+pub mod api;
 pub mod database;
 pub mod engine_suite;
 pub mod fault_proxy;
