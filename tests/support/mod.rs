@@ -10,3 +10,4 @@ pub mod engine_suite;
 pub mod fault_proxy;
 pub mod host;
 pub mod oracle;
+pub mod worker;
