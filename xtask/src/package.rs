@@ -72,7 +72,6 @@ pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<
     }
     let mut command = project.command(&tools.worker_build);
     command
-        .env("PATH", tools.search_path(project))
         // Everything it would otherwise download.
         .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
         .env("WASM_OPT_BIN", &tools.wasm_opt)

@@ -92,15 +92,15 @@ impl Project {
     /// above all their Node, before any other.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(&self.root).env("PATH", search_path([self.node_modules(".bin")]));
+        command.current_dir(&self.root).env("PATH", search_path(self.node_modules(".bin")));
         command
     }
 }
 
 /// The PATH with `first` before everything that is on it already.
-pub fn search_path(first: impl IntoIterator<Item = PathBuf>) -> OsString {
+fn search_path(first: PathBuf) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let folders = first.into_iter().chain(std::env::split_paths(&inherited));
+    let folders = std::iter::once(first).chain(std::env::split_paths(&inherited));
     // Only a folder with a colon in its name cannot be joined; the inherited PATH still works.
     std::env::join_paths(folders).unwrap_or(inherited)
 }

@@ -18,14 +18,11 @@ use crate::{
     error::{Error, Result},
     processes::{ask, run_quietly},
     progress::Activity,
-    project::{Project, search_path},
+    project::Project,
 };
 
 /// The target that Workers run.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
-
-/// The runner of the wasm tests. Not a dependency, so Cargo.lock does not know it.
-const WASM_PACK_VERSION: &str = "0.15.1";
 
 /// The oldest Java that runs DynamoDB Local 3.
 const JAVA_VERSION: u32 = 17;
@@ -33,8 +30,6 @@ const JAVA_VERSION: u32 = 17;
 /// What a command asks of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {
-    /// The wasm test runner.
-    pub wasm_tests: bool,
     /// Java, for DynamoDB Local.
     pub java: bool,
     /// rustfmt and clippy.
@@ -48,8 +43,8 @@ pub struct Tools {
     pub worker_build: PathBuf,
     /// Turns rustc's output into a module with JavaScript around it.
     pub wasm_bindgen: PathBuf,
-    /// Runs the wasm tests, if they were asked for.
-    pub wasm_pack: Option<PathBuf>,
+    /// Runs tests that were compiled to WebAssembly.
+    pub wasm_test_runner: PathBuf,
     /// Makes the WebAssembly smaller.
     pub wasm_opt: PathBuf,
     /// Bundles the JavaScript around it.
@@ -73,7 +68,7 @@ pub async fn set_up(project: &Project, needs: Needs) -> Result<Tools> {
 
     let worker = project.locked_version("worker")?;
     let wasm_bindgen = project.locked_version("wasm-bindgen")?;
-    let mut wanted = vec![
+    let wanted = [
         CargoTool {
             name: "worker-build",
             version: &worker,
@@ -88,24 +83,16 @@ pub async fn set_up(project: &Project, needs: Needs) -> Result<Tools> {
             locked: false,
         },
     ];
-    if needs.wasm_tests {
-        wanted.push(CargoTool {
-            name: "wasm-pack",
-            version: WASM_PACK_VERSION,
-            programs: &["wasm-pack"],
-            locked: true,
-        });
-    }
     cargo_tools(project, &wanted).await?;
     npm_packages(project).await?;
 
-    let program = |tool: &CargoTool<'_>| {
-        project.tool(tool.name, tool.version).join("bin").join(tool.programs[0])
+    let program = |tool: &CargoTool<'_>, number: usize| {
+        project.tool(tool.name, tool.version).join("bin").join(tool.programs[number])
     };
     let tools = Tools {
-        worker_build: program(&wanted[0]),
-        wasm_bindgen: program(&wanted[1]),
-        wasm_pack: wanted.get(2).map(program),
+        worker_build: program(&wanted[0], 0),
+        wasm_bindgen: program(&wanted[1], 0),
+        wasm_test_runner: program(&wanted[1], 1),
         wasm_opt: project.node_modules(".bin/wasm-opt"),
         esbuild: project.node_modules(".bin/esbuild"),
         node: project.node_modules("node/bin/node"),
@@ -256,7 +243,7 @@ async fn lock_cache(project: &Project) -> Result<File> {
     if file.try_lock().is_err() {
         let activity = Activity::start(
             "waiting for another cargo xtask to finish its installs",
-            "up to 6 minutes",
+            "up to 5 minutes",
         );
         while file.try_lock().is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -358,21 +345,6 @@ async fn system_packages(what: &str, packages: &[&str], otherwise: &str) -> Resu
     run_quietly(&doing, &mut install, &activity).await?;
     activity.finish("done");
     Ok(())
-}
-
-impl Tools {
-    /// The PATH for programs that look for the wasm tools by name.
-    pub fn search_path(&self, project: &Project) -> std::ffi::OsString {
-        let folders = [Some(&self.wasm_bindgen), self.wasm_pack.as_ref()];
-        search_path(
-            std::iter::once(project.node_modules(".bin")).chain(
-                folders
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|program| program.parent().map(Path::to_owned)),
-            ),
-        )
-    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use tokio::process::Command;
 
 use crate::{
     dynamodb_local::DynamoDbLocal,
-    error::{Error, Result},
+    error::Result,
     package::{Package, Recipe, build},
     processes,
     project::Project,
-    setup::{Needs, Tools},
+    setup::{Needs, Tools, WASM_TARGET},
     steps::Steps,
 };
 
@@ -37,7 +37,7 @@ impl Options {
 
     /// What these tests ask of the machine.
     pub fn needs(&self) -> Needs {
-        Needs { wasm_tests: true, java: self.with_dynamodb_local(), lints: false }
+        Needs { java: self.with_dynamodb_local(), lints: false }
     }
 }
 
@@ -84,18 +84,15 @@ pub async fn run(
     steps.step(name, end_to_end(project, tools, dynamodb_local.as_ref())).await
 }
 
+/// What `wasm-pack test --node` does, for one test target: wasm-pack itself compiles every test of
+/// the crate to WebAssembly, and the others start servers.
 async fn wasm_tests(project: &Project, tools: &Tools) -> Result<()> {
-    let wasm_pack = tools.wasm_pack.as_ref().ok_or_else(|| Error::Missing {
-        what: "wasm-pack".to_owned(),
-        advice: "Run `cargo xtask test`, which installs it".to_owned(),
-    })?;
-    let mut command = project.command(wasm_pack);
+    let mut command = project.command("cargo");
     command
-        .env("PATH", tools.search_path(project))
-        .args(["test", "--node", "--mode", "no-install"])
-        // The other integration tests are native: they start servers.
-        .args(["--", "--test", "wasm"]);
-    show_and_run("wasm-pack test --node -- --test wasm", &mut command).await
+        .args(["test", "--target", WASM_TARGET, "--test", "wasm"])
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &tools.wasm_test_runner)
+        .env("WASM_BINDGEN_TEST_ONLY_NODE", "1");
+    show_and_run(&format!("cargo test --target {WASM_TARGET} --test wasm"), &mut command).await
 }
 
 async fn end_to_end(
