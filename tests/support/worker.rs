@@ -144,6 +144,8 @@ impl Worker {
             .env("CI", "1")
             .env("NO_COLOR", "1")
             .env("WRANGLER_SEND_METRICS", "false")
+            // Its own log, which it would keep in the home directory.
+            .env("WRANGLER_LOG_PATH", folder.join("wrangler-logs"))
             .stdin(Stdio::piped())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
