@@ -24,7 +24,7 @@ use edge_analytics::{
     settings::Settings,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 use sample_platform::Item;
 use serde_json::{Map, Value, json};
 use support::{
@@ -1047,7 +1047,6 @@ fn parameters() -> impl Strategy<Value = String> {
 fn no_query_string_makes_the_api_fail() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let api = history().api();
-    let answered = AtomicBool::new(false);
     let test = |query: String| {
         // What is no URI never reaches the API.
         let Ok(request) = with_token(get(format!("{METRICS}?{query}"))).body(Body::empty()) else {
@@ -1055,7 +1054,6 @@ fn no_query_string_makes_the_api_fail() {
         };
         let answer = runtime.block_on(api.send(request));
         if answer.status == StatusCode::OK {
-            answered.store(true, Ordering::Relaxed);
             let body = answer.json();
             prop_assert_eq!(keys(&body), ["data", "success"]);
             prop_assert_eq!(&body["success"], true);
@@ -1067,8 +1065,57 @@ fn no_query_string_makes_the_api_fail() {
         Ok(())
     };
     let config = ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() };
-    proptest::test_runner::TestRunner::new(config).run(&parameters(), test).unwrap();
-    assert!(answered.into_inner(), "no query string was a good one: the test is too narrow");
+    TestRunner::new(config).run(&parameters(), test).unwrap();
+}
+
+/// Every range of a few months is answered, in any year and with any offset, and every complete
+/// period in it is either a data point or missing.
+#[test]
+fn every_reasonable_range_is_answered_and_accounts_for_every_period() {
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let now = end() + TimeDelta::minutes(20);
+    let host = StandingHost::at(now);
+    let api = history().api_with(host);
+    // Each granularity with its periods' length and the start of one of them.
+    let granularities = [("hourly", HOUR, 0), ("daily", DAY, 0), ("weekly", 7 * DAY, 4 * DAY)];
+    let anywhere = instant("0000-01-03T00:00:00Z").timestamp_millis()
+        ..instant("9999-06-01T00:00:00Z").timestamp_millis();
+    let around_now = (now - TimeDelta::days(30)).timestamp_millis()
+        ..(now + TimeDelta::days(2)).timestamp_millis();
+    let to_the_hour = |start: i64| start.div_euclid(HOUR) * HOUR;
+    let start = prop_oneof![anywhere, around_now.clone(), around_now.prop_map(to_the_hour),];
+    let span = prop_oneof![1..200 * DAY, (1..200_i64).prop_map(|days| days * DAY)];
+    let granularity = proptest::sample::select(granularities.to_vec());
+    let metric_type = proptest::sample::select(vec!["users", "all"]);
+    let case = (metric_type, granularity, start, span, -23..=23_i32);
+    let test = |(metric_type, (granularity, length, origin), start, span, offset): (
+        &str,
+        (&str, i64, i64),
+        i64,
+        i64,
+        i32,
+    )| {
+        let zone = chrono::FixedOffset::east_opt(offset * 3600).unwrap();
+        let text = |milliseconds: i64| {
+            let instant = DateTime::from_timestamp_millis(milliseconds).unwrap();
+            instant.with_timezone(&zone).format("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+        };
+        let query = range(metric_type, granularity, &text(start), &text(start + span));
+        let data = runtime.block_on(api.data(&query));
+        let series = if metric_type == "all" { &data["allMetrics"][0] } else { &data };
+        let first = (start - origin).div_euclid(length)
+            + i64::from((start - origin).rem_euclid(length) != 0);
+        let last = (start + span - origin).div_euclid(length);
+        let last_complete = (now.timestamp_millis() - origin).div_euclid(length) - 1;
+        let expected = (last.min(last_complete) - first + 1).max(0);
+        let there = timestamps(series).len() + texts(&series["missing"]).len();
+        prop_assert_eq!(i64::try_from(there).unwrap(), expected, "{}", query);
+        Ok(())
+    };
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() };
+    TestRunner::new(config).run(&case, test).unwrap();
 }
 
 // ---------------------------------------------------------------------------------------------
