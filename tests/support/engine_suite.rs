@@ -354,6 +354,24 @@ pub async fn malformed_items_are_reported(backend: Backend) {
     }
 }
 
+/// A run makes one request a partition, one for the stored records, one a record, two for its lease,
+/// and nothing else; the hour before costs nothing more where nothing came late.
+pub async fn a_run_makes_no_request_too_many(backend: Backend) {
+    let table = TestTable::with(backend, &platform(40)).await;
+    let engine = engine(&table, TestHost::new());
+    let types = u64::try_from(TYPES.len()).unwrap();
+    // Eleven sources, the generations in six partitions; every one fits on one page.
+    let partitions = 16;
+    let first = engine.run_hourly(end() - TimeDelta::hours(1)).await;
+    assert_eq!(first.usage.pages, partitions);
+    assert_eq!(first.usage.requests, 2 + 1 + partitions + 2 * types);
+    let second = engine.run_hourly(end()).await;
+    assert_eq!(second.usage.pages, partitions);
+    assert_eq!(second.usage.requests, 2 + 1 + partitions + types);
+    let before = &second.recalculated[0];
+    assert_eq!((before.types_unchanged.len(), before.types_written.len()), (TYPES.len(), 0));
+}
+
 /// Generates a `#[tokio::test]` for every test of the suite on one DynamoDB.
 #[macro_export]
 macro_rules! engine_suite {
@@ -368,6 +386,7 @@ macro_rules! engine_suite {
             a_repeated_event_keeps_what_the_table_has_forgotten,
             departures_are_counted,
             malformed_items_are_reported,
+            a_run_makes_no_request_too_many,
         }
     };
     ($backend:expr; $($test:ident,)*) => {
