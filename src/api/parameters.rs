@@ -128,7 +128,11 @@ fn parse_date(text: &str) -> Option<DateTime<Utc>> {
     // An offset's plus sign that was not percent-encoded arrives as a space. RFC 3339 would also
     // take a space for the T between date and time; we do not.
     let (date, time) = text.split_at(10);
-    let time = time.replacen(' ', "+", 1);
+    let mut time = time.replacen(' ', "+", 1);
+    // ISO 8601 lets the seconds be left out (`T12:00Z`), RFC 3339 does not.
+    if time.as_bytes().get("T12:00".len()).is_some_and(|next| b"Zz+-".contains(next)) {
+        time.insert_str("T12:00".len(), ":00");
+    }
     time.starts_with(['T', 't'])
         .then(|| parse_instant(&format!("{date}{time}")))
         .flatten()
@@ -148,6 +152,8 @@ mod tests {
             ("2026-03-01", "2026-03-01T00:00:00.000Z"),
             ("2026-03-01T12:30:00Z", "2026-03-01T12:30:00.000Z"),
             ("2026-03-01T12:30:00.250Z", "2026-03-01T12:30:00.250Z"),
+            ("2026-03-01T12:30Z", "2026-03-01T12:30:00.000Z"),
+            ("2026-03-01T12:30+02:00", "2026-03-01T10:30:00.000Z"),
             ("2026-03-01T01:00:00+02:00", "2026-02-28T23:00:00.000Z"),
             ("2026-03-01T01:00:00 02:00", "2026-02-28T23:00:00.000Z"),
             ("2024-02-29", "2024-02-29T00:00:00.000Z"),
