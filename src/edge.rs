@@ -12,6 +12,7 @@ use crate::{
     catalogue::Catalogue,
     dynamodb::Client,
     host::{Host, Severity, SharedHost, WorkersHost},
+    period::Granularity,
     run::Engine,
     settings::{Misconfigured, Problem, Settings},
 };
@@ -70,8 +71,12 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     let Some(time) = DateTime::from_timestamp_millis(event.schedule() as i64) else {
         return fail("the event's scheduled time is out of range".to_owned());
     };
+    let cron = event.cron();
+    let Some(granularity) = Granularity::from_cron(&cron) else {
+        return fail(format!("no run belongs to the cron expression {cron}; see wrangler.toml"));
+    };
     let client = Client::new(settings.connection, host.clone());
-    Engine::new(client, host, settings.table, catalogue).run_hourly(time).await;
+    Engine::new(client, host, settings.table, catalogue).run(granularity, time).await;
 }
 
 /// The settings in the Worker's environment.

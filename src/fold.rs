@@ -3,10 +3,7 @@
 //! A fold computes one metric from the rows of one pass; the folds of a metric that is read in
 //! several passes are merged, then finished.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -21,11 +18,9 @@ use crate::{
     numbers,
     part::Part,
     period::{Period, parse_instant},
-    sketch::{Sketch, SketchError},
+    ranking::{Ranking, Shares},
+    sketch::{Distinct, SketchError},
 };
-
-/// How many targets of a `top` metric a record keeps for the coarser periods.
-const MAXIMUM_TAIL: usize = 1000;
 
 /// What a metric came to in one period.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +57,7 @@ enum Accumulator {
         overflown: bool,
     },
     /// Rows of each target, by share.
-    Top(HashMap<Vec<String>, BTreeMap<String, u64>>),
+    Top(HashMap<Vec<String>, Shares>),
 }
 
 /// One metric over the rows of one pass.
@@ -319,8 +314,8 @@ impl Accumulator {
                 // Sorted, so that the same values always make the same bytes.
                 let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
                 values.sort_unstable();
-                let sketch = Sketch::of(values.iter().copied())?;
-                Outcome { value: Some(values.len().into()), part: Some(Part::sketch(&sketch)) }
+                let set = Distinct::of(values.iter().copied())?;
+                Outcome { value: Some(values.len().into()), part: Some(Part::distinct(&set)) }
             }
             Self::Sum { overflown: true, .. } => {
                 return Err(FoldError::Overflow { metric: metric.name.clone() });
@@ -330,7 +325,14 @@ impl Accumulator {
                 Outcome { value: mean.map(numbers::to_json), part: Some(Part::average(sum, count)) }
             }
             Self::Sum { sum, .. } => Outcome { value: Some(numbers::to_json(sum)), part: None },
-            Self::Top(targets) => rank(metric, targets),
+            Self::Top(targets) => {
+                let tie = metric.key.iter().position(|name| Some(name) == metric.ties.as_ref());
+                let mut ranking = Ranking::of(targets, tie.unwrap_or_default());
+                // Of one period everything is known, also of what a record has no room for.
+                let value = list_targets(metric, &ranking);
+                ranking.drop_the_tail();
+                Outcome { value, part: Some(Part::Targets(ranking)) }
+            }
         })
     }
 }
@@ -341,17 +343,12 @@ fn add_counts(mine: &mut BTreeMap<String, u64>, theirs: BTreeMap<String, u64>) {
     }
 }
 
-/// The targets with most rows, best first, and the tail that a coarser period needs.
-fn rank(metric: &Metric, targets: HashMap<Vec<String>, BTreeMap<String, u64>>) -> Outcome {
-    let tie = metric.key.iter().position(|attribute| Some(attribute) == metric.ties.as_ref());
-    let mut ranked: Vec<_> = targets.into_iter().collect();
-    ranked.sort_by_cached_key(|(key, shares)| {
-        let total: u64 = shares.values().sum();
-        (Reverse(total), tie.map(|tie| key[tie].clone()), key.clone())
-    });
-    ranked.truncate(MAXIMUM_TAIL);
+/// The targets that the metric lists, each with its key, its rows by share and their total; `None`
+/// where it is not certain which they are.
+#[must_use]
+pub fn list_targets(metric: &Metric, ranking: &Ranking) -> Option<Json> {
     let share_names: Vec<&String> = metric.sources.iter().flat_map(BTreeMap::keys).collect();
-    let entry = |(key, shares): &(Vec<String>, BTreeMap<String, u64>)| {
+    let entry = |(key, shares): &(Vec<String>, Shares)| {
         let names = metric.key.iter().cloned().zip(key.iter().map(|part| Json::from(part.clone())));
         let counts = share_names.iter().map(|name| {
             ((*name).clone(), Json::from(shares.get(*name).copied().unwrap_or_default()))
@@ -359,8 +356,8 @@ fn rank(metric: &Metric, targets: HashMap<Vec<String>, BTreeMap<String, u64>>) -
         let total = ("total".to_owned(), Json::from(shares.values().sum::<u64>()));
         Json::Object(names.chain(counts).chain([total]).collect())
     };
-    let listed = ranked.iter().take(metric.limit.unwrap_or_default()).map(entry).collect();
-    Outcome { value: Some(Json::Array(listed)), part: Some(Part::Targets(ranked)) }
+    let best = ranking.best(metric.limit.unwrap_or_default())?;
+    Some(Json::Array(best.iter().map(entry).collect()))
 }
 
 /// The attribute, unless it is absent or null.

@@ -11,7 +11,7 @@ use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::sketch::{Sketch, SketchError};
+use crate::{ranking::Ranking, sketch::Distinct};
 
 /// zlib's usual balance of size and time.
 const COMPRESSION_LEVEL: u8 = 6;
@@ -23,8 +23,14 @@ const MAXIMUM_UNPACKED_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Part {
-    /// A sketch of the distinct values, in DataSketches' binary format, as base64.
-    Hll(String),
+    /// A set of distinct values.
+    Distinct {
+        /// Its sketch in DataSketches' binary format, as base64.
+        hll: String,
+        /// The hashes of the values while there are few, eight bytes each, as base64.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hashes: Option<String>,
+    },
     /// The parts of a mean.
     Average {
         /// The exact sum, as a decimal.
@@ -32,8 +38,8 @@ pub enum Part {
         /// The number of values.
         count: u64,
     },
-    /// The targets of a ranking, best first, with their counts by share.
-    Targets(Vec<(Vec<String>, BTreeMap<String, u64>)>),
+    /// The targets of a ranking.
+    Targets(Ranking),
     /// The stock as the period's own run found it, from which the next period's departures are
     /// counted; `None` where only a later calculation has been here. (The metric itself is
     /// recomputed later, from a table that some have left since.)
@@ -49,10 +55,13 @@ pub type Parts = BTreeMap<String, Part>;
 pub struct PartError(String);
 
 impl Part {
-    /// The part that keeps `sketch`.
+    /// The part that keeps a set of distinct values.
     #[must_use]
-    pub fn sketch(sketch: &Sketch) -> Self {
-        Self::Hll(STANDARD.encode(sketch.to_bytes()))
+    pub fn distinct(set: &Distinct) -> Self {
+        Self::Distinct {
+            hll: STANDARD.encode(set.sketch_bytes()),
+            hashes: set.is_exact().then(|| STANDARD.encode(set.hash_bytes())),
+        }
     }
 
     /// The part that keeps a mean.
@@ -61,17 +70,19 @@ impl Part {
         Self::Average { sum: sum.normalize().to_string(), count }
     }
 
-    /// The sketch in it, if it keeps one.
+    /// The set in it, if it keeps one.
     ///
     /// # Errors
     ///
-    /// When the bytes are no sketch.
-    pub fn as_sketch(&self) -> Result<Option<Sketch>, PartError> {
-        let Self::Hll(encoded) = self else { return Ok(None) };
-        let bytes = STANDARD.decode(encoded).map_err(|error| PartError(error.to_string()))?;
-        let sketch = Sketch::from_bytes(&bytes)
-            .map_err(|error: SketchError| PartError(error.to_string()))?;
-        Ok(Some(sketch))
+    /// When the bytes are no set.
+    pub fn as_distinct(&self) -> Result<Option<Distinct>, PartError> {
+        let Self::Distinct { hll, hashes } = self else { return Ok(None) };
+        let decode =
+            |text: &String| STANDARD.decode(text).map_err(|error| PartError(error.to_string()));
+        let hashes = hashes.as_ref().map(decode).transpose()?;
+        let set = Distinct::from_bytes(&decode(hll)?, hashes.as_deref())
+            .map_err(|error| PartError(error.to_string()))?;
+        Ok(Some(set))
     }
 }
 

@@ -40,6 +40,21 @@ impl Granularity {
         Self::ALL.into_iter().find(|granularity| granularity.name() == name)
     }
 
+    /// The granularity that the cron expression in `wrangler.toml` stands for. An event that was
+    /// fired by hand without an expression is an hourly one.
+    ///
+    /// Source: the platform's contract, section 2.
+    #[must_use]
+    pub fn from_cron(expression: &str) -> Option<Self> {
+        match expression {
+            "0 * * * *" | "" => Some(Self::Hourly),
+            "5 0 * * *" => Some(Self::Daily),
+            "10 0 * * MON" => Some(Self::Weekly),
+            "15 0 1 * *" => Some(Self::Monthly),
+            _ => None,
+        }
+    }
+
     /// How long its records are kept after their period's end; `None` means for ever.
     #[must_use]
     pub fn retention(self) -> Option<Days> {

@@ -30,6 +30,17 @@ pub struct Record {
     pub parts: Parts,
     /// When it was calculated: when the reading began.
     pub calculated_at: DateTime<Utc>,
+    /// How many of the finer periods it is made from; an hour is made from the table.
+    pub coverage: Option<Coverage>,
+}
+
+/// How many of the finer periods' records a record is made from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Those that were there.
+    pub present: usize,
+    /// Those that the period has.
+    pub expected: usize,
 }
 
 /// A stored record could not be read, or a record not written as an item.
@@ -76,6 +87,8 @@ struct Stored {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coverage: Option<Coverage>,
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     parts: Vec<u8>,
 }
@@ -84,13 +97,14 @@ struct Stored {
 const BY_TIME_PARTITION: &str = "ANALYTICS";
 
 /// The attributes a reader of metrics needs: all but the keys and the parts.
-const READ_PROJECTION: [&str; 7] = [
+const READ_PROJECTION: [&str; 8] = [
     "metricType",
     "granularity",
     "timestamp",
     "endTimestamp",
     "metrics",
     "calculatedAt",
+    "coverage",
     "version",
 ];
 
@@ -151,6 +165,34 @@ pub fn query_of_all_types(
     }
 }
 
+/// The latest record, of any type, of a period that starts before `first`; see
+/// [`crate::dynamodb::Client::first`].
+#[must_use]
+pub fn query_before(table: &str, granularity: Granularity, first: DateTime<Utc>) -> Query {
+    let to = format!("{granularity}#{}", format_instant(first));
+    query_timestamps(table, KeyRange { from: format!("{granularity}#"), to }, true)
+}
+
+/// The earliest record, of any type; see [`crate::dynamodb::Client::first`].
+#[must_use]
+pub fn query_first(table: &str, granularity: Granularity) -> Query {
+    let range = KeyRange { from: format!("{granularity}#"), to: format!("{granularity}#~") };
+    query_timestamps(table, range, false)
+}
+
+fn query_timestamps(table: &str, range: KeyRange, descending: bool) -> Query {
+    Query {
+        table: table.to_owned(),
+        index: Some("GSI1".to_owned()),
+        partition_key: "GSI1PK".to_owned(),
+        sort_key: "GSI1SK".to_owned(),
+        partition: BY_TIME_PARTITION.to_owned(),
+        range: Some(range),
+        projection: vec!["timestamp".to_owned()],
+        descending,
+    }
+}
+
 impl Record {
     /// The record as an item.
     ///
@@ -176,6 +218,7 @@ impl Record {
             calculated_at: format_instant(self.calculated_at),
             version: SCHEMA_VERSION,
             ttl: self.period.expiry(),
+            coverage: self.coverage,
             parts: if self.parts.is_empty() { Vec::new() } else { part::pack(&self.parts)? },
         };
         let attributes: HashMap<String, AttributeValue> = serde_dynamo::to_item(stored)
@@ -207,6 +250,7 @@ impl Record {
             metrics: stored.metrics,
             parts,
             calculated_at,
+            coverage: stored.coverage,
         })
     }
 }

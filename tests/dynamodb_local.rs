@@ -7,6 +7,7 @@ mod support;
 use support::{database::Backend, engine_suite};
 
 engine_suite!(Backend::DynamoDbLocal);
+rollup_suite!(Backend::DynamoDbLocal);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_every_hour_is_exact() {

@@ -21,12 +21,14 @@ use edge_analytics::{
         key, string,
     },
     host::{Host, NativeHost, Severity},
+    period::{Granularity, Period, parse_instant},
+    record::{Coverage, record_key},
     run::{Engine, Report, Status},
 };
 use serde_json::Value;
 use support::{
     database::{Backend, TestTable, connection},
-    engine_suite::{TYPES, assert_same, end, platform, stored},
+    engine_suite::{TYPES, assert_same, end, platform, stored, stored_in},
     fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
     oracle,
@@ -58,7 +60,7 @@ async fn run_with(
     let client = client_through(&proxy, host.clone());
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host.clone(), table.name.clone(), catalogue);
-    (engine.run_hourly(end()).await, host, proxy)
+    (engine.run(Granularity::Hourly, end()).await, host, proxy)
 }
 
 /// Asserts that each type's record is right or, if it is named in `absent`, not there.
@@ -217,9 +219,58 @@ async fn a_run_that_dies_at_any_request_leaves_nothing_wrong() {
         let catalogue = Catalogue::embedded().unwrap();
         let client = table.client_with(host.clone());
         let engine = Engine::new(client, host, table.name.clone(), catalogue);
-        assert_eq!(engine.run_hourly(end()).await.status, Status::Complete);
+        assert_eq!(engine.run(Granularity::Hourly, end()).await.status, Status::Complete);
         assert_right_or_absent(&table, &items, &[]).await;
     }
+}
+
+/// A day that lacks an hour which cannot be made: no sum over the hole, the stocks of its end are
+/// there, and the record says how much it covers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_with_a_hole_has_no_sums() {
+    let items = platform(30);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let midnight = parse_instant("2026-05-21T00:00:00.000Z").unwrap();
+    let direct = {
+        let host = TestHost::new();
+        let client = table.client_with(host.clone());
+        Engine::new(client, host, table.name.clone(), Catalogue::embedded().unwrap())
+    };
+    for hours in (0..24).rev() {
+        direct.run(Granularity::Hourly, midnight - TimeDelta::hours(hours)).await;
+    }
+    let hour = Period::containing(Granularity::Hourly, midnight - TimeDelta::hours(10));
+    let delete = WriteRequest::DeleteRequest { key: record_key("media", hour) };
+    table.client().batch_write(&table.name, vec![delete]).await.unwrap();
+
+    let proxy = FaultProxy::start(&table.endpoint, |seen| {
+        if seen.queries("MEDIA") { Fault::AccessDenied } else { Fault::None }
+    })
+    .await;
+    let host = TestHost::new();
+    let client = client_through(&proxy, host.clone());
+    let catalogue = Catalogue::embedded().unwrap();
+    let engine = Engine::new(client, host, table.name.clone(), catalogue);
+    let report = engine.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
+    assert!(report.recalculated[0].types_failed["media"].contains("AccessDenied"), "{report:?}");
+    let coverage = Coverage { present: 23, expected: 24 };
+    assert_eq!(report.period.short["media"], coverage);
+
+    let day = Period::containing(Granularity::Daily, midnight - TimeDelta::hours(1));
+    let expected = oracle::expected_period(&items, day.start(), midnight, None);
+    let media = stored_in(&table, "media", day).await.unwrap();
+    assert_eq!(media.coverage, Some(coverage));
+    let mut short = expected["media"].clone();
+    short.remove("newMedia");
+    assert_same(&media.metrics, &short, "media");
+    let albums = stored_in(&table, "albums", day).await.unwrap();
+    assert_same(&albums.metrics, &expected["albums"], "albums");
+
+    // Once the source answers again, the next daily run heals the hour and completes the day.
+    let report = direct.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
+    assert_eq!(report.status, Status::Complete, "{report:?}");
+    let media = stored_in(&table, "media", day).await.unwrap();
+    assert_same(&media.metrics, &expected["media"], "media, healed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

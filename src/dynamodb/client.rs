@@ -251,7 +251,7 @@ impl Client {
         query: &Query,
         mut on_page: impl FnMut(Vec<Item>) + Send,
     ) -> Result<(), Error> {
-        let mut page = QueryPage { query, exclusive_start_key: None };
+        let mut page = QueryPage { query, exclusive_start_key: None, limit: None };
         loop {
             let response = self.send(&page).await?;
             self.meter.add(|usage| usage.pages += 1);
@@ -261,6 +261,18 @@ impl Client {
                 return Ok(());
             }
         }
+    }
+
+    /// The first item of `query`, if there is one, in one small request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`Client::send`].
+    pub async fn first(&self, query: &Query) -> Result<Option<Item>, Error> {
+        let page = QueryPage { query, exclusive_start_key: None, limit: Some(1) };
+        let response = self.send(&page).await?;
+        self.meter.add(|usage| usage.pages += 1);
+        Ok(response.items.into_iter().next())
     }
 
     /// All items of `query`.

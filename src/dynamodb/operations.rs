@@ -60,6 +60,8 @@ pub struct Query {
 pub(super) struct QueryPage<'query> {
     pub(super) query: &'query Query,
     pub(super) exclusive_start_key: Option<Item>,
+    /// The most items to read on this page.
+    pub(super) limit: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +99,8 @@ impl Operation for QueryPage<'_> {
             scan_index_forward: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
             exclusive_start_key: Option<&'body Item>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            limit: Option<u32>,
             return_consumed_capacity: &'static str,
         }
 
@@ -124,6 +128,7 @@ impl Operation for QueryPage<'_> {
             expression_attribute_values: values,
             scan_index_forward: !self.query.descending,
             exclusive_start_key: self.exclusive_start_key.as_ref(),
+            limit: self.limit,
             return_consumed_capacity: "TOTAL",
         })
     }

@@ -1,11 +1,13 @@
-//! The scheduled run: from an event's time to the records of its period.
+//! The scheduled runs: from an event's time to the records of its period.
 //!
 //! A run can be repeated: which period it works on follows from the event's scheduled time, what it
-//! writes from the table; a newer calculation wins, and a lease keeps two runs of one period apart.
+//! writes from the table; a newer calculation wins, and a lease keeps two runs of one hour apart.
+//! Hours are counted from the platform's items (here), coarser periods are rolled up (`rolling`).
 
 mod lease;
 mod reading;
 mod report;
+mod rolling;
 mod writing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,11 +27,11 @@ use crate::{
         Catalogue,
         definition::{Measure, Metric},
     },
-    dynamodb::{Client, Read},
+    dynamodb::{Client, Read, text},
     host::{Severity, SharedHost},
     numbers,
     part::Part,
-    period::{Granularity, Period, format_instant},
+    period::{Granularity, Period},
     plan::plan,
     record::{Record, RecordError, record_key},
 };
@@ -63,16 +65,16 @@ impl Engine {
         Self { client, host, table, catalogue }
     }
 
-    /// Does the work of the hourly event scheduled for `scheduled`: the hour before that time, and
-    /// again the one before it. Logs one line that says what was done, and returns it.
-    pub async fn run_hourly(&self, scheduled: DateTime<Utc>) -> Report {
-        let period = Period::containing(Granularity::Hourly, scheduled).previous();
+    /// Does the work of the event of `granularity` scheduled for `scheduled`: the period before that
+    /// time. Logs one line that says what was done, and returns it.
+    pub async fn run(&self, granularity: Granularity, scheduled: DateTime<Utc>) -> Report {
+        let period = Period::containing(granularity, scheduled).previous();
         let begun = self.host.now();
         let client = self.client.with_own_meter();
         let mut report = Report {
             event: "run",
             run_id: String::new(),
-            granularity: period.granularity().name(),
+            granularity: granularity.name(),
             status: Status::Failed,
             period: PeriodReport::new(period),
             recalculated: Vec::new(),
@@ -81,35 +83,45 @@ impl Engine {
             usage: client.meter().total(),
             milliseconds: 0,
         };
-        self.run(&client, period, begun, &mut report).await;
+        match self.host.random() {
+            Err(error) => self.fail_all(&mut report, &error.to_string()),
+            Ok(random) => {
+                report.run_id = format!("{random:032x}");
+                if granularity == Granularity::Hourly {
+                    self.run_hour(&client, period, begun, &mut report).await;
+                } else {
+                    self.roll_up(&client, period, begun, &mut report).await;
+                }
+            }
+        }
         report.usage = client.meter().total();
         report.milliseconds = (self.host.now() - begun).num_milliseconds();
+        self.log(&report);
+        report
+    }
+
+    fn log(&self, report: &Report) {
         let healthy = matches!(report.status, Status::Complete | Status::Held)
             && report.problems.is_empty()
             && report.recalculated.iter().all(|period| period.types_failed.is_empty());
         let severity = if healthy { Severity::Info } else { Severity::Error };
-        match serde_json::to_value(&report) {
+        match serde_json::to_value(report) {
             Ok(line) => self.host.log(severity, &line),
             Err(error) => self.host.log(
                 Severity::Error,
                 &serde_json::json!({"event": "run", "problems": [error.to_string()]}),
             ),
         }
-        report
     }
 
-    /// Works under the period's lease.
-    async fn run(
+    /// Counts the hour, and again the ones before it, under the hour's lease.
+    async fn run_hour(
         &self,
         client: &Client,
         period: Period,
         begun: DateTime<Utc>,
         report: &mut Report,
     ) {
-        match self.host.random() {
-            Ok(random) => report.run_id = format!("{random:032x}"),
-            Err(error) => return self.fail_all(report, &error.to_string()),
-        }
         let holder = report.run_id.clone();
         let acquired = Lease::acquire(client, self.host.clone(), &self.table, period, holder).await;
         let lease = match acquired {
@@ -123,7 +135,7 @@ impl Engine {
             }
         };
         let lost = {
-            let work = Box::pin(self.calculate(client, period, begun, report));
+            let work = Box::pin(self.count_with_trailing(client, period, begun, report));
             match select(work, Box::pin(lease.keep())).await {
                 Either::Left(((), _)) => None,
                 Either::Right((lost, _)) => lost.err(),
@@ -144,7 +156,8 @@ impl Engine {
     fn fail_all(&self, report: &mut Report, why: &str) {
         let period = &mut report.period;
         for name in self.catalogue.recorded_types() {
-            let settled = [&period.types_written, &period.types_superseded];
+            let settled =
+                [&period.types_written, &period.types_unchanged, &period.types_superseded];
             if !settled.iter().any(|types| types.iter().any(|settled| settled == name)) {
                 period.types_failed.entry(name.to_owned()).or_insert_with(|| why.to_owned());
             }
@@ -152,30 +165,43 @@ impl Engine {
         report.status = status(period);
     }
 
-    async fn calculate(
+    async fn count_with_trailing(
         &self,
         client: &Client,
         period: Period,
         begun: DateTime<Utc>,
         report: &mut Report,
     ) {
-        let trailing: Vec<Period> =
-            std::iter::successors(Some(period.previous()), |period| Some(period.previous()))
-                .take(TRAILING_HOURS)
-                .collect();
-        let mut periods = vec![period];
-        periods.extend(&trailing);
-
-        let stored = match self.read_stored(client, &periods).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                let why = format!("the stored records could not be read: {error}");
-                return self.fail_all(report, &why);
+        let mut hours = vec![(period, Occasion::Scheduled)];
+        let trailing =
+            std::iter::successors(Some(period.previous()), |period| Some(period.previous()));
+        hours.extend(trailing.take(TRAILING_HOURS).map(|hour| (hour, Occasion::Recalculation)));
+        match self.count(client, &hours, begun).await {
+            Err(why) => self.fail_all(report, &why),
+            Ok(mut counted) => {
+                report.malformed = counted.malformed;
+                report.period = counted.periods.remove(0);
+                report.recalculated = counted.periods;
+                report.status = status(&report.period);
             }
-        };
+        }
+    }
+
+    /// Counts `hours` from the platform's items, all of them in the same passes, and stores their
+    /// records. The reports are in the order of the hours.
+    async fn count(
+        &self,
+        client: &Client,
+        hours: &[(Period, Occasion)],
+        begun: DateTime<Utc>,
+    ) -> Result<Counted, String> {
+        let periods: Vec<Period> = hours.iter().map(|(hour, _)| *hour).collect();
+        let stored = self
+            .read_stored(client, &periods)
+            .await
+            .map_err(|error| format!("the stored records could not be read: {error}"))?;
         let passes = plan(&self.catalogue, self.catalogue.metrics(), &periods, &self.table);
         let mut findings = read(client, passes).await;
-        report.malformed = std::mem::take(&mut findings.malformed);
 
         let mut reports: HashMap<Period, PeriodReport> =
             periods.iter().map(|period| (*period, PeriodReport::new(*period))).collect();
@@ -183,44 +209,46 @@ impl Engine {
         for name in self.catalogue.recorded_types() {
             let mut metrics = self.catalogue.of_type(name);
             let failure = metrics.find_map(|metric| findings.failures.get(&metric.name)).cloned();
-            for &at in &periods {
+            for &(at, occasion) in hours {
                 if let Some(why) = &failure {
                     if let Some(report) = reports.get_mut(&at) {
                         report.types_failed.insert(name.to_owned(), why.clone());
                     }
                 } else {
-                    records.push(self.assemble(name, at, begun, &mut findings, &stored));
+                    let record = self.assemble(name, at, begun, &mut findings, &stored);
+                    records.push((record, occasion));
                 }
             }
         }
+        self.store(client, records, &stored, &mut reports).await;
+        let periods = periods.iter().filter_map(|period| reports.remove(period)).collect();
+        Ok(Counted { periods, malformed: findings.malformed })
+    }
+
+    /// Writes records, each on its own, and notes in the reports what became of them.
+    async fn store(
+        &self,
+        client: &Client,
+        records: Vec<(Record, Occasion)>,
+        stored: &StoredRecords,
+        reports: &mut HashMap<Period, PeriodReport>,
+    ) {
         let mut writes = stream::iter(records)
-            .map(|fresh| self.store(client, fresh, period, &stored))
-            .buffer_unordered(reading::MAXIMUM_CONCURRENCY);
+            .map(|(fresh, occasion)| self.store_one(client, fresh, occasion, stored))
+            .buffer_unordered(MAXIMUM_CONCURRENCY);
         while let Some((name, at, result)) = writes.next().await {
-            let Some(report) = reports.get_mut(&at) else { continue };
-            match result {
-                Ok(WriteOutcome::Stored) => report.types_written.push(name),
-                Ok(WriteOutcome::Unchanged) => report.types_unchanged.push(name),
-                Ok(WriteOutcome::Superseded) => report.types_superseded.push(name),
-                Err(why) => {
-                    report.types_failed.insert(name, why);
-                }
+            if let Some(report) = reports.get_mut(&at) {
+                report.note(name, result);
             }
         }
         drop(writes);
         for report in reports.values_mut() {
-            report.types_written.sort_unstable();
-            report.types_unchanged.sort_unstable();
-            report.types_superseded.sort_unstable();
+            report.sort();
         }
-        if let Some(own) = reports.remove(&period) {
-            report.period = own;
-        }
-        report.recalculated = trailing.iter().filter_map(|at| reports.remove(at)).collect();
-        report.status = status(&report.period);
     }
 
-    /// The records of all types in `periods` as they are stored, read consistently in one request.
+    /// The records of all types in `periods` as they are stored, read consistently, a hundred in one
+    /// request.
     async fn read_stored(
         &self,
         client: &Client,
@@ -232,14 +260,23 @@ impl Engine {
             .flat_map(|name| periods.iter().map(move |period| record_key(name, *period)))
             .collect();
         let items = client.batch_get(&self.table, keys, Read::Consistent).await?;
+        // By the key itself, which is there also where nothing else can be read.
+        let keys: HashMap<(String, String), (String, Period)> = self
+            .catalogue
+            .recorded_types()
+            .flat_map(|name| {
+                periods.iter().filter_map(move |period| {
+                    let key = record_key(name, *period);
+                    let parts = (text(&key, "PK")?.to_owned(), text(&key, "SK")?.to_owned());
+                    Some((parts, (name.to_owned(), *period)))
+                })
+            })
+            .collect();
         Ok(items
             .into_iter()
             .filter_map(|item| {
-                let name = crate::dynamodb::text(&item, "metricType")?.to_owned();
-                let start = crate::dynamodb::text(&item, "SK")?.to_owned();
-                let period =
-                    periods.iter().find(|period| format_instant(period.start()) == start)?;
-                Some(((name, *period), Record::from_item(item)))
+                let parts = (text(&item, "PK")?.to_owned(), text(&item, "SK")?.to_owned());
+                Some((keys.get(&parts)?.clone(), Record::from_item(item)))
             })
             .collect())
     }
@@ -259,6 +296,7 @@ impl Engine {
             metrics: serde_json::Map::new(),
             parts: BTreeMap::new(),
             calculated_at,
+            coverage: None,
         };
         for metric in self.catalogue.of_type(name) {
             let outcomes = findings.outcomes.get_mut(&metric.name).into_iter().flatten();
@@ -286,16 +324,14 @@ impl Engine {
         record
     }
 
-    async fn store(
+    async fn store_one(
         &self,
         client: &Client,
         fresh: Record,
-        own: Period,
+        occasion: Occasion,
         stored: &StoredRecords,
     ) -> (String, Period, Result<WriteOutcome, String>) {
         let key = (fresh.metric_type.clone(), fresh.period);
-        let occasion =
-            if fresh.period == own { Occasion::Scheduled } else { Occasion::Recalculation };
         let result = match stored.get(&key).cloned().transpose() {
             // A record that we cannot read may hold what we would destroy.
             Err(error) => Err(error.to_string()),
@@ -307,8 +343,15 @@ impl Engine {
     }
 }
 
+/// What counting hours came to.
+struct Counted {
+    periods: Vec<PeriodReport>,
+    malformed: BTreeMap<String, u64>,
+}
+
 fn status(period: &PeriodReport) -> Status {
-    match (period.types_failed.is_empty(), period.types_written.is_empty()) {
+    let none_written = period.types_written.is_empty() && period.types_unchanged.is_empty();
+    match (period.types_failed.is_empty(), none_written) {
         (true, _) => Status::Complete,
         (false, false) => Status::Partial,
         (false, true) => Status::Failed,

@@ -7,7 +7,10 @@ use serde::Serialize;
 use crate::{
     dynamodb::Usage,
     period::{Period, format_instant},
+    record::Coverage,
 };
+
+use super::writing::WriteOutcome;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,6 +40,10 @@ pub struct PeriodReport {
     pub types_superseded: Vec<String>,
     /// Types that could not be computed or written, and why.
     pub types_failed: BTreeMap<String, String>,
+    /// For a coarser period: how many of its finer periods' records were there, by type, where some
+    /// were not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub short: BTreeMap<String, Coverage>,
 }
 
 /// What a run did.
@@ -73,5 +80,23 @@ impl PeriodReport {
     #[must_use]
     pub fn new(period: Period) -> Self {
         Self { timestamp: format_instant(period.start()), ..Self::default() }
+    }
+
+    /// Notes what became of the record of one type.
+    pub(super) fn note(&mut self, type_name: String, result: Result<WriteOutcome, String>) {
+        match result {
+            Ok(WriteOutcome::Stored) => self.types_written.push(type_name),
+            Ok(WriteOutcome::Unchanged) => self.types_unchanged.push(type_name),
+            Ok(WriteOutcome::Superseded) => self.types_superseded.push(type_name),
+            Err(why) => {
+                self.types_failed.insert(type_name, why);
+            }
+        }
+    }
+
+    pub(super) fn sort(&mut self) {
+        self.types_written.sort_unstable();
+        self.types_unchanged.sort_unstable();
+        self.types_superseded.sort_unstable();
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     dynamodb::{Client, Error, PutItem, Read, string},
     part::Part,
     period::format_instant,
-    record::{Record, RecordError, record_key},
+    record::{Coverage, Record, RecordError, record_key},
 };
 
 /// How often a record that changes under our hands is read again before we give up.
@@ -31,6 +31,9 @@ pub enum Occasion {
     Scheduled,
     /// Later: what was never stored stays absent, and a record that says the same is left alone.
     Recalculation,
+    /// From finer records: what they no longer tell is kept as stored, and a record that says the
+    /// same is left alone.
+    Rollup,
 }
 
 /// A record could not be written.
@@ -97,14 +100,46 @@ pub async fn write(
     Err(WriteError::Conflicts)
 }
 
+/// Whether `record` says what is stored already.
+pub(super) fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
+    stored.is_some_and(|stored| {
+        stored.metrics == record.metrics
+            && stored.parts == record.parts
+            && stored.coverage == record.coverage
+    })
+}
+
+/// Writes `record` if the stored one still is what was read.
+///
+/// # Errors
+///
+/// When the record cannot be written as an item.
+pub(super) fn put_over(
+    table: &str,
+    record: &Record,
+    stored: Option<&Record>,
+) -> Result<PutItem, RecordError> {
+    let put = PutItem::new(table, record.to_item()?);
+    Ok(match stored {
+        None => put.only_if("attribute_not_exists(PK)", []),
+        Some(stored) => {
+            let seen = string(format_instant(stored.calculated_at));
+            put.only_if("calculatedAt = :seen", [(":seen", seen)])
+        }
+    })
+}
+
 /// The record to store: `exact` metrics as they are now; of the others the stored value, because
 /// the table has moved on since; metrics that this build does not know as they are stored.
-fn merge(
+pub(super) fn merge(
     catalogue: &Catalogue,
     fresh: &Record,
     stored: Option<&Record>,
     occasion: Occasion,
 ) -> Record {
+    if occasion == Occasion::Rollup {
+        return merge_rollup(fresh, stored);
+    }
     let mut merged = fresh.clone();
     for metric in catalogue.of_type(&fresh.metric_type) {
         if metric.past == Past::Exact {
@@ -115,7 +150,7 @@ fn merge(
         let stored_part = stored.and_then(|stored| stored.parts.get(name));
         let kept_value = match occasion {
             Occasion::Scheduled => stored_value.or(fresh.metrics.get(name)),
-            Occasion::Recalculation => stored_value,
+            Occasion::Recalculation | Occasion::Rollup => stored_value,
         };
         let kept_part = match (stored_part, fresh.parts.get(name)) {
             (Some(Part::Stock(None)) | None, Some(Part::Stock(stock))) => {
@@ -137,6 +172,24 @@ fn merge(
         if catalogue.metric(name).is_none() {
             merged.metrics.insert(name.clone(), value.clone());
         }
+    }
+    merged
+}
+
+/// A rolled-up record over the stored one: finer records may have reached the end of their
+/// retention, and what was made from them before is still right.
+fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
+    let mut merged = fresh.clone();
+    let Some(stored) = stored else { return merged };
+    for (name, value) in &stored.metrics {
+        merged.metrics.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    for (name, part) in &stored.parts {
+        merged.parts.entry(name.clone()).or_insert_with(|| part.clone());
+    }
+    let present = |coverage: Option<Coverage>| coverage.map_or(0, |coverage| coverage.present);
+    if present(stored.coverage) > present(merged.coverage) {
+        merged.coverage = stored.coverage;
     }
     merged
 }

@@ -13,6 +13,7 @@ use edge_analytics::{
     catalogue::Catalogue,
     dynamodb::{Client, RetryPolicy},
     host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedHost},
+    period::Granularity,
     run::Status,
     settings::Settings,
 };
@@ -249,7 +250,8 @@ async fn count_the_hours() -> History {
     let begun = host.now();
     let engine = engine(&table, host.clone());
     for number in 1..=HOURS {
-        let report = engine.run_hourly(first + TimeDelta::hours(i64::from(number))).await;
+        let report =
+            engine.run(Granularity::Hourly, first + TimeDelta::hours(i64::from(number))).await;
         assert_eq!(report.status, Status::Complete, "{report:?}");
     }
     let done = host.now();

@@ -46,7 +46,11 @@ pub fn engine_at(endpoint: &str, table: &str, host: SharedHost) -> Engine {
 
 /// The stored record's metrics, with whether the record has every attribute of the contract.
 pub async fn stored(table: &TestTable, metric_type: &str, hour: DateTime<Utc>) -> Option<Record> {
-    let period = Period::containing(Granularity::Hourly, hour);
+    stored_in(table, metric_type, Period::containing(Granularity::Hourly, hour)).await
+}
+
+/// The stored record of one type in any period.
+pub async fn stored_in(table: &TestTable, metric_type: &str, period: Period) -> Option<Record> {
     let key = record_key(metric_type, period);
     let item = table.client().get(&table.name, key, Read::Consistent).await.unwrap()?;
     Some(Record::from_item(item).unwrap())
@@ -78,7 +82,7 @@ pub async fn every_metric_of_every_hour(backend: Backend, users: u32, hours: i64
     let mut not_zero: BTreeMap<String, bool> = BTreeMap::new();
     for number in 0..hours {
         let hour = first + TimeDelta::hours(number);
-        let report = engine.run_hourly(hour + TimeDelta::hours(1)).await;
+        let report = engine.run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
         assert_eq!(report.status, Status::Complete, "{hour}: {report:?}");
         assert_eq!(report.period.types_written.len(), TYPES.len());
 
@@ -107,7 +111,7 @@ pub async fn a_late_hour_is_as_of_its_end(backend: Backend) {
     let table = TestTable::with(backend, &items).await;
     let engine = engine(&table, TestHost::new());
     let hour = end() - TimeDelta::days(9) - TimeDelta::hours(5);
-    let report = engine.run_hourly(hour + TimeDelta::hours(1)).await;
+    let report = engine.run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
     assert_eq!(report.status, Status::Complete, "{report:?}");
     let expected = oracle::expected_hour(&items, hour, None);
     for metric_type in TYPES {
@@ -122,7 +126,7 @@ pub async fn records_are_as_the_contract_says(backend: Backend) {
     let table = TestTable::with(backend, &items).await;
     let hour = Utc.with_ymd_and_hms(2026, 6, 1, 2, 0, 0).unwrap();
     let before = TestHost::new();
-    engine(&table, before).run_hourly(hour + TimeDelta::hours(1)).await;
+    engine(&table, before).run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
     let query = Query {
         table: table.name.clone(),
         index: Some("GSI1".to_owned()),
@@ -192,11 +196,11 @@ pub async fn items_that_show_late_are_counted(backend: Backend) {
     let table = TestTable::with(backend, &early).await;
     let engine = engine(&table, TestHost::new());
 
-    engine.run_hourly(hour + TimeDelta::hours(1)).await;
+    engine.run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
     let first = stored(&table, "media", hour).await.unwrap();
     assert_eq!(first.metrics["newMedia"], oracle_media(&early, hour)["newMedia"]);
     table.put(&late).await;
-    let report = engine.run_hourly(hour + TimeDelta::hours(2)).await;
+    let report = engine.run(Granularity::Hourly, hour + TimeDelta::hours(2)).await;
     assert_eq!(report.recalculated[0].types_written, ["media"], "{report:?}");
     let second = stored(&table, "media", hour).await.unwrap();
     let mut expected = oracle_media(&items, hour);
@@ -217,7 +221,8 @@ pub async fn two_runs_of_an_hour_are_kept_apart(backend: Backend) {
     let event = end();
     let hour = event - TimeDelta::hours(1);
     let (one, other) = (engine(&table, TestHost::new()), engine(&table, TestHost::new()));
-    let (one, other) = tokio::join!(one.run_hourly(event), other.run_hourly(event));
+    let (one, other) =
+        tokio::join!(one.run(Granularity::Hourly, event), other.run(Granularity::Hourly, event));
     let mut statuses = [one.status, other.status];
     statuses.sort_by_key(|status| *status == Status::Held);
     assert_eq!(statuses, [Status::Complete, Status::Held]);
@@ -227,7 +232,7 @@ pub async fn two_runs_of_an_hour_are_kept_apart(backend: Backend) {
         assert_same(&record.metrics, &expected[metric_type], metric_type);
     }
     // The lease was given back: the same event can be run again at once.
-    let again = engine(&table, TestHost::new()).run_hourly(event).await;
+    let again = engine(&table, TestHost::new()).run(Granularity::Hourly, event).await;
     assert_eq!(again.status, Status::Complete);
 }
 
@@ -243,9 +248,9 @@ pub async fn a_dead_holder_is_replaced(backend: Backend) {
     });
     table.put(&[lease.as_object().unwrap().clone()]).await;
     let engine = engine(&table, host.clone());
-    assert_eq!(engine.run_hourly(event).await.status, Status::Held);
+    assert_eq!(engine.run(Granularity::Hourly, event).await.status, Status::Held);
     host.set(edge_analytics::host::Host::now(host.as_ref()) + TimeDelta::seconds(61));
-    assert_eq!(engine.run_hourly(event).await.status, Status::Complete);
+    assert_eq!(engine.run(Granularity::Hourly, event).await.status, Status::Complete);
 }
 
 /// A calculation that began earlier never replaces one that began later.
@@ -255,7 +260,7 @@ pub async fn an_older_calculation_never_replaces_a_newer_one(backend: Backend) {
     let event = end();
     let hour = event - TimeDelta::hours(1);
     let now = end() + TimeDelta::days(1);
-    let newer = engine(&table, TestHost::at(now)).run_hourly(event).await;
+    let newer = engine(&table, TestHost::at(now)).run(Granularity::Hourly, event).await;
     assert_eq!(newer.status, Status::Complete);
     let before = stored(&table, "media", hour).await.unwrap();
     let late = json!({
@@ -264,11 +269,15 @@ pub async fn an_older_calculation_never_replaces_a_newer_one(backend: Backend) {
         "createdAt": {"S": "2026-06-01T02:30:00.000Z"}, "isPublic": {"S": "true"},
     });
     table.put(&[late.as_object().unwrap().clone()]).await;
-    let older = engine(&table, TestHost::at(now - TimeDelta::seconds(5))).run_hourly(event).await;
+    let older = engine(&table, TestHost::at(now - TimeDelta::seconds(5)))
+        .run(Granularity::Hourly, event)
+        .await;
     // Its clock is behind, so its lease is free but its calculation is the older one.
     assert_eq!(older.period.types_superseded.len(), TYPES.len(), "{older:?}");
     assert_eq!(stored(&table, "media", hour).await.unwrap(), before);
-    let newest = engine(&table, TestHost::at(now + TimeDelta::seconds(5))).run_hourly(event).await;
+    let newest = engine(&table, TestHost::at(now + TimeDelta::seconds(5)))
+        .run(Granularity::Hourly, event)
+        .await;
     assert_eq!(newest.status, Status::Complete);
     let after = stored(&table, "media", hour).await.unwrap();
     assert_eq!(
@@ -283,7 +292,7 @@ pub async fn a_repeated_event_keeps_what_the_table_has_forgotten(backend: Backen
     let table = TestTable::with(backend, &items).await;
     let engine = engine(&table, TestHost::new());
     let hour = end() - TimeDelta::hours(1);
-    engine.run_hourly(end()).await;
+    engine.run(Granularity::Hourly, end()).await;
     let before = stored(&table, "users", hour).await.unwrap();
     assert!(before.metrics["activeUsers"].as_i64().unwrap() > 0);
     // Everybody moves on.
@@ -297,7 +306,7 @@ pub async fn a_repeated_event_keeps_what_the_table_has_forgotten(backend: Backen
         })
         .collect();
     table.put(&moved).await;
-    engine.run_hourly(end()).await;
+    engine.run(Granularity::Hourly, end()).await;
     let after = stored(&table, "users", hour).await.unwrap();
     assert_eq!(after.metrics, before.metrics);
     assert_eq!(after.parts, before.parts);
@@ -309,7 +318,7 @@ pub async fn departures_are_counted(backend: Backend) {
     let items = platform(80);
     let table = TestTable::with(backend, &items).await;
     let engine = engine(&table, TestHost::new());
-    engine.run_hourly(end() - TimeDelta::hours(1)).await;
+    engine.run(Granularity::Hourly, end() - TimeDelta::hours(1)).await;
     let first_hour = end() - TimeDelta::hours(2);
     let first = stored(&table, "users", first_hour).await.unwrap();
     assert!(!first.metrics.contains_key("deletedUsers"), "there is no hour before the first");
@@ -330,7 +339,7 @@ pub async fn departures_are_counted(backend: Backend) {
         .collect();
     assert_eq!(leavers.len(), 3);
     table.put(&leavers).await;
-    engine.run_hourly(end()).await;
+    engine.run(Granularity::Hourly, end()).await;
     let second = stored(&table, "users", end() - TimeDelta::hours(1)).await.unwrap();
     assert_eq!(second.metrics["deletedUsers"], json!(3));
 }
@@ -339,7 +348,7 @@ pub async fn departures_are_counted(backend: Backend) {
 pub async fn malformed_items_are_reported(backend: Backend) {
     let items = platform(60);
     let table = TestTable::with(backend, &items).await;
-    let report: Report = engine(&table, TestHost::new()).run_hourly(end()).await;
+    let report: Report = engine(&table, TestHost::new()).run(Granularity::Hourly, end()).await;
     for metric in [
         "totalUsers",
         "activeUsers",
@@ -362,10 +371,10 @@ pub async fn a_run_makes_no_request_too_many(backend: Backend) {
     let types = u64::try_from(TYPES.len()).unwrap();
     // Eleven sources, the generations in six partitions; every one fits on one page.
     let partitions = 16;
-    let first = engine.run_hourly(end() - TimeDelta::hours(1)).await;
+    let first = engine.run(Granularity::Hourly, end() - TimeDelta::hours(1)).await;
     assert_eq!(first.usage.pages, partitions);
     assert_eq!(first.usage.requests, 2 + 1 + partitions + 2 * types);
-    let second = engine.run_hourly(end()).await;
+    let second = engine.run(Granularity::Hourly, end()).await;
     assert_eq!(second.usage.pages, partitions);
     assert_eq!(second.usage.requests, 2 + 1 + partitions + types);
     let before = &second.recalculated[0];

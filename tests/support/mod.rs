@@ -10,4 +10,5 @@ pub mod engine_suite;
 pub mod fault_proxy;
 pub mod host;
 pub mod oracle;
+pub mod rollup_suite;
 pub mod worker;

@@ -20,10 +20,18 @@ pub fn expected_hour(
     hour_start: DateTime<Utc>,
     previous_total_users: Option<i64>,
 ) -> BTreeMap<&'static str, Metrics> {
-    let hour = Hour {
-        start: hour_start,
-        end: hour_start + TimeDelta::hours(1) - TimeDelta::milliseconds(1),
-    };
+    expected_period(items, hour_start, hour_start + TimeDelta::hours(1), previous_total_users)
+}
+
+/// The same for any period, from its start to the start of the next one: what the records of a day,
+/// a week or a month must hold on a table that stood still while its hours were counted.
+pub fn expected_period(
+    items: &[Item],
+    start: DateTime<Utc>,
+    next_start: DateTime<Utc>,
+    previous_total_users: Option<i64>,
+) -> BTreeMap<&'static str, Metrics> {
+    let hour = Hour { start, end: next_start - TimeDelta::milliseconds(1) };
     BTreeMap::from([
         ("users", users(items, &hour, previous_total_users)),
         ("media", media(items, &hour)),

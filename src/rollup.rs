@@ -1,0 +1,164 @@
+//! Rolling up: a coarser period's record from the records of the finer periods in it.
+//!
+//! Days are made from hours, weeks and months from days. A metric that would be short because a
+//! finer period lacks it is absent: there is never a sum over holes.
+//!
+//! Source: the platform's contract, section 3, "Rollup".
+
+use rust_decimal::Decimal;
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    catalogue::{
+        Catalogue,
+        definition::{Metric, Rollup},
+    },
+    fold::{Outcome, list_targets},
+    numbers,
+    part::{Part, PartError, Parts},
+    period::{Granularity, Period},
+    ranking::Ranking,
+    record::{Coverage, Record},
+    sketch::{Distinct, SketchError},
+};
+
+/// The finer granularity that `granularity` is made from; hours are made from the table.
+#[must_use]
+pub fn made_from(granularity: Granularity) -> Option<Granularity> {
+    match granularity {
+        Granularity::Hourly => None,
+        Granularity::Daily => Some(Granularity::Hourly),
+        // A week lies across months, so both are made from days.
+        Granularity::Weekly | Granularity::Monthly => Some(Granularity::Daily),
+    }
+}
+
+/// The finer periods that make up `period`, earliest first; none for an hour.
+#[must_use]
+pub fn finer_periods(period: Period) -> Vec<Period> {
+    let Some(finer) = made_from(period.granularity()) else { return Vec::new() };
+    let first = Period::containing(finer, period.start());
+    std::iter::successors(Some(first), |finer| Some(finer.next()))
+        .take_while(|finer| finer.start() <= period.end())
+        .collect()
+}
+
+/// A finer record's parts cannot be merged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RollupError {
+    /// The parts are damaged.
+    #[error(transparent)]
+    Parts(#[from] PartError),
+    /// The sketches cannot be merged.
+    #[error(transparent)]
+    Sketch(#[from] SketchError),
+}
+
+/// What finer records come to, for one metric type.
+#[derive(Debug, Clone, Default)]
+pub struct RolledUp {
+    /// The metrics that could be made.
+    pub metrics: Map<String, Json>,
+    /// What still coarser periods need.
+    pub parts: Parts,
+    /// How many of the finer records were there.
+    pub coverage: Coverage,
+}
+
+/// Rolls up the records of one type: one entry for each finer period, earliest first, `None` where
+/// there is no record. `None` in return means that there is nothing to write.
+///
+/// # Errors
+///
+/// [`RollupError`] when a record is damaged.
+pub fn roll_up(
+    catalogue: &Catalogue,
+    type_name: &str,
+    finer: &[Option<&Record>],
+) -> Result<Option<RolledUp>, RollupError> {
+    let mut rolled_up = RolledUp {
+        coverage: Coverage { present: finer.iter().flatten().count(), expected: finer.len() },
+        ..RolledUp::default()
+    };
+    if rolled_up.coverage.present == 0 {
+        return Ok(None);
+    }
+    for metric in catalogue.of_type(type_name) {
+        let outcome = roll_up_metric(metric, finer)?;
+        if let Some(value) = outcome.value {
+            rolled_up.metrics.insert(metric.name.clone(), value);
+        }
+        if let Some(part) = outcome.part {
+            rolled_up.parts.insert(metric.name.clone(), part);
+        }
+    }
+    Ok(Some(rolled_up))
+}
+
+fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<Outcome, RollupError> {
+    let name = &metric.name;
+    // The last period's own value: an earlier one would not be as of the end.
+    if metric.rollup == Rollup::Last {
+        let value = finer.last().copied().flatten().and_then(|record| record.metrics.get(name));
+        return Ok(Outcome { value: value.cloned(), part: None });
+    }
+    let Some(records) = finer.iter().copied().collect::<Option<Vec<&Record>>>() else {
+        return Ok(Outcome::default());
+    };
+    let parts = || records.iter().map(|record| record.parts.get(name)).collect::<Option<Vec<_>>>();
+    Ok(match metric.rollup {
+        Rollup::Last => Outcome::default(),
+        Rollup::Sum => Outcome { value: sum(&records, name), part: None },
+        Rollup::Weighted => parts().map_or_else(Outcome::default, |parts| mean(&parts)),
+        Rollup::Merge => match parts() {
+            Some(parts) => merge(metric, &parts)?,
+            None => Outcome::default(),
+        },
+    })
+}
+
+fn sum(records: &[&Record], name: &str) -> Option<Json> {
+    let mut sum = Decimal::ZERO;
+    for record in records {
+        sum = sum.checked_add(numbers::from_json(record.metrics.get(name)?)?)?;
+    }
+    Some(numbers::to_json(sum))
+}
+
+fn mean(parts: &[&Part]) -> Outcome {
+    let mut sum = Decimal::ZERO;
+    let mut count = 0_u64;
+    for part in parts {
+        let Part::Average { sum: one, count: of } = part else { return Outcome::default() };
+        let Some(total) = numbers::parse_decimal(one).and_then(|one| sum.checked_add(one)) else {
+            return Outcome::default();
+        };
+        sum = total;
+        count += of;
+    }
+    let value = sum.checked_div(Decimal::from(count)).map(numbers::to_json);
+    Outcome { value, part: Some(Part::average(sum, count)) }
+}
+
+fn merge(metric: &Metric, parts: &[&Part]) -> Result<Outcome, RollupError> {
+    let mut distinct: Vec<Distinct> = Vec::new();
+    let mut ranking: Option<Ranking> = None;
+    for part in parts {
+        match part {
+            Part::Distinct { .. } => distinct.extend(part.as_distinct()?),
+            Part::Targets(targets) => match &mut ranking {
+                Some(ranking) => ranking.merge(targets),
+                None => ranking = Some(targets.clone()),
+            },
+            Part::Average { .. } | Part::Stock(_) => return Ok(Outcome::default()),
+        }
+    }
+    if let Some(mut ranking) = ranking {
+        let value = list_targets(metric, &ranking);
+        ranking.drop_the_tail();
+        return Ok(Outcome { value, part: Some(Part::Targets(ranking)) });
+    }
+    let merged = Distinct::merged(&distinct)?;
+    let value = Some(merged.count().into());
+    Ok(Outcome { value, part: Some(Part::distinct(&merged)) })
+}
