@@ -184,7 +184,7 @@ async fn cargo_install(project: &Project, tool: &CargoTool<'_>, build: &Path) ->
     }
 
     let doing = format!("installing {} {}", tool.name, tool.version);
-    let activity = Activity::start(&doing, "about 2 minutes on 2 cores, once");
+    let activity = Activity::start(&doing, "2 to 4 minutes on 2 cores, once");
     let mut command = Command::new("cargo");
     // Outside the checkout and without what cargo was told for the project: neither its
     // configuration nor the caller's flags and target folder are meant for these tools.

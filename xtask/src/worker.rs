@@ -79,6 +79,8 @@ impl Worker {
                 // No questions, no telemetry.
                 .env("CI", "1")
                 .env("WRANGLER_SEND_METRICS", "false")
+                // Its own log would otherwise go into the home directory.
+                .env("WRANGLER_LOG_PATH", folder.join("wrangler-logs"))
                 .stdout(output)
                 .stderr(errors),
         )?;
