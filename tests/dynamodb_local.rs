@@ -11,5 +11,5 @@ rollup_suite!(Backend::DynamoDbLocal);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_every_hour_is_exact() {
-    engine_suite::every_metric_of_every_hour(Backend::DynamoDbLocal, 60, 48).await;
+    engine_suite::every_metric_of_every_hour(Backend::DynamoDbLocal, 150, 60).await;
 }
