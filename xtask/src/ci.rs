@@ -35,6 +35,14 @@ pub async fn run(
         &[&["clippy", "--workspace", "--all-targets"], &pedantic[..]].concat(),
     )
     .await?;
+    // `--all-targets` passes over tests that only `cargo xtask test` runs.
+    cargo(
+        project,
+        steps,
+        "lint of all integration tests",
+        &[&["clippy", "--workspace", "--test", "*"], &pedantic[..]].concat(),
+    )
+    .await?;
     cargo(
         project,
         steps,
