@@ -4,6 +4,9 @@
 //!
 //! Run with `cargo test --test api`.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 mod support;
 
 use std::{

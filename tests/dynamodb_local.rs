@@ -2,6 +2,9 @@
 //!
 //! Run with `cargo xtask test`, which starts DynamoDB Local and says where it is.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 mod support;
 
 use support::{database::Backend, engine_suite};

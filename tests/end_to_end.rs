@@ -11,6 +11,9 @@
 //! The tests share one Worker and one table, and go one after the other. What a Worker printed
 //! during a test that fails is shown with the failure.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 mod support;
 
 use std::{

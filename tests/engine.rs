@@ -3,6 +3,9 @@
 //!
 //! Run with `cargo test --test engine`.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 mod support;
 
 use chrono::TimeDelta;

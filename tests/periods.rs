@@ -2,6 +2,9 @@
 //!
 //! Run with `cargo test --test periods`.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 use chrono::{DateTime, Datelike, TimeDelta, TimeZone, Timelike, Utc, Weekday};
 use edge_analytics::period::{Granularity, Period, format_instant, parse_instant};
 use proptest::prelude::*;

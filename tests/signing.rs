@@ -2,6 +2,9 @@
 //!
 //! Run with `cargo test --test signing`.
 
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
 #[path = "support/signing_vectors.rs"]
 mod signing_vectors;
 

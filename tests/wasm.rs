@@ -1,6 +1,6 @@
 //! The parts that must be the same at the edge, on wasm: signing, periods, folding, packing.
 //!
-//! Run with `wasm-pack test --node --mode no-install -- --test wasm` (`cargo xtask test` does).
+//! Run with `cargo xtask test`, or with `wasm-pack test --node --mode no-install`.
 
 #![cfg(target_arch = "wasm32")]
 
