@@ -27,9 +27,6 @@ pub enum Part {
     Distinct {
         /// Its sketch in DataSketches' binary format, as base64.
         hll: String,
-        /// The hashes of the values while there are few, eight bytes each, as base64.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hashes: Option<String>,
     },
     /// The parts of a mean.
     Average {
@@ -58,10 +55,7 @@ impl Part {
     /// The part that keeps a set of distinct values.
     #[must_use]
     pub fn distinct(set: &Distinct) -> Self {
-        Self::Distinct {
-            hll: STANDARD.encode(set.sketch_bytes()),
-            hashes: set.is_exact().then(|| STANDARD.encode(set.hash_bytes())),
-        }
+        Self::Distinct { hll: STANDARD.encode(set.to_bytes()) }
     }
 
     /// The part that keeps a mean.
@@ -76,12 +70,9 @@ impl Part {
     ///
     /// When the bytes are no set.
     pub fn as_distinct(&self) -> Result<Option<Distinct>, PartError> {
-        let Self::Distinct { hll, hashes } = self else { return Ok(None) };
-        let decode =
-            |text: &String| STANDARD.decode(text).map_err(|error| PartError(error.to_string()));
-        let hashes = hashes.as_ref().map(decode).transpose()?;
-        let set = Distinct::from_bytes(&decode(hll)?, hashes.as_deref())
-            .map_err(|error| PartError(error.to_string()))?;
+        let Self::Distinct { hll } = self else { return Ok(None) };
+        let bytes = STANDARD.decode(hll).map_err(|error| PartError(error.to_string()))?;
+        let set = Distinct::from_bytes(&bytes).map_err(|error| PartError(error.to_string()))?;
         Ok(Some(set))
     }
 }
