@@ -11,9 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// How many targets a record keeps: at about 20 bytes each, compressed, they take a twentieth of
-/// the 400 KB that an item may have, and an hour in which more than this many targets are engaged
-/// still ranks its day exactly unless they are all nearly equal.
+/// How many targets a record keeps. A period in which no more are engaged loses nothing, so that its
+/// coarser periods rank exactly; where more are, the merged ranking is not certain and is absent.
 pub const MAXIMUM_TARGETS: usize = 1000;
 
 /// Rows of one target, by share (`likes`, `bookmarks`, …).

@@ -149,20 +149,12 @@ pub fn query_of_all_types(
     first: DateTime<Utc>,
     last: DateTime<Utc>,
 ) -> Query {
-    Query {
-        table: table.to_owned(),
-        index: Some("GSI1".to_owned()),
-        partition_key: "GSI1PK".to_owned(),
-        sort_key: "GSI1SK".to_owned(),
-        partition: BY_TIME_PARTITION.to_owned(),
-        range: Some(KeyRange {
-            from: format!("{granularity}#{}", format_instant(first)),
-            // `~` sorts behind the `#` that follows the time.
-            to: format!("{granularity}#{}~", format_instant(last)),
-        }),
-        projection: READ_PROJECTION.map(str::to_owned).to_vec(),
-        descending: true,
-    }
+    // `~` sorts behind the `#` that follows the time.
+    let range = KeyRange {
+        from: format!("{granularity}#{}", format_instant(first)),
+        to: format!("{granularity}#{}~", format_instant(last)),
+    };
+    Query { descending: true, ..query_by_time(table, range, &READ_PROJECTION) }
 }
 
 /// The latest record, of any type, of a period that starts before `first`; see
@@ -170,17 +162,19 @@ pub fn query_of_all_types(
 #[must_use]
 pub fn query_before(table: &str, granularity: Granularity, first: DateTime<Utc>) -> Query {
     let to = format!("{granularity}#{}", format_instant(first));
-    query_timestamps(table, KeyRange { from: format!("{granularity}#"), to }, true)
+    let range = KeyRange { from: format!("{granularity}#"), to };
+    Query { descending: true, ..query_by_time(table, range, &["timestamp"]) }
 }
 
 /// The earliest record, of any type; see [`crate::dynamodb::Client::first`].
 #[must_use]
 pub fn query_first(table: &str, granularity: Granularity) -> Query {
     let range = KeyRange { from: format!("{granularity}#"), to: format!("{granularity}#~") };
-    query_timestamps(table, range, false)
+    query_by_time(table, range, &["timestamp"])
 }
 
-fn query_timestamps(table: &str, range: KeyRange, descending: bool) -> Query {
+/// Reads the index that holds all records of all types, oldest first.
+fn query_by_time(table: &str, range: KeyRange, projection: &[&str]) -> Query {
     Query {
         table: table.to_owned(),
         index: Some("GSI1".to_owned()),
@@ -188,8 +182,8 @@ fn query_timestamps(table: &str, range: KeyRange, descending: bool) -> Query {
         sort_key: "GSI1SK".to_owned(),
         partition: BY_TIME_PARTITION.to_owned(),
         range: Some(range),
-        projection: vec!["timestamp".to_owned()],
-        descending,
+        projection: projection.iter().map(|name| (*name).to_owned()).collect(),
+        descending: false,
     }
 }
 
