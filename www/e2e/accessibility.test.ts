@@ -1,0 +1,120 @@
+// Nothing that axe finds wrong, by WCAG 2.2 AA and its own best practices, on any page in any state;
+// and nothing that has to be scrolled sideways to be read.
+import assert from 'node:assert/strict';
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from 'playwright-core';
+import { button, chartsLoaded, choose, region } from './harness/overview.ts';
+import { scenario } from './harness/scenario.ts';
+import { DESKTOP, PHONE, type Visitor } from './harness/scene.ts';
+
+const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa', 'best-practice'];
+
+/** 320 CSS pixels is what a page has to fit into without scrolling in two directions. */
+const NARROWEST = { width: 320, height: 640 };
+
+async function assertAccessible(page: Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).withTags(TAGS).analyze();
+  const found = violations.map(
+    ({ id, help, nodes }) =>
+      `${id}: ${help}\n  ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ''}`).join('\n  ')}`,
+  );
+  assert.deepEqual(found, []);
+  const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok((content ?? 0) <= (window ?? 0), `${content} pixels of content in a window of ${window}`);
+}
+
+interface State {
+  name: string;
+  visitor?: Visitor;
+  open: (page: Page) => Promise<unknown>;
+}
+
+async function overview(page: Page): Promise<void> {
+  await page.goto('/');
+  await chartsLoaded(page);
+  await page.locator('li.card[data-metric]').first().waitFor();
+  await region(page, 'Right now').getByText('as of').waitFor();
+}
+
+async function operations(page: Page): Promise<void> {
+  await page.goto('/?page=operations');
+  await region(page, 'Health').getByText('checked').waitFor();
+  await region(page, 'Runs').locator('tbody tr').first().waitFor();
+}
+
+const STATES: State[] = [
+  { name: 'the overview', open: overview },
+  { name: 'the operations', open: operations },
+  {
+    name: 'signing in',
+    visitor: { as: 'nobody', provokes: [401] },
+    open: (page) => page.goto('/').then(() => page.getByLabel('API token').waitFor()),
+  },
+];
+
+for (const { name, visitor, open } of STATES) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    for (const [size, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+      scenario(
+        `${name} in ${colorScheme} on a ${size} is accessible`,
+        { ...visitor, browser: { colorScheme, viewport } },
+        async ({ page }) => {
+          await open(page);
+          await assertAccessible(page);
+        },
+      );
+    }
+  }
+}
+
+scenario(
+  'everything opened on the overview is accessible',
+  { browser: { viewport: NARROWEST } },
+  async ({ page }) => {
+    await page.goto(
+      '/?range=7d&granularity=hourly&compare=1&tables=users,media&toggled=totalUsers&zone=local',
+    );
+    await chartsLoaded(page);
+    await button(page, 'Zoom in on Views').click();
+    await choose(page, 'Custom');
+    await page.getByLabel('From', { exact: true }).fill('2999-01-01');
+    await button(page, 'Apply').click();
+    await page.getByRole('form', { name: 'Custom dates' }).getByRole('alert').waitFor();
+    await assertAccessible(page);
+  },
+);
+
+scenario(
+  'everything opened on the operations is accessible',
+  { browser: { viewport: NARROWEST } },
+  async ({ page }) => {
+    await operations(page);
+    await button(page, 'Preview').click();
+    await button(page, 'Start recalculation').waitFor();
+    await assertAccessible(page);
+  },
+);
+
+scenario('being refused is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
+  await page.goto('/');
+  await page.getByRole('alert').filter({ hasText: 'not an administrator' }).waitFor();
+  await assertAccessible(page);
+});
+
+scenario(
+  'parts that failed are accessible',
+  { provokes: [500], browser: { viewport: PHONE } },
+  async ({ page }) => {
+    // Fulfilled here: no real fault fails all parts at once, at once.
+    await page.route('**/api/**', (route) =>
+      route.fulfill({
+        status: 500,
+        headers: { 'x-request-id': '0123456789abcdef0123456789abcdef' },
+        json: { success: false, error: 'Database error', message: 'DynamoDB refused.' },
+      }),
+    );
+    await page.goto('/');
+    await page.getByText('The charts could not be loaded.').waitFor();
+    await assertAccessible(page);
+  },
+);

@@ -1,0 +1,47 @@
+// The overview as its visitors find their way on it: by what things are called.
+import type { Locator, Page } from 'playwright-core';
+
+export const region = (page: Page, name: string): Locator => page.getByRole('region', { name, exact: true });
+
+export const chart = (page: Page, id: string): Locator => page.locator(`figure[data-chart="${id}"]`);
+
+export const picture = (page: Page, title: string): Locator =>
+  page.getByRole('img', { name: new RegExp(`^${title}, chart`) });
+
+export const button = (within: Page | Locator, name: string): Locator =>
+  within.getByRole('button', { name, exact: true });
+
+/** Opens the overview and waits until its charts have figures. */
+export async function openOverview(page: Page, query = ''): Promise<void> {
+  await page.goto(`/${query}`);
+  await chartsLoaded(page);
+}
+
+/** Waits until the charts have figures, or it is said that there are none. */
+export async function chartsLoaded(page: Page, timeout?: number): Promise<void> {
+  const figures = page.locator('.charts[aria-busy="false"] figure[data-chart="users"][aria-busy="false"]');
+  const nothing = page.getByRole('heading', { name: 'Nothing is recorded for this range' });
+  await figures.or(nothing).waitFor(timeout === undefined ? {} : { timeout });
+}
+
+/** Presses a radio of a group by what is written beside it. */
+export async function choose(page: Page, name: string): Promise<void> {
+  await page.getByRole('radio', { name, exact: true }).check();
+}
+
+export interface Table {
+  header: string[];
+  rows: string[][];
+}
+
+/** The texts of a chart's table, the running period left out. */
+export async function tableOf(page: Page, title: string): Promise<Table> {
+  const table = region(page, `Table of ${title}`);
+  await table.waitFor();
+  return {
+    header: await table.locator('thead th').allTextContents(),
+    rows: await table
+      .locator('tbody tr:not(.running)')
+      .evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent ?? ''))),
+  };
+}

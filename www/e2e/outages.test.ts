@@ -1,0 +1,89 @@
+// What is under the page goes away and comes back: the cache, the database, the network.
+import assert from 'node:assert/strict';
+import type { Page } from 'playwright-core';
+import { button, chart, chartsLoaded, choose, openOverview, region } from './harness/overview.ts';
+import { eventually, scenario } from './harness/scenario.ts';
+
+const banner = (page: Page, text: string | RegExp) => page.getByRole('status').filter({ hasText: text });
+const card = (page: Page) => page.locator('li.card[data-metric="totalUsers"] .card-value');
+const views = (page: Page) => region(page, 'Right now').locator('.realtime-figure', { hasText: 'Views' });
+
+/** How long the Worker itself goes on trying to reach DynamoDB, and a bit. */
+const WORKER_PATIENCE = 45_000;
+
+scenario(
+  'KV is emptied under the page: what is in records stays, the rest is counted anew',
+  {},
+  async ({ page, stage }) => {
+    await openOverview(page);
+    await views(page).locator('strong').waitFor();
+    const headline = await card(page).textContent();
+    const newest = chart(page, 'users').locator('.legend-value').first();
+    const figure = await newest.textContent();
+    assert.ok((await stage.worker.emptyCache()) > 0, 'there was something in it');
+
+    await page.reload();
+    await chartsLoaded(page);
+    await eventually(async () => assert.equal(await card(page).textContent(), headline));
+    assert.equal(await newest.textContent(), figure);
+
+    // Counted for whoever asks; for everybody as soon as KV may be written again.
+    const refresh = button(region(page, 'Right now'), 'Refresh');
+    await eventually(async () => {
+      await refresh.click();
+      await views(page).locator('strong').waitFor({ timeout: 1_000 });
+    });
+    await stage.api.fillCache();
+    await page.reload();
+    await views(page).locator('strong').waitFor();
+  },
+);
+
+scenario(
+  'DynamoDB stops under the page and comes back: what was loaded stays, the rest comes by itself',
+  { provokes: [503] },
+  async ({ page, context, stage }) => {
+    await openOverview(page);
+    const newest = (on: Page) => chart(on, 'users').locator('.legend-value').first();
+    const figure = await newest(page).textContent();
+    const other = await context.newPage();
+    await stage.gate.shut();
+    try {
+      // What was not loaded before cannot be: it is said once for the page, and in its place.
+      await choose(page, '7 days');
+      await other.goto('/?range=30d&granularity=daily');
+      for (const on of [page, other]) {
+        await banner(on, 'Database unavailable.').waitFor({ timeout: WORKER_PATIENCE });
+        await on.getByText('The charts could not be loaded.').waitFor({ timeout: WORKER_PATIENCE });
+      }
+      await banner(other, /Next try in|Trying/).waitFor();
+      // What was, is there.
+      await choose(page, '24 hours');
+      await chartsLoaded(page);
+      assert.equal(await newest(page).textContent(), figure);
+      await choose(page, '7 days');
+    } finally {
+      await stage.gate.open();
+    }
+    // On one page somebody presses a button, on the other nobody does.
+    await button(other, 'Try now').click();
+    for (const on of [other, page]) {
+      await chartsLoaded(on, WORKER_PATIENCE);
+      await banner(on, 'Database unavailable.').waitFor({ state: 'detached', timeout: WORKER_PATIENCE });
+      assert.match((await newest(on).textContent()) ?? '', /\d/);
+      await views(on).locator('strong').waitFor();
+      await card(on).waitFor();
+    }
+  },
+);
+
+scenario('the network goes away and comes back', { provokes: ['offline'] }, async ({ page, context }) => {
+  await openOverview(page);
+  const figure = await chart(page, 'views').locator('.legend-value').first().textContent();
+  await context.setOffline(true);
+  await button(region(page, 'Right now'), 'Refresh').click();
+  await banner(page, 'Offline.').waitFor();
+  assert.equal(await chart(page, 'views').locator('.legend-value').first().textContent(), figure);
+  await context.setOffline(false);
+  await banner(page, 'Offline.').waitFor({ state: 'detached' });
+});

@@ -1,0 +1,104 @@
+// Getting in: by token, by the platform's session, and every way of being refused.
+import assert from 'node:assert/strict';
+import type { Page } from 'playwright-core';
+import { SESSIONS } from './harness/environment.ts';
+import { button, chartsLoaded, openOverview, region } from './harness/overview.ts';
+import { eventually, scenario } from './harness/scenario.ts';
+import { bring } from './harness/scene.ts';
+
+const heading = (page: Page, name: string) => page.getByRole('heading', { level: 1, name, exact: true });
+const field = (page: Page) => page.getByLabel('API token');
+
+async function signIn(page: Page, token: string): Promise<void> {
+  await field(page).fill(token);
+  await button(page, 'Sign in').click();
+}
+
+async function isRefused(page: Page, reason: RegExp): Promise<void> {
+  await heading(page, 'Sign in').waitFor();
+  await page.getByRole('alert').filter({ hasText: reason }).waitFor();
+}
+
+scenario(
+  'signing in with a token, which lasts over a reload, and out again',
+  { as: 'nobody', provokes: [401] },
+  async ({ page, stage }) => {
+    await page.goto('/');
+    await heading(page, 'Sign in').waitFor();
+    // Nobody has done anything wrong yet.
+    assert.equal(await page.getByRole('alert').count(), 0);
+    await eventually(async () => assert.equal(await page.title(), 'Sign in · Analytics'));
+
+    await signIn(page, stage.token);
+    await heading(page, 'Overview').waitFor();
+    await chartsLoaded(page);
+    await page.reload();
+    await chartsLoaded(page);
+
+    await button(page, 'Sign out').click();
+    await heading(page, 'Sign in').waitFor();
+    assert.equal(await page.getByRole('alert').count(), 0);
+    assert.equal(await region(page, 'Over time').count(), 0);
+    await page.reload();
+    await heading(page, 'Sign in').waitFor();
+  },
+);
+
+scenario(
+  'signing in with a wrong token is refused with a reason, and the right one then works',
+  { as: 'nobody', provokes: [401] },
+  async ({ page, stage }) => {
+    await page.goto('/?page=operations');
+    await signIn(page, `${stage.token}x`);
+    await isRefused(page, /^This API token is not accepted/);
+    // Where the visitor wanted to go is not forgotten.
+    await signIn(page, stage.token);
+    await heading(page, 'Operations').waitFor();
+    await region(page, 'Health').getByText('checked').waitFor();
+  },
+);
+
+scenario('an administrator of the platform has nothing to do', {}, async ({ page }) => {
+  await openOverview(page);
+  assert.equal(await field(page).count(), 0);
+  await button(page, 'Sign out').click();
+  await heading(page, 'Sign in').waitFor();
+  await button(page, 'Try again with the platform’s session').click();
+  await heading(page, 'Overview').waitFor();
+  await chartsLoaded(page);
+});
+
+scenario(
+  'an ordinary user of the platform is told to come as an administrator',
+  { as: 'ordinary', provokes: [403] },
+  async ({ page }) => {
+    await page.goto('/');
+    await isRefused(page, /this account is not an administrator/);
+  },
+);
+
+scenario(
+  'a session that expires while the page is open is named as the reason',
+  { provokes: [401] },
+  async ({ page, context, stage }) => {
+    await openOverview(page);
+    await bring(context, stage, SESSIONS.expired);
+    await page.getByRole('link', { name: 'Operations' }).click();
+    await isRefused(page, /^Your session has expired/);
+    await signIn(page, stage.token);
+    await heading(page, 'Operations').waitFor();
+  },
+);
+
+scenario(
+  'a token that is withdrawn while the page is open is named as the reason',
+  { as: 'nobody', provokes: [401] },
+  async ({ page, stage }) => {
+    await page.goto('/');
+    await signIn(page, stage.token);
+    await chartsLoaded(page);
+    await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
+    await page.getByRole('link', { name: 'Operations' }).click();
+    await isRefused(page, /^This API token is no longer accepted/);
+  },
+);

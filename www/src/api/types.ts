@@ -1,0 +1,161 @@
+// The shapes of the API's answers, as docs/api.md describes them; nothing else is assumed of it.
+
+export const GRANULARITIES = ['hourly', 'daily', 'weekly', 'monthly'] as const;
+export type Granularity = (typeof GRANULARITIES)[number];
+
+/** Metrics are open to new names: a value is whatever the record holds. */
+export type MetricValue = number | Record<string, number> | EngagedTarget[];
+
+export interface EngagedTarget {
+  targetType: string;
+  targetId: string;
+  likes: number;
+  bookmarks: number;
+  comments: number;
+  total: number;
+}
+
+export interface DataPoint {
+  timestamp: string;
+  endTimestamp: string;
+  metrics: Record<string, MetricValue>;
+  calculatedAt: string;
+  /** There only if a coarser period was made from fewer finer ones than it has. */
+  coverage?: { present: number; expected: number };
+}
+
+export interface TypeMetrics {
+  metricType: string;
+  dataPoints: DataPoint[];
+  missing: string[];
+}
+
+export interface AllMetrics {
+  allMetrics: TypeMetrics[];
+}
+
+export interface Counter {
+  metricKey: string;
+  value: number | Record<string, number>;
+  lastUpdated: string;
+  ttl: number;
+  ageSeconds: number;
+  stale: boolean;
+}
+
+export interface Realtime {
+  source: 'kv' | 'dynamodb';
+  refreshing: boolean;
+  lastUpdated: string | null;
+  stale: boolean;
+  counters: Counter[];
+}
+
+export interface TimedValue {
+  timestamp: string;
+  value: number | null;
+}
+
+export interface Headline {
+  metricType: string;
+  metric: string;
+  value: number | null;
+  asOf: string | null;
+  change: { absolute: number; percent: number | null; comparedTo: string } | null;
+  last24Hours: TimedValue[];
+  last30Days: TimedValue[];
+}
+
+export interface Dashboard {
+  generatedAt: string;
+  source: string;
+  stale: boolean;
+  headlines: Headline[];
+}
+
+export const RUN_STATUSES = ['complete', 'partial', 'failed', 'held'] as const;
+export type RunStatus = (typeof RUN_STATUSES)[number];
+
+export interface Run {
+  runId: string;
+  granularity: Granularity;
+  trigger: string;
+  attempt: number;
+  status: RunStatus;
+  timestamp: string;
+  endTimestamp: string;
+  periods: number;
+  typesWritten: string[];
+  typesUnchanged: string[];
+  typesSuperseded: string[];
+  typesFailed: Record<string, string>;
+  problems: string[];
+  malformed: Record<string, number>;
+  left: number;
+  startedAt: string;
+  finishedAt: string;
+  milliseconds: number;
+  requests: number;
+  pages: number;
+  readUnits: number;
+  writeUnits: number;
+  estimatedCostUsd: number;
+  jobId?: string;
+}
+
+export interface RunPage {
+  runs: Run[];
+  nextCursor: string | null;
+}
+
+export type HealthStatus = 'ok' | 'degraded' | 'failing';
+
+export interface Health {
+  status: HealthStatus;
+  checkedAt: string;
+  reasons: { severity: 'degraded' | 'failing'; granularity: Granularity | null; reason: string }[];
+  granularities: GranularityHealth[];
+}
+
+export interface GranularityHealth {
+  granularity: Granularity;
+  lastRunAt: string | null;
+  lastSuccessAt: string | null;
+  lastStatus: RunStatus | null;
+  watermark: string | null;
+  lag: number;
+  holes: string[];
+  failingTypes: Record<string, string>;
+  stale: number;
+}
+
+export interface RecalculationRequest {
+  metricType: string;
+  granularity: Granularity;
+  startDate: string;
+  endDate: string;
+}
+
+export interface RecalculationPreview {
+  metricType: string;
+  granularity: Granularity;
+  periods: number;
+  first: string | null;
+  last: string | null;
+  refreshed: Partial<Record<Granularity, number>>;
+}
+
+export interface Job {
+  jobId: string;
+  status: 'queued' | 'running' | 'complete' | 'failed';
+  metricType: string;
+  granularity: Granularity;
+  startDate: string;
+  endDate: string;
+  periods: number;
+  done: number;
+  failed: number;
+  reasons: string[];
+  startedAt: string;
+  finishedAt: string | null;
+}

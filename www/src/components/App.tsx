@@ -1,0 +1,41 @@
+// The frame of every page: header, banner, the page itself; or signing in, where the API refuses.
+import { useEffect } from 'preact/hooks';
+import { useRoute, ViewContext } from '../state/route.ts';
+import { useAccess } from '../state/session.ts';
+import { ConnectionBanner } from './ConnectionBanner.tsx';
+import { Header } from './Header.tsx';
+import { HealthNotice } from './HealthNotice.tsx';
+import { Operations } from './Operations.tsx';
+import { Overview } from './Overview.tsx';
+import { SignIn } from './SignIn.tsx';
+
+const TITLES = { overview: 'Overview', operations: 'Operations' } as const;
+
+export function App() {
+  const route = useRoute();
+  const access = useAccess();
+  const signedIn = access.state === 'open';
+  const title = signedIn ? TITLES[route[0].page] : 'Sign in';
+
+  useEffect(() => {
+    document.title = `${title} · Analytics`;
+  }, [title]);
+
+  return (
+    <ViewContext.Provider value={route}>
+      <a class="skip-link" href="#content">
+        Skip to content
+      </a>
+      <Header signedIn={signedIn} />
+      {signedIn && <ConnectionBanner />}
+      <main id="content" tabIndex={-1}>
+        <div class="page-head">
+          <h1>{title}</h1>
+          {signedIn && route[0].page === 'overview' && <HealthNotice />}
+        </div>
+        {access.state === 'refused' && <SignIn reason={access.reason} />}
+        {signedIn && (route[0].page === 'operations' ? <Operations /> : <Overview />)}
+      </main>
+    </ViewContext.Provider>
+  );
+}

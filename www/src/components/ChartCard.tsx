@@ -1,0 +1,69 @@
+// One chart with all that belongs to it: title and age, legend, the picture or the table. It fails,
+// or has nothing, alone.
+import { useState } from 'preact/hooks';
+import type { Range } from '../model/range.ts';
+import type { ChartData } from '../model/series.ts';
+import { useView } from '../state/route.ts';
+import { ChartActions } from './ChartActions.tsx';
+import { ChartAge } from './ChartAge.tsx';
+import { ChartPicture } from './ChartPicture.tsx';
+import { DataTable } from './DataTable.tsx';
+import { Legend } from './Legend.tsx';
+import { Readout } from './Readout.tsx';
+import { StatusShares } from './StatusShares.tsx';
+
+interface Props {
+  /** While loading, every period of it is without a value. */
+  data: ChartData;
+  loading: boolean;
+  before: ChartData | null;
+  range: Range;
+  /** Why this type could not be read, though others could. */
+  failure: string | null;
+  now: number;
+  onRetry: () => void;
+}
+
+export function ChartCard({ data, loading, before, range, failure, now, onRetry }: Props) {
+  const [view] = useView();
+  const [cursor, setCursor] = useState<number | null>(null);
+  const { id, title, description } = data.spec;
+  const asTable = view.tables.has(id);
+  const titleId = `chart-${id}`;
+
+  return (
+    <figure class="panel chart" aria-labelledby={titleId} aria-busy={loading} data-chart={id}>
+      <div class="chart-head">
+        <h3 id={titleId}>{title}</h3>
+        <ChartActions data={data} range={range} cursor={cursor} usable={!loading && !failure} />
+      </div>
+      <div class="chart-about">
+        {loading ? <p class="age">loading</p> : !failure && <ChartAge data={data} range={range} now={now} />}
+        <p class="note">{description}</p>
+      </div>
+      {failure ? (
+        <div class="failure" role="alert">
+          <p>
+            <strong>{title} could not be loaded.</strong> {failure}
+          </p>
+          <button type="button" onClick={onRetry}>
+            Try again
+          </button>
+        </div>
+      ) : (
+        <>
+          {id === 'media-status' && (
+            <StatusShares data={data} loading={loading} granularity={range.granularity} />
+          )}
+          <Legend data={data} before={before} cursor={asTable ? null : cursor} loading={loading} />
+          {!asTable && <Readout data={data} before={before} range={range} cursor={cursor} />}
+          {loading && <div class="chart-skeleton skeleton" aria-hidden="true" />}
+          {!loading && asTable && <DataTable data={data} before={before} range={range} />}
+          {!loading && !asTable && (
+            <ChartPicture data={data} before={before} range={range} cursor={cursor} onCursor={setCursor} />
+          )}
+        </>
+      )}
+    </figure>
+  );
+}

@@ -1,0 +1,39 @@
+// Says, once for the whole page, that figures cannot be renewed right now, and when the next try is.
+import { SECOND } from '../model/period.ts';
+import { useNow } from '../state/clock.ts';
+import { tryNow, useOutage } from '../state/connection.ts';
+
+const WHAT = {
+  network: ['Offline.', 'The server cannot be reached.'],
+  unavailable: ['Database unavailable.', 'The server is there, its database does not answer.'],
+} as const;
+
+export function ConnectionBanner() {
+  const outage = useOutage();
+  return (
+    <div role="status" class="banner-place">
+      {outage && (
+        <div class="banner banner-warn">
+          <p>
+            <strong>{WHAT[outage.kind][0]}</strong> {WHAT[outage.kind][1]} Figures on this page are those
+            loaded last, with their age.
+          </p>
+          {/* Not part of the announcement: it would be read out every second. */}
+          <span aria-hidden="true">
+            <Countdown until={outage.retryAt} />
+          </span>
+          <button type="button" onClick={tryNow}>
+            Try now
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Countdown({ until }: { until: number | null }) {
+  const now = useNow(SECOND);
+  if (until === null) return null;
+  const seconds = Math.max(0, Math.ceil((until - now) / SECOND));
+  return <>{seconds > 0 ? `Next try in ${seconds} s` : 'Trying…'}</>;
+}

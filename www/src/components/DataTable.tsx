@@ -1,0 +1,90 @@
+// A chart's data as a table, newest first: the exact values, and in words what a gap is.
+import { ABSENT, formatExact, formatInstant, formatPeriod, zoneName } from '../model/format.ts';
+import type { Range } from '../model/range.ts';
+import { type ChartData, type Series, shownSeries } from '../model/series.ts';
+import { useView } from '../state/route.ts';
+
+interface Props {
+  data: ChartData;
+  before: ChartData | null;
+  range: Range;
+}
+
+export function DataTable({ data, before, range }: Props) {
+  const [view] = useView();
+  const shown = shownSeries(data, view.toggled);
+  const shownBefore = before && shownSeries(before, view.toggled);
+  const newestFirst = data.periods.map((_, at) => at).reverse();
+  const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
+  const columns = 2 + shown.length * (shownBefore ? 2 : 1);
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
+    <section class="table-scroll chart-table" tabIndex={0} aria-label={`Table of ${data.spec.title}`}>
+      <table>
+        <caption>
+          {data.spec.title}, {range.granularity}, times in {zoneName(view.zone, range.end)}
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">Period</th>
+            {shown.map(({ metric }) => (
+              <th key={metric.name} scope="col" class="number">
+                {metric.label}
+              </th>
+            ))}
+            {shownBefore?.map(({ metric }) => (
+              <th key={metric.name} scope="col" class="number">
+                {metric.label}, before
+              </th>
+            ))}
+            <th scope="col">Calculated</th>
+          </tr>
+        </thead>
+        <tbody>
+          {range.running && (
+            <tr class="running">
+              <th scope="row">{name(range.running.start)}</th>
+              <td colSpan={columns - 1}>running: incomplete, no figures yet</td>
+            </tr>
+          )}
+          {newestFirst.map((at) => (
+            <tr key={data.periods[at]}>
+              <th scope="row">{name(data.periods[at] ?? 0)}</th>
+              {shown.map((series) => (
+                <Cell key={series.metric.name} series={series} at={at} />
+              ))}
+              {shownBefore?.map((series) => (
+                <Cell key={series.metric.name} series={series} at={at} />
+              ))}
+              <td>
+                <Calculated data={data} at={at} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Cell({ series, at }: { series: Series; at: number }) {
+  const value = series.values[at];
+  return value == null ? (
+    <td class="number absent">{series.gaps[at] ?? ABSENT}</td>
+  ) : (
+    <td class="number">{formatExact(value, series.metric.unit)}</td>
+  );
+}
+
+function Calculated({ data, at }: { data: ChartData; at: number }) {
+  const [view] = useView();
+  const calculatedAt = data.calculatedAt[at];
+  const coverage = data.coverage[at];
+  if (calculatedAt == null) return <>{ABSENT}</>;
+  return (
+    <>
+      {formatInstant(calculatedAt, view.zone)}
+      {coverage && ` (short: ${coverage.present} of ${coverage.expected})`}
+    </>
+  );
+}

@@ -1,0 +1,79 @@
+// The most engaged content of one period. Lists of several periods cannot be added up (each names
+// only its first ten), so that the period is chosen.
+import type { TypeMetrics } from '../api/types.ts';
+import { formatExact, formatInstant, formatPeriod } from '../model/format.ts';
+import type { Range } from '../model/range.ts';
+import { engagedPeriods } from '../model/series.ts';
+import { useView } from '../state/route.ts';
+import { Select } from './Select.tsx';
+
+export function EngagedContent({ types, range }: { types: TypeMetrics[]; range: Range }) {
+  const [view, change] = useView();
+  const periods = engagedPeriods(types, range);
+  const chosen = periods.find(({ start }) => start === view.engagedPeriod) ?? periods[0];
+  const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
+  return (
+    <section class="panel" aria-labelledby="engaged-title">
+      <div class="section-head">
+        <h2 id="engaged-title">Most engaged content</h2>
+        {chosen && (
+          <Select
+            label="Period"
+            value={String(chosen.start)}
+            options={periods.map(({ start }) => String(start))}
+            name={(start) => name(Number(start))}
+            onChange={(start) => change({ engagedPeriod: Number(start) })}
+          />
+        )}
+      </div>
+      {!chosen && <p class="absent">No list was recorded in this range.</p>}
+      {chosen && (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
+        <section class="table-scroll" tabIndex={0} aria-label="Table of the most engaged content">
+          <table>
+            <caption>
+              {name(chosen.start)}, calculated {formatInstant(chosen.calculatedAt, view.zone)}
+            </caption>
+            <thead>
+              <tr>
+                <th scope="col">Content</th>
+                <th scope="col">Kind</th>
+                <th scope="col" class="number">
+                  Likes
+                </th>
+                <th scope="col" class="number">
+                  Bookmarks
+                </th>
+                <th scope="col" class="number">
+                  Comments
+                </th>
+                <th scope="col" class="number">
+                  Total
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {chosen.targets.length === 0 && (
+                <tr>
+                  <td colSpan={6}>Nobody liked, bookmarked or commented on anything in this period.</td>
+                </tr>
+              )}
+              {chosen.targets.map((target) => (
+                <tr key={`${target.targetType} ${target.targetId}`}>
+                  <th scope="row" class="id">
+                    {target.targetId}
+                  </th>
+                  <td>{target.targetType}</td>
+                  <td class="number">{formatExact(target.likes, 'count')}</td>
+                  <td class="number">{formatExact(target.bookmarks, 'count')}</td>
+                  <td class="number">{formatExact(target.comments, 'count')}</td>
+                  <td class="number">{formatExact(target.total, 'count')}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </section>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,96 @@
+// The headline figures: one card each, with its change and a sparkline. A figure that is not there
+// or old says so on its own card.
+import { fetchDashboard } from '../api/client.ts';
+import type { Dashboard, Headline } from '../api/types.ts';
+import { metricNamed } from '../model/catalogue.ts';
+import { formatExact, formatMoment, formatPercent, formatSigned } from '../model/format.ts';
+import { DAY, HOUR, MINUTE } from '../model/period.ts';
+import type { Trend } from '../model/view.ts';
+import { useNow } from '../state/clock.ts';
+import { useResource } from '../state/resource.ts';
+import { useView } from '../state/route.ts';
+import { Badge } from './Badge.tsx';
+import { Failure } from './Failure.tsx';
+import { Segments } from './Segments.tsx';
+import { Sparkline } from './Sparkline.tsx';
+import { Time } from './Time.tsx';
+
+const TRENDS = ['24h', '30d'] as const;
+const TREND_NAMES: Record<Trend, string> = { '24h': 'last 24 hours', '30d': 'last 30 days' };
+/** As many as the API has, so that nothing moves when they come. */
+const SKELETONS = Array.from({ length: 15 }, (_, at) => at);
+/** Figures are of the hour or the day that ended last: after another one the next is overdue. */
+const GRACE = HOUR + 20 * MINUTE;
+
+export function HeadlineCards() {
+  const [view, change] = useView();
+  const dashboard = useResource<Dashboard>('dashboard', fetchDashboard, 5 * MINUTE);
+  const { data, error } = dashboard;
+  return (
+    <section aria-labelledby="headlines-title">
+      <div class="section-head">
+        <h2 id="headlines-title">Headline figures</h2>
+        <Segments
+          label="Sparklines"
+          value={view.trend}
+          options={TRENDS}
+          name={(trend) => TREND_NAMES[trend]}
+          onChange={(trend) => change({ trend })}
+        />
+      </div>
+      {error && !data && <Failure what="The headline figures" error={error} onRetry={dashboard.refresh} />}
+      {error && data && (
+        <p class="note">
+          <Badge tone="warn">not renewed</Badge> {error.message}
+        </p>
+      )}
+      <ul class="cards" aria-busy={!data && !error}>
+        {data
+          ? data.headlines.map((headline) => <HeadlineCard key={headline.metric} headline={headline} />)
+          : !error && SKELETONS.map((at) => <li key={at} class="card skeleton" aria-hidden="true" />)}
+      </ul>
+    </section>
+  );
+}
+
+function HeadlineCard({ headline }: { headline: Headline }) {
+  const [view] = useView();
+  const now = useNow(MINUTE / 2);
+  const { label, unit, kind } = metricNamed(headline.metric, headline.metricType);
+  // What neither adds up nor is a stock has only its whole days.
+  const old = (kind === 'mean' ? DAY : HOUR) + GRACE;
+  const asOf = headline.asOf === null ? null : Date.parse(headline.asOf);
+  const points = view.trend === '24h' ? headline.last24Hours : headline.last30Days;
+  return (
+    <li class="card" data-metric={headline.metric}>
+      <h3>{label}</h3>
+      {headline.value === null ? (
+        <p class="card-value absent">no data</p>
+      ) : (
+        <p class="card-value">{formatExact(headline.value, unit)}</p>
+      )}
+      <ChangeLine headline={headline} />
+      <Sparkline points={points} unit={unit} what={TREND_NAMES[view.trend]} />
+      <p class="card-age">
+        {asOf === null ? 'no record to show' : <Time at={asOf} now={now} />}
+        {asOf !== null && now - asOf > old && <Badge tone="warn">stale</Badge>}
+      </p>
+    </li>
+  );
+}
+
+function ChangeLine({ headline: { metric, metricType, change } }: { headline: Headline }) {
+  const [view] = useView();
+  const now = useNow(MINUTE);
+  if (!change) return <p class="card-change absent">no period before to compare</p>;
+  const { unit } = metricNamed(metric, metricType);
+  const arrow = change.absolute > 0 ? '▲' : change.absolute < 0 ? '▼' : '=';
+  return (
+    <p class="card-change">
+      <span aria-hidden="true">{arrow} </span>
+      {formatSigned(change.absolute, unit)}
+      {change.percent !== null && ` (${formatPercent(change.percent)})`}{' '}
+      <span class="against">vs {formatMoment(Date.parse(change.comparedTo), now, view.zone)}</span>
+    </p>
+  );
+}

@@ -1,0 +1,63 @@
+// A recalculation while it runs: how many periods are done, what failed, when it ended.
+import { useId } from 'preact/hooks';
+import { fetchJob } from '../api/client.ts';
+import type { Job } from '../api/types.ts';
+import { formatExact, formatInstant } from '../model/format.ts';
+import { SECOND } from '../model/period.ts';
+import { useResource } from '../state/resource.ts';
+import { useView } from '../state/route.ts';
+import { Badge, type Tone } from './Badge.tsx';
+import { Failure } from './Failure.tsx';
+
+const TONES: Record<Job['status'], Tone> = {
+  queued: 'quiet',
+  running: 'quiet',
+  complete: 'good',
+  failed: 'bad',
+};
+
+export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: () => void }) {
+  const id = useId();
+  const [view] = useView();
+  const job = useResource<Job>(`job ${jobId}`, (signal) => fetchJob(jobId, signal), 1.5 * SECOND, hasEnded);
+  const { data, error } = job;
+  const ended = data !== null && hasEnded(data);
+  return (
+    <div class="job" data-job={data?.status}>
+      {error && !data && <Failure what="The recalculation" error={error} onRetry={job.refresh} />}
+      {data && (
+        <>
+          <p>
+            <label for={id}>
+              Recalculation of {data.metricType}, {data.granularity}
+            </label>{' '}
+            <Badge tone={TONES[data.status]}>{data.status}</Badge>
+            {error && <Badge tone="warn">not renewed</Badge>}
+          </p>
+          <progress id={id} max={Math.max(1, data.periods)} value={data.done + data.failed} />
+          <p role="status">
+            {formatExact(data.done, 'count')} of {formatExact(data.periods, 'count')} periods done
+            {data.failed > 0 && `, ${formatExact(data.failed, 'count')} failed`}
+            {data.finishedAt && `, finished ${formatInstant(Date.parse(data.finishedAt), view.zone)}`}.
+          </p>
+          {data.reasons.length > 0 && (
+            <ul class="reasons">
+              {data.reasons.map((reason) => (
+                <li key={reason}>{reason}</li>
+              ))}
+            </ul>
+          )}
+        </>
+      )}
+      {(ended || error) && (
+        <button type="button" onClick={onDismiss}>
+          Dismiss
+        </button>
+      )}
+    </div>
+  );
+}
+
+function hasEnded({ status }: Job): boolean {
+  return status === 'complete' || status === 'failed';
+}

@@ -1,0 +1,143 @@
+// What happens right now: visitors of the last minutes and what is new since yesterday. It renews
+// itself, and says how old it is.
+import { useRef } from 'preact/hooks';
+import { fetchRealtime } from '../api/client.ts';
+import type { Counter, Realtime } from '../api/types.ts';
+import { ABSENT, formatAge, formatExact, type Unit } from '../model/format.ts';
+import { MINUTE, SECOND } from '../model/period.ts';
+import { useNow } from '../state/clock.ts';
+import { useResource } from '../state/resource.ts';
+import { Badge } from './Badge.tsx';
+import { Failure } from './Failure.tsx';
+import { Time } from './Time.tsx';
+
+const VISITORS = [
+  { name: 'visitorsLast5Minutes', label: 'Last 5 minutes' },
+  { name: 'visitorsLast30Minutes', label: 'Last 30 minutes' },
+] as const;
+
+const NEW: readonly { name: string; label: string; unit?: Unit }[] = [
+  { name: 'Users', label: 'Users' },
+  { name: 'Views', label: 'Views' },
+  { name: 'Media', label: 'Media' },
+  { name: 'Albums', label: 'Albums' },
+  { name: 'Likes', label: 'Likes' },
+  { name: 'Bookmarks', label: 'Bookmarks' },
+  { name: 'Comments', label: 'Comments' },
+  { name: 'Generations', label: 'Generations' },
+  { name: 'Revenue', label: 'Revenue', unit: 'usd' },
+];
+
+export function RealtimeStrip() {
+  const countAnew = useRef(false);
+  const realtime = useResource<Realtime>(
+    'realtime',
+    (signal) => {
+      const fresh = countAnew.current;
+      countAnew.current = false;
+      return fetchRealtime(signal, fresh);
+    },
+    30 * SECOND,
+  );
+  /** Asked for by hand, the figures are counted anew instead of being read from the cache. */
+  const countNow = () => {
+    countAnew.current = true;
+    realtime.refresh();
+  };
+  const { data, error } = realtime;
+  const counters = new Map(data?.counters.map((counter) => [counter.metricKey, counter]));
+  return (
+    <section class="panel realtime" aria-labelledby="realtime-title">
+      <div class="section-head">
+        <h2 id="realtime-title">Right now</h2>
+        <p class="realtime-age">{data && <RealtimeAge realtime={data} notRenewed={error !== null} />}</p>
+        <button type="button" onClick={countNow} disabled={realtime.loading}>
+          Refresh
+        </button>
+      </div>
+      {error && !data ? (
+        <Failure what="The realtime figures" error={error} onRetry={realtime.refresh} />
+      ) : (
+        <div class="realtime-groups" aria-busy={!data}>
+          <div>
+            <h3>Visitors</h3>
+            <dl class="realtime-figures">
+              {VISITORS.map(({ name, label }) => (
+                <Figure key={name} label={label} counter={counters.get(name)} loading={!data} />
+              ))}
+            </dl>
+          </div>
+          <div>
+            <h3>New in the last 24 hours</h3>
+            <dl class="realtime-figures">
+              {NEW.map(({ name, label, unit }) => (
+                <Figure
+                  key={name}
+                  label={label}
+                  counter={counters.get(`new${name}Last24Hours`)}
+                  today={counters.get(`new${name}Today`)}
+                  unit={unit ?? 'count'}
+                  loading={!data}
+                />
+              ))}
+            </dl>
+          </div>
+        </div>
+      )}
+    </section>
+  );
+}
+
+interface FigureProps {
+  label: string;
+  counter: Counter | undefined;
+  today?: Counter | undefined;
+  unit?: Unit;
+  loading: boolean;
+}
+
+function Figure({ label, counter, today, unit = 'count', loading }: FigureProps) {
+  const value = typeof counter?.value === 'number' ? counter.value : null;
+  return (
+    <div class="realtime-figure">
+      <dt>{label}</dt>
+      <dd>
+        <span>
+          {loading ? (
+            <span class="skeleton-text" />
+          ) : value === null ? (
+            <span class="absent">no data</span>
+          ) : (
+            <strong>{formatExact(value, unit)}</strong>
+          )}
+          {counter?.stale && (
+            <Badge tone="warn" title={`Calculated ${formatAge(counter.ageSeconds * SECOND)}`}>
+              stale
+            </Badge>
+          )}
+        </span>
+        {today && (
+          <span class="today">
+            today {typeof today.value === 'number' ? formatExact(today.value, unit) : ABSENT}
+          </span>
+        )}
+      </dd>
+    </div>
+  );
+}
+
+function RealtimeAge({ realtime, notRenewed }: { realtime: Realtime; notRenewed: boolean }) {
+  const now = useNow(SECOND);
+  if (realtime.lastUpdated === null) {
+    return <Badge tone="warn">not counted yet</Badge>;
+  }
+  const at = Date.parse(realtime.lastUpdated);
+  const stale = realtime.stale || notRenewed || now - at > 15 * MINUTE;
+  return (
+    <>
+      as of <Time at={at} now={now} /> {stale && <Badge tone="warn">stale</Badge>}
+      {realtime.source === 'dynamodb' && <span class="note"> read from the database</span>}
+      {realtime.refreshing && <span class="note"> being renewed</span>}
+    </>
+  );
+}

@@ -1,0 +1,197 @@
+// How a chart is drawn: scales, axes, lines with holes, the bands of missing and running periods.
+// Everything that is uPlot's is here and in Plot.tsx.
+import uPlot from 'uplot';
+import type { Granularity } from '../api/types.ts';
+import type { Metric } from '../model/catalogue.ts';
+import { formatAxis, formatDay, formatMonth, formatTime, formatYear, type Zone } from '../model/format.ts';
+import { addPeriods, SECOND } from '../model/period.ts';
+import type { Range } from '../model/range.ts';
+import { type ChartData, onRightAxis, type Series } from '../model/series.ts';
+import type { Zoom } from '../model/zoom.ts';
+import { resolveColour } from '../state/theme.ts';
+
+export const PLOT_HEIGHT = 220;
+
+export interface PlotInput {
+  data: ChartData;
+  before: ChartData | null;
+  shown: Series[];
+  range: Range;
+  zoom: Zoom | null;
+  zone: Zone;
+}
+
+function scaleOf(metric: Metric, shown: Series[]): 'flow' | 'stock' {
+  return onRightAxis(metric, shown) ? 'stock' : 'flow';
+}
+
+/** x, then every shown series, then the same of the period before. */
+export function plotData({ data, before, shown }: PlotInput): uPlot.AlignedData {
+  const x = data.periods.map((start) => start / SECOND);
+  const earlier = shown.map(({ metric }) => {
+    const values = before?.series.find((series) => series.metric.name === metric.name)?.values;
+    return data.periods.map((_, at) => values?.[at] ?? null);
+  });
+  return [x, ...shown.map(({ values }) => values), ...(before ? earlier : [])];
+}
+
+/** What the x axis covers: the zoom if it lies in the range, else the range with the running period. */
+export function visibleRange({ data, range, zoom }: PlotInput): [number, number] {
+  const first = data.periods[0] ?? range.end;
+  const last = data.periods.at(-1) ?? range.end;
+  if (zoom && zoom[1] > first && zoom[0] < last) return [zoom[0] / SECOND, zoom[1] / SECOND];
+  return [first / SECOND, (range.running?.end ?? Math.max(last, first + 1)) / SECOND];
+}
+
+export function plotOptions(input: PlotInput, width: number): uPlot.Options {
+  const { data, before, shown, range, zone } = input;
+  const text = resolveColour('--text-quiet');
+  const grid = resolveColour('--grid');
+  const panel = resolveColour('--panel');
+  const hasStock = shown.some(({ metric }) => scaleOf(metric, shown) === 'stock');
+  const unitOn = (scale: 'flow' | 'stock') =>
+    shown.find(({ metric }) => scaleOf(metric, shown) === scale)?.metric.unit ?? 'count';
+  const yAxis = (scale: 'flow' | 'stock'): uPlot.Axis => ({
+    scale,
+    side: scale === 'flow' ? 3 : 1,
+    size: axisSize,
+    stroke: text,
+    font: FONT,
+    grid: { show: scale === 'flow', stroke: grid, width: 1 },
+    ticks: { show: false },
+    ...(unitOn(scale) === 'count' && { incrs: WHOLE_STEPS }),
+    values: (_, splits) => formatAxis(splits, unitOn(scale)),
+  });
+  const colourOf = (series: Pick<Series, 'metric'> | undefined) => {
+    const at = data.series.findIndex(({ metric }) => metric.name === series?.metric.name);
+    return resolveColour(`--series-${at % 6}`);
+  };
+  const line = ({ metric }: Series, dashed: boolean): uPlot.Series => {
+    const colour = colourOf({ metric });
+    return {
+      label: metric.label,
+      scale: scaleOf(metric, shown),
+      stroke: colour,
+      width: dashed ? 1.5 : 2,
+      ...(dashed && { dash: [5, 4] }),
+      spanGaps: false,
+      points: { show: !dashed, size: 5, fill: dashed ? panel : colour, filter: pointFilter },
+    };
+  };
+  return {
+    width,
+    height: PLOT_HEIGHT,
+    legend: { show: false },
+    tzDate: (seconds) =>
+      zone === 'utc' ? uPlot.tzDate(new Date(seconds * SECOND), 'Etc/UTC') : new Date(seconds * SECOND),
+    scales: {
+      x: { time: true, range: () => visibleRange(input) },
+      flow: { range: fromZero(!shown.every(({ metric }) => metric.kind === 'stock')) },
+      stock: { range: fromZero(false) },
+    },
+    axes: [
+      {
+        stroke: text,
+        font: FONT,
+        size: 44,
+        space: 64,
+        grid: { show: false },
+        ticks: { stroke: grid, width: 1, size: 5 },
+        incrs: TIME_STEPS[range.granularity],
+        values: (_, splits, __, ___, step) => timeLabels(splits, step, zone),
+      },
+      yAxis('flow'),
+      ...(hasStock ? [yAxis('stock')] : []),
+    ],
+    series: [
+      {},
+      ...shown.map((series) => line(series, false)),
+      ...(before ? shown.map((series) => line(series, true)) : []),
+    ],
+    cursor: {
+      drag: { x: true, y: false, setScale: false },
+      y: false,
+      points: { size: 8, fill: (_, at) => colourOf(shown[(at - 1) % shown.length]) },
+    },
+    hooks: { drawClear: [(plot) => drawBands(plot, input)] },
+  };
+}
+
+/** Wide enough for the longest label; not narrower than usual, so that charts align. */
+const axisSize: uPlot.Axis.Size = (_, labels) =>
+  Math.max(56, ...(labels ?? []).map((label) => 16 + label.length * 7));
+
+const FONT = '12px system-ui, sans-serif';
+const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) =>
+  [1, 2, 5].map((step) => step * 10 ** power),
+).flat();
+const HOURS = [1, 2, 3, 4, 6, 8, 12].map((hours) => hours * 3600);
+const DAYS = [1, 2, 3, 4, 5, 7, 10, 14].map((days) => days * 86_400);
+/** uPlot takes 30 days for a calendar month and 365 for a year. */
+const MONTHS = [1, 2, 3, 4, 6].map((months) => months * 30 * 86_400);
+const YEARS = [1, 2, 5, 10].map((years) => years * 365 * 86_400);
+/** No finer than the periods: an axis of hours under daily values would pretend to a precision. */
+const TIME_STEPS: Record<Granularity, number[]> = {
+  hourly: [...HOURS, ...DAYS, ...MONTHS, ...YEARS],
+  daily: [...DAYS, ...MONTHS, ...YEARS],
+  weekly: [...DAYS.filter((step) => step >= 7 * 86_400), ...MONTHS, ...YEARS],
+  monthly: [...MONTHS, ...YEARS],
+};
+
+/** The day under the hours, the year under days and months: where it begins, and at the first label. */
+function timeLabels(splits: number[], step: number, zone: Zone): string[] {
+  const fine = (at: number) =>
+    step < 86_400 ? formatTime(at, zone) : step < 30 * 86_400 ? formatDay(at, zone) : formatMonth(at, zone);
+  const coarse = (at: number) => (step < 86_400 ? formatDay(at, zone) : formatYear(at, zone));
+  return splits.map((seconds, index) => {
+    const at = seconds * SECOND;
+    const previous = splits[index - 1];
+    const changed = previous === undefined || coarse(previous * SECOND) !== coarse(at);
+    if (step >= 365 * 86_400) return formatYear(at, zone);
+    return changed ? `${fine(at)}\n${coarse(at)}` : fine(at);
+  });
+}
+
+/** What happens in a period is measured from zero; a total may show its changes instead. */
+function fromZero(zero: boolean): uPlot.Scale.Range {
+  return (_, low, high) => {
+    if (low == null || high == null) return [0, 1];
+    const [bottom, top] = uPlot.rangeNum(zero ? Math.min(0, low) : low, high, 0.1, true);
+    return zero && low >= 0 ? [0, Math.max(high * 1.08, 1)] : [bottom ?? low, top ?? high];
+  };
+}
+
+/** All points while there is room for them; else only those without neighbours, which no line shows. */
+const pointFilter: NonNullable<uPlot.Series.Points['filter']> = (plot, series, show) => {
+  const values = plot.data[series] ?? [];
+  const [first, last] = plot.series[0]?.idxs ?? [0, values.length - 1];
+  const roomy = (last - first + 1) * 12 < plot.width;
+  const indices: number[] = [];
+  for (let at = first; at <= last; at++) {
+    if (values[at] == null) continue;
+    const alone = values[at - 1] == null && values[at + 1] == null;
+    if (alone || (show && roomy)) indices.push(at);
+  }
+  return indices;
+};
+
+/** Behind the lines: where a period is missing, and the one that is running. */
+function drawBands(plot: uPlot, { data, range }: PlotInput): void {
+  const { ctx, bbox } = plot;
+  const band = (start: number, end: number, colour: string) => {
+    const from = Math.max(bbox.left, plot.valToPos(start / SECOND, 'x', true));
+    const to = Math.min(bbox.left + bbox.width, plot.valToPos(end / SECOND, 'x', true));
+    if (to <= from) return;
+    ctx.fillStyle = colour;
+    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+  };
+  ctx.save();
+  const missing = resolveColour('--band-missing');
+  // A point stands for its period from its start on; its band is centred on it, as its hole is.
+  for (const start of data.missing) {
+    const half = (addPeriods(range.granularity, start, 1) - start) / 2;
+    band(start - half, start + half, missing);
+  }
+  if (range.running) band(range.running.start, range.running.end, resolveColour('--band-running'));
+  ctx.restore();
+}

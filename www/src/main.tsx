@@ -1,0 +1,9 @@
+// Starts the dashboard.
+import { render } from 'preact';
+import { App } from './components/App.tsx';
+import { applyTheme, readTheme } from './state/theme.ts';
+import './styles/index.css';
+
+applyTheme(readTheme());
+const root = document.getElementById('app');
+if (root) render(<App />, root);

@@ -1,0 +1,55 @@
+// One figure for a whole range, and its change against the period before: like with like, so that a
+// hole on one side does not look like a fall.
+import type { Kind } from './catalogue.ts';
+
+export interface Figure {
+  value: number | null;
+  /** What the figure is, in a word. */
+  what: 'total' | 'latest' | 'average';
+}
+
+type Values = readonly (number | null)[];
+
+export function figureOf(values: Values, kind: Kind): Figure {
+  const there = values.filter((value) => value !== null);
+  const what = kind === 'sum' ? 'total' : kind === 'stock' ? 'latest' : 'average';
+  if (there.length === 0) return { value: null, what };
+  if (kind === 'stock') return { value: there.at(-1) ?? null, what };
+  const sum = there.reduce((total, value) => total + value, 0);
+  return { value: kind === 'sum' ? sum : sum / there.length, what };
+}
+
+export interface Change {
+  absolute: number;
+  /** null where the figure before was 0. */
+  percent: number | null;
+  /** How many pairs of periods were compared, of how many there are. */
+  compared: number;
+  of: number;
+}
+
+/** Over the pairs of periods that both have a value; null if there is none. */
+export function changeOf(now: Values, before: Values, kind: Kind): Change | null {
+  const pairs = now.flatMap((value, at) => {
+    const then = before[at];
+    return value === null || then == null ? [] : [{ value, then }];
+  });
+  const latest = pairs.at(-1);
+  if (!latest) return null;
+  if (kind === 'stock') return { ...difference(latest.value, latest.then), compared: 1, of: 1 };
+  const sum = (of: (pair: { value: number; then: number }) => number) =>
+    pairs.reduce((total, pair) => total + of(pair), 0) / (kind === 'mean' ? pairs.length : 1);
+  return {
+    ...difference(
+      sum(({ value }) => value),
+      sum(({ then }) => then),
+    ),
+    compared: pairs.length,
+    of: now.length,
+  };
+}
+
+function difference(now: number, before: number): { absolute: number; percent: number | null } {
+  const absolute = now - before;
+  return { absolute, percent: before === 0 ? null : (absolute / Math.abs(before)) * 100 };
+}

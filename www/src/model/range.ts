@@ -1,0 +1,156 @@
+// From what the admin chose (a preset or dates, and a granularity) to the periods that are asked
+// for, those they are compared with, and the running period at the end.
+import { GRANULARITIES, type Granularity } from '../api/types.ts';
+import { addPeriods, DAY, HOUR, monthStart, periodStart, periodsBetween } from './period.ts';
+
+export const PRESETS = ['24h', '7d', '30d', '90d', '12m', 'month'] as const;
+export type Preset = (typeof PRESETS)[number];
+export type RangeName = Preset | 'custom';
+
+export interface RangeChoice {
+  range: RangeName;
+  granularity: Granularity;
+  /** Dates `YYYY-MM-DD`, both included, in UTC; only for `custom`. */
+  from: string | null;
+  to: string | null;
+}
+
+export interface Range {
+  granularity: Granularity;
+  /** Starts of the periods that are over, oldest first. */
+  periods: number[];
+  /** End of the last of them: the next period's start. */
+  end: number;
+  /** The period that is running now, if the range reaches up to it. */
+  running: { start: number; end: number } | null;
+  /** Starts of the periods that `periods` are compared with, one by one; may be fewer. */
+  before: number[];
+}
+
+/** The API answers at most this many periods a call. */
+export const MAX_PERIODS = 5_000;
+
+/** Hourly records are kept for 30 days: beyond that, hours would mostly be absent. */
+const HOURLY_LIMIT = 32 * 24;
+
+/** What a granularity switches to when the range does not suit it, and the other way round. */
+const RANGE_FOR: Record<Granularity, Preset> = { hourly: '7d', daily: '30d', weekly: '90d', monthly: '12m' };
+const GRANULARITY_FOR: Record<RangeName, Granularity> = {
+  '24h': 'hourly',
+  '7d': 'hourly',
+  '30d': 'daily',
+  '90d': 'daily',
+  '12m': 'monthly',
+  month: 'daily',
+  custom: 'daily',
+};
+
+export function resolveRange(choice: RangeChoice, now: number): Range {
+  const { granularity } = choice;
+  const runningStart = periodStart(granularity, now);
+  const [from, until] = bounds(choice, now, runningStart);
+  const first =
+    choice.range === 'custom' ? firstStartFrom(granularity, from) : periodStart(granularity, from);
+  const periods = periodsBetween(granularity, first, Math.min(until, runningStart));
+  const reachesNow = until > runningStart;
+  const last = periods.at(-1);
+  const end = last === undefined ? first : addPeriods(granularity, last, 1);
+  return {
+    granularity,
+    periods,
+    end,
+    running: reachesNow ? { start: runningStart, end: addPeriods(granularity, runningStart, 1) } : null,
+    before: periodsBefore(choice, first, periods.length),
+  };
+}
+
+/** From and until (excluded), in epoch milliseconds. */
+function bounds(choice: RangeChoice, now: number, runningStart: number): [number, number] {
+  const untilNow = now + 1;
+  switch (choice.range) {
+    case '24h':
+      return [runningStart - 24 * HOUR, untilNow];
+    case '7d':
+      return [runningStart - 7 * DAY, untilNow];
+    case '30d':
+      return [runningStart - 30 * DAY, untilNow];
+    case '90d':
+      return [runningStart - 90 * DAY, untilNow];
+    case '12m': {
+      const day = new Date(runningStart);
+      // A year earlier: 29 February becomes 1 March, which loses a day and invents none.
+      return [Date.UTC(day.getUTCFullYear() - 1, day.getUTCMonth(), day.getUTCDate()), untilNow];
+    }
+    case 'month':
+      return [monthStart(now), untilNow];
+    case 'custom':
+      return [parseDate(choice.from) ?? runningStart, (parseDate(choice.to) ?? runningStart) + DAY];
+  }
+}
+
+/** Custom dates mean what lies within them: a week that began before them is not in. */
+function firstStartFrom(granularity: Granularity, from: number): number {
+  const start = periodStart(granularity, from);
+  return start < from ? addPeriods(granularity, start, 1) : start;
+}
+
+function periodsBefore(choice: RangeChoice, first: number, count: number): number[] {
+  if (choice.range === 'month') {
+    const lastMonth = monthStart(first - 1);
+    const start = periodStart(choice.granularity, lastMonth);
+    return periodsBetween(choice.granularity, start, first).slice(0, count);
+  }
+  return periodsBetween(choice.granularity, addPeriods(choice.granularity, first, -count), first);
+}
+
+/** Whether a range at this granularity is worth drawing: at least two periods, and no more than are kept. */
+export function suits(choice: RangeChoice, now: number): boolean {
+  const count = countPeriods(choice, now);
+  const most = choice.granularity === 'hourly' ? HOURLY_LIMIT : MAX_PERIODS;
+  return count >= 2 && count <= most;
+}
+
+function countPeriods(choice: RangeChoice, now: number): number {
+  const from = parseDate(choice.from);
+  const to = parseDate(choice.to);
+  // Centuries of hours are not worth counting one by one.
+  if (choice.range === 'custom' && from !== null && to !== null && to - from > MAX_PERIODS * 31 * DAY)
+    return Infinity;
+  return resolveRange(choice, now).periods.length;
+}
+
+/** Another range; the granularity follows if it would not suit. */
+export function chooseRange(choice: RangeChoice, now: number): RangeChoice {
+  if (suits(choice, now)) return choice;
+  const preferred = { ...choice, granularity: GRANULARITY_FOR[choice.range] };
+  if (suits(preferred, now)) return preferred;
+  const fitting = GRANULARITIES.find((granularity) => suits({ ...choice, granularity }, now));
+  return fitting ? { ...choice, granularity: fitting } : preferred;
+}
+
+/** Another granularity; the range follows if it would not suit. */
+export function chooseGranularity(choice: RangeChoice, now: number): RangeChoice {
+  if (suits(choice, now)) return choice;
+  return { ...choice, range: RANGE_FOR[choice.granularity], from: null, to: null };
+}
+
+/** Why custom dates cannot be used, or null. */
+export function datesProblem(from: string, to: string, now: number): string | null {
+  const start = parseDate(from);
+  const end = parseDate(to);
+  if (start === null || end === null) return 'Give both dates.';
+  if (start > end) return 'The first date is after the last one.';
+  if (start > now) return 'These dates are in the future.';
+  return null;
+}
+
+/** Midnight UTC of `YYYY-MM-DD`, or null if there is no such day. */
+export function parseDate(text: string | null): number | null {
+  if (text === null || !/^\d{4}-\d{2}-\d{2}$/.test(text)) return null;
+  const instant = Date.parse(`${text}T00:00:00.000Z`);
+  return Number.isNaN(instant) || isoDate(instant) !== text ? null : instant;
+}
+
+export function isoDate(instant: number): string {
+  return new Date(instant).toISOString().slice(0, 10);
+}

@@ -1,0 +1,20 @@
+// Answers looked at before, so that going back shows them at once while they are asked for again.
+
+const MOST = 24;
+const answers = new Map<string, { data: unknown; loadedAt: number }>();
+
+export function recall(key: string): { data: unknown; loadedAt: number } | undefined {
+  return answers.get(key);
+}
+
+export function remember(key: string, data: unknown, loadedAt: number): void {
+  answers.delete(key);
+  answers.set(key, { data, loadedAt });
+  const oldest = answers.keys().next().value;
+  if (answers.size > MOST && oldest !== undefined) answers.delete(oldest);
+}
+
+/** For another admin, who may not see what the last one saw. */
+export function forgetAnswers(): void {
+  answers.clear();
+}

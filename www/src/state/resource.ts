@@ -1,0 +1,123 @@
+// Data from the API as a component sees it: what is there, how old it is, why it is not newer.
+// Requests that nobody waits for any more are aborted; 503 and a lost network are tried again, at
+// growing distances; what was loaded stays on the page, with its age.
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { ApiError } from '../api/client.ts';
+import { MINUTE, SECOND } from '../model/period.ts';
+import { recall, remember } from './answers.ts';
+import { reportConnection, TRY_NOW } from './connection.ts';
+import { reportAccess } from './session.ts';
+
+export interface Resource<T> {
+  data: T | null;
+  error: ApiError | null;
+  /** When `data` came. */
+  loadedAt: number | null;
+  loading: boolean;
+  refresh: () => void;
+}
+
+type State<T> = Omit<Resource<T>, 'refresh'> & { key: string | null };
+
+const RETRY_FIRST = 2 * SECOND;
+const RETRY_LONGEST = MINUTE;
+
+export function useResource<T>(
+  /** What is asked for; null asks for nothing. */
+  key: string | null,
+  load: (signal: AbortSignal) => Promise<T>,
+  refreshEvery: number | null = null,
+  /** Whether an answer will not change any more. */
+  isFinal: (data: T) => boolean = () => false,
+): Resource<T> {
+  const [state, setState] = useState<State<T>>(() => initial<T>(key));
+  const [turn, setTurn] = useState(0);
+  const loadLatest = useRef(load);
+  loadLatest.current = load;
+  const refresh = useCallback(() => setTurn((before) => before + 1), []);
+
+  useEffect(() => {
+    if (key === null) return;
+    const abort = new AbortController();
+    let timer: number | undefined;
+    let failures = 0;
+    let busy = false;
+    const schedule = (delay: number) => {
+      window.clearTimeout(timer);
+      timer = window.setTimeout(() => document.visibilityState === 'visible' && attempt(), delay);
+    };
+    const attempt = async () => {
+      if (busy) return;
+      busy = true;
+      setState((before) => ({ ...forKey(before, key), loading: true }));
+      try {
+        const data = await loadLatest.current(abort.signal);
+        failures = 0;
+        const loadedAt = Date.now();
+        remember(key, data, loadedAt);
+        setState({ key, data, error: null, loadedAt, loading: false });
+        reportAccess(null);
+        reportConnection(key, null, null);
+        if (refreshEvery !== null && !isFinal(data)) schedule(refreshEvery);
+      } catch (problem) {
+        if (abort.signal.aborted) return;
+        const error =
+          problem instanceof ApiError ? problem : new ApiError('failed', 'unexpected', String(problem));
+        const delay = delayAfter(error);
+        setState((before) => ({ ...forKey(before, key), error, loading: false }));
+        reportAccess(error);
+        reportConnection(key, error, delay === null ? null : Date.now() + delay);
+        if (delay !== null) schedule(delay);
+      } finally {
+        busy = false;
+      }
+    };
+    const delayAfter = (error: ApiError) => {
+      if (error.retriable) return retryDelay(failures++, error.retryAfterSeconds);
+      return error.kind === 'failed' ? refreshEvery : null;
+    };
+    const attemptNow = () => failures > 0 && schedule(0);
+    // A page that nobody looks at asks for nothing; it catches up when it is looked at again.
+    const attemptIfOld = () => {
+      const age = Date.now() - (recall(key)?.loadedAt ?? 0);
+      if (failures > 0 || (refreshEvery !== null && age >= refreshEvery)) schedule(0);
+    };
+    setState((before) => forKey(before, key));
+    attempt();
+    window.addEventListener('online', attemptNow);
+    window.addEventListener(TRY_NOW, attemptNow);
+    document.addEventListener('visibilitychange', attemptIfOld);
+    return () => {
+      abort.abort();
+      window.clearTimeout(timer);
+      window.removeEventListener('online', attemptNow);
+      window.removeEventListener(TRY_NOW, attemptNow);
+      document.removeEventListener('visibilitychange', attemptIfOld);
+      reportConnection(key, null, null);
+    };
+  }, [key, turn, refreshEvery]);
+
+  const { data, error, loadedAt, loading } = forKey(state, key);
+  return { data, error, loadedAt, loading, refresh };
+}
+
+/** Data of another key is never shown under this one, not even for a moment. */
+function forKey<T>(state: State<T>, key: string | null): State<T> {
+  return state.key === key ? state : initial<T>(key);
+}
+
+function initial<T>(key: string | null): State<T> {
+  const known = key === null ? undefined : recall(key);
+  return {
+    key,
+    data: (known?.data as T | undefined) ?? null,
+    error: null,
+    loadedAt: known?.loadedAt ?? null,
+    loading: key !== null,
+  };
+}
+
+function retryDelay(failures: number, retryAfterSeconds: number | null): number {
+  const backoff = Math.min(RETRY_LONGEST, RETRY_FIRST * 2 ** failures);
+  return Math.max(backoff, Math.min((retryAfterSeconds ?? 0) * SECOND, RETRY_LONGEST));
+}
