@@ -1,6 +1,12 @@
 //! Reads and checks `metrics.toml` and embeds it, so that a wrong catalogue does not build.
 
-use std::{env, error::Error, fs, path::Path};
+use std::{
+    env,
+    error::Error,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+};
 
 #[path = "src/catalogue"]
 mod catalogue {
@@ -17,7 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     match catalogue::check::parse(&text) {
         Ok(definition) => {
             let target = Path::new(&env::var("OUT_DIR")?).join("catalogue.json");
-            fs::write(target, serde_json::to_string(&definition)?)?;
+            let catalogue = serde_json::to_string(&definition)?;
+            let mut hasher = DefaultHasher::new();
+            catalogue.hash(&mut hasher);
+            println!("cargo::rustc-env=CATALOGUE_FINGERPRINT={:016x}", hasher.finish());
+            fs::write(target, catalogue)?;
         }
         Err(why) => println!("cargo::error=metrics.toml, {why}"),
     }

@@ -1,21 +1,46 @@
 //! The Worker's entry points: what the runtime calls, and nothing else.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{body::Body, response::IntoResponse};
 use chrono::DateTime;
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, ScheduleContext, ScheduledEvent, event};
+use worker::{
+    Context, Env, HttpRequest, MessageBatch, MessageExt, ScheduleContext, ScheduledEvent, event,
+};
 
 use crate::{
     api::{self, ApiError, App, SessionMemory},
     catalogue::Catalogue,
     dynamodb::Client,
-    host::{Host, Severity, SharedHost, WorkersHost},
+    host::{
+        Host, Severity, SharedHost, WorkersBackground, WorkersCache, WorkersHost, WorkersQueue,
+        WorkersSnapshots,
+    },
+    job::{JobQueue, Message},
     period::Granularity,
-    run::Engine,
+    realtime::{Occasion, Refresher},
+    run::{Engine, Next},
     settings::{Misconfigured, Problem, Settings},
 };
+
+/// The producer's binding of the queue of recalculations.
+const QUEUE_BINDING: &str = "RECALCULATION";
+
+/// The binding of the Workers KV namespace that holds the realtime counters.
+const CACHE_BINDING: &str = "CACHE";
+
+/// The name of the queue to which messages go that were delivered too often.
+const DEAD_LETTER_QUEUE: &str = "edge-analytics-recalculation-failed";
+
+/// How long a request of the API tries to reach DynamoDB: somebody is waiting.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest name of a job; ours have 32 characters.
+const MAXIMUM_ID: usize = 64;
 
 /// Kept for as long as the isolate lives.
 static SESSIONS: LazyLock<SessionMemory> = LazyLock::new(SessionMemory::default);
@@ -37,18 +62,26 @@ fn start() {
 async fn fetch(
     request: HttpRequest,
     env: Env,
-    _context: Context,
+    context: Context,
 ) -> worker::Result<http::Response<Body>> {
     let host: SharedHost = Arc::new(WorkersHost);
-    let mut router = match (settings(&env), Catalogue::embedded()) {
-        (Err(problems), _) => api::misconfigured(problems, host),
-        (_, Err(error)) => return Ok(ApiError::Internal(error.to_string()).into_response()),
-        (Ok(settings), Ok(catalogue)) => api::router(App {
-            client: Client::new(settings.connection.clone(), host.clone()),
+    let internal = |cause: String| Ok(ApiError::Internal(cause).into_response());
+    let bindings = (env.queue(QUEUE_BINDING), env.kv(CACHE_BINDING));
+    let mut router = match (settings(&env), Catalogue::embedded(), bindings) {
+        (Err(problems), ..) => api::misconfigured(problems, host),
+        (_, Err(error), _) => return internal(error.to_string()),
+        (.., (Err(error), _) | (_, Err(error))) => return internal(error.to_string()),
+        (Ok(settings), Ok(catalogue), (Ok(queue), Ok(namespace))) => api::router(App {
+            client: Client::new(settings.connection.clone(), host.clone())
+                .with_patience(READER_PATIENCE),
             settings,
             catalogue,
             host,
             sessions: SESSIONS.clone(),
+            queue: Arc::new(WorkersQueue(queue)),
+            snapshots: Arc::new(WorkersSnapshots(namespace)),
+            background: Arc::new(WorkersBackground(context)),
+            cache: Arc::new(WorkersCache),
         }),
     };
     Ok(router.call(request.map(Body::new)).await.into_response())
@@ -56,41 +89,126 @@ async fn fetch(
 
 #[event(scheduled)]
 async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    let host: SharedHost = Arc::new(WorkersHost);
-    let fail = |cause: String| {
-        let line = serde_json::json!({ "event": "run", "status": "failed", "problems": [cause] });
-        WorkersHost.log(Severity::Error, &line);
+    let cron = event.cron();
+    let fail = |cause: String| fail("run", &cause);
+    let (engine, settings) = match engine(&env) {
+        Ok(engine) => engine,
+        Err(cause) => return fail(cause),
     };
-    let (settings, catalogue) = match (settings(&env), Catalogue::embedded()) {
-        (Err(problems), _) => return fail(format!("misconfigured: {problems}")),
-        (_, Err(error)) => return fail(error.to_string()),
-        (Ok(settings), Ok(catalogue)) => (settings, catalogue),
-    };
+    if cron == settings.realtime_cron {
+        return tick(&env, settings).await;
+    }
     // The event's own time, never the clock's: a late event does the same work.
     #[allow(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
     let Some(time) = DateTime::from_timestamp_millis(event.schedule() as i64) else {
         return fail("the event's scheduled time is out of range".to_owned());
     };
-    let cron = event.cron();
     let Some(granularity) = Granularity::from_cron(&cron) else {
-        return fail(format!("no run belongs to the cron expression {cron}; see wrangler.toml"));
+        return fail(format!(
+            "no run belongs to the cron expression {cron}, and REALTIME_CRON is another one; see \
+             wrangler.toml"
+        ));
     };
-    let client = Client::new(settings.connection, host.clone());
-    Engine::new(client, host, settings.table, catalogue).run(granularity, time).await;
+    engine.run(granularity, time).await;
+}
+
+/// Refreshes the realtime counters. It logs what it did.
+async fn tick(env: &Env, settings: Settings) {
+    let (catalogue, namespace) = match (Catalogue::embedded(), env.kv(CACHE_BINDING)) {
+        (Ok(catalogue), Ok(namespace)) => (catalogue, namespace),
+        (Err(error), _) => return fail("realtime", &error.to_string()),
+        (_, Err(error)) => return fail("realtime", &error.to_string()),
+    };
+    let host: SharedHost = Arc::new(WorkersHost);
+    let refresher = Refresher {
+        client: Client::new(settings.connection, host.clone()),
+        host,
+        table: &settings.table,
+        catalogue: &catalogue,
+        store: &WorkersSnapshots(namespace),
+    };
+    // It has logged what went wrong; the next tick is the next attempt.
+    let _ = refresher.refresh(Occasion::Tick).await;
+}
+
+/// A slice of a recalculation that is due, or one that was delivered too often.
+#[event(queue)]
+async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::Result<()> {
+    let engine = match engine(&env) {
+        Ok((engine, _)) => engine,
+        Err(cause) => {
+            fail("recalculation", &cause);
+            batch.retry_all();
+            return Ok(());
+        }
+    };
+    let queue = WorkersQueue(env.queue(QUEUE_BINDING)?);
+    let is_dead_letter = batch.queue() == DEAD_LETTER_QUEUE;
+    for message in batch.raw_iter() {
+        let Some(job_id) = message.body().as_string().filter(|id| id.len() <= MAXIMUM_ID) else {
+            fail("recalculation", "a message of the queue names no job and was dropped");
+            message.ack();
+            continue;
+        };
+        let due = Message { job_id };
+        let next = if is_dead_letter {
+            engine.give_up(&due).await
+        } else {
+            engine.recalculate(&due).await
+        };
+        match next {
+            Next::Nothing => message.ack(),
+            Next::TryAgain(_) => message.retry(),
+            Next::Send(next) => match queue.send(next).await {
+                Ok(()) => message.ack(),
+                // The slice is done; delivered again, the message does the next one.
+                Err(cause) => {
+                    fail("recalculation", &format!("the queue took no message: {cause}"));
+                    message.retry();
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Logs that an event could not be worked on.
+fn fail(event: &str, cause: &str) {
+    let line = serde_json::json!({ "event": event, "status": "failed", "problems": [cause] });
+    WorkersHost.log(Severity::Error, &line);
+}
+
+/// The engine as the environment configures it and the settings, or why it cannot be made.
+fn engine(env: &Env) -> Result<(Engine, Settings), String> {
+    let settings = settings(env).map_err(|problems| format!("misconfigured: {problems}"))?;
+    let catalogue = Catalogue::embedded().map_err(|error| error.to_string())?;
+    let host: SharedHost = Arc::new(WorkersHost);
+    let client = Client::new(settings.connection.clone(), host.clone());
+    let engine = Engine::new(client, host, settings.table.clone(), catalogue);
+    Ok((engine.with_options(settings.options), settings))
 }
 
 /// The settings in the Worker's environment.
 fn settings(env: &Env) -> Result<Settings, Misconfigured> {
     let settings = Settings::read(|variable| env.var(variable).ok().map(|value| value.to_string()));
-    let cache = env.kv("CACHE").is_ok();
+    let mut missing = Vec::new();
+    let mut expect = |variable, is_there: bool, expected| {
+        if !is_there {
+            missing.push(Problem { variable, is_missing: true, expected });
+        }
+    };
+    expect(
+        CACHE_BINDING,
+        env.kv(CACHE_BINDING).is_ok(),
+        "a Workers KV namespace, bound in wrangler.toml",
+    );
+    let queue = env.queue(QUEUE_BINDING).is_ok();
+    expect(QUEUE_BINDING, queue, "a Cloudflare Queue, bound as a producer in wrangler.toml");
     match settings {
-        Ok(settings) if cache => Ok(settings),
+        Ok(settings) if missing.is_empty() => Ok(settings),
         settings => {
             let mut problems = settings.err().map_or_else(Vec::new, |problems| problems.0);
-            if !cache {
-                let expected = "a Workers KV namespace, bound in wrangler.toml";
-                problems.push(Problem { variable: "CACHE", is_missing: true, expected });
-            }
+            problems.extend(missing);
             Err(Misconfigured(problems))
         }
     }

@@ -1,4 +1,4 @@
-//! Folding rows into metrics: one row at a time, for several periods at once.
+//! Folding rows into metrics: one row at a time, for several spans of time at once.
 //!
 //! A fold computes one metric from the rows of one pass; the folds of a metric that is read in
 //! several passes are merged, then finished.
@@ -17,15 +17,15 @@ use crate::{
     dynamodb::{AttributeValue, Item, text},
     numbers,
     part::Part,
-    period::{Period, parse_instant},
+    period::{Span, parse_instant},
     ranking::{Ranking, Shares},
     sketch::{Distinct, SketchError},
 };
 
-/// What a metric came to in one period.
+/// What a metric came to in one span.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// The value; absent where the metric has none for this period.
+    /// The value; absent where the metric has none for this span.
     pub value: Option<Json>,
     /// What a coarser period needs besides the value.
     pub part: Option<Part>,
@@ -45,7 +45,7 @@ pub enum FoldError {
     Sketch(#[from] SketchError),
 }
 
-/// The state of one metric, one period.
+/// The state of one metric, one span.
 #[derive(Debug, Clone)]
 enum Accumulator {
     Count(u64),
@@ -67,7 +67,7 @@ pub struct Fold<'catalogue> {
     metric: &'catalogue Metric,
     /// For `top`: which share the rows of this pass count for.
     share: &'catalogue str,
-    periods: Vec<(Period, Accumulator)>,
+    spans: Vec<(Span, Accumulator)>,
     malformed: u64,
 }
 
@@ -80,13 +80,13 @@ enum Reject {
 }
 
 impl<'catalogue> Fold<'catalogue> {
-    /// A fold of `metric` for `periods`, before the first row.
+    /// A fold of `metric` for `spans`, which may overlap, before the first row.
     #[must_use]
     pub fn new(
         catalogue: &'catalogue Catalogue,
         metric: &'catalogue Metric,
         share: &'catalogue str,
-        periods: &[Period],
+        spans: &[Span],
     ) -> Self {
         let start = || match (metric.measure, &metric.by) {
             (Measure::Count, Some(by)) => {
@@ -99,8 +99,8 @@ impl<'catalogue> Fold<'catalogue> {
             }
             (Measure::Top, _) => Accumulator::Top(HashMap::new()),
         };
-        let periods = periods.iter().map(|period| (*period, start())).collect();
-        Self { catalogue, metric, share, periods, malformed: 0 }
+        let spans = spans.iter().map(|span| (*span, start())).collect();
+        Self { catalogue, metric, share, spans, malformed: 0 }
     }
 
     /// The metric.
@@ -144,7 +144,7 @@ impl<'catalogue> Fold<'catalogue> {
         if !metric.conditions.iter().all(|(name, condition)| holds(condition, row.get(name))) {
             return Err(Reject::Skip);
         }
-        // What is compared with the period's end differs by period; here it is only read.
+        // What is compared with the span's end differs by span; here it is only read.
         let mut after = None;
         for (attribute, condition) in &metric.conditions {
             if matches!(condition, Condition::AfterPeriod { .. }) {
@@ -155,14 +155,14 @@ impl<'catalogue> Fold<'catalogue> {
             Some(Window::Period | Window::ToDate) => Some(self.time_of(row)?),
             Some(Window::Now) | None => None,
         };
-        for index in 0..self.periods.len() {
-            let period = self.periods[index].0;
+        for index in 0..self.spans.len() {
+            let span = self.spans[index].0;
             let counts = match (metric.window, time) {
-                (Some(Window::Period), Some(time)) => period.contains(time),
-                (Some(Window::ToDate), Some(time)) => time <= period.end(),
+                (Some(Window::Period), Some(time)) => span.contains(time),
+                (Some(Window::ToDate), Some(time)) => time <= span.end,
                 _ => true,
             };
-            if counts && after.is_none_or(|after| after > period.end()) {
+            if counts && after.is_none_or(|after| after > span.end) {
                 self.accumulate(index, row)?;
             }
         }
@@ -188,7 +188,7 @@ impl<'catalogue> Fold<'catalogue> {
 
     fn accumulate(&mut self, index: usize, row: &Item) -> Result<(), Reject> {
         let metric = self.metric;
-        match &mut self.periods[index].1 {
+        match &mut self.spans[index].1 {
             Accumulator::Count(count) => *count += 1,
             Accumulator::CountBy(counts) => {
                 let by = metric.by.as_ref().ok_or(Reject::Skip)?;
@@ -208,7 +208,7 @@ impl<'catalogue> Fold<'catalogue> {
             }
             Accumulator::Sum { .. } => {
                 let value = self.value_of(row)?;
-                if let Accumulator::Sum { sum, count, overflown } = &mut self.periods[index].1 {
+                if let Accumulator::Sum { sum, count, overflown } = &mut self.spans[index].1 {
                     match sum.checked_add(value) {
                         Some(total) => *sum = total,
                         None => *overflown = true,
@@ -253,25 +253,22 @@ impl<'catalogue> Fold<'catalogue> {
         number.ok_or(Reject::Malformed)
     }
 
-    /// Adds what another pass found of the same metric and periods.
+    /// Adds what another pass found of the same metric and spans.
     pub fn merge(&mut self, other: Self) {
         self.malformed += other.malformed;
-        for ((_, mine), (_, theirs)) in self.periods.iter_mut().zip(other.periods) {
+        for ((_, mine), (_, theirs)) in self.spans.iter_mut().zip(other.spans) {
             mine.merge(theirs);
         }
     }
 
-    /// What the metric came to in each period.
+    /// What the metric came to in each span, in the order in which they were given.
     ///
     /// # Errors
     ///
     /// [`FoldError`] when it cannot be exact.
-    pub fn finish(self) -> Result<Vec<(Period, Outcome)>, FoldError> {
+    pub fn finish(self) -> Result<Vec<Outcome>, FoldError> {
         let metric = self.metric;
-        self.periods
-            .into_iter()
-            .map(|(period, accumulator)| Ok((period, accumulator.finish(metric)?)))
-            .collect()
+        self.spans.into_iter().map(|(_, accumulator)| accumulator.finish(metric)).collect()
     }
 }
 
@@ -328,7 +325,7 @@ impl Accumulator {
             Self::Top(targets) => {
                 let tie = metric.key.iter().position(|name| Some(name) == metric.ties.as_ref());
                 let mut ranking = Ranking::of(targets, tie.unwrap_or_default());
-                // Of one period everything is known, also of what a record has no room for.
+                // Of one span everything is known, also of what a record has no room for.
                 let value = list_targets(metric, &ranking);
                 ranking.drop_the_tail();
                 Outcome { value, part: Some(Part::Targets(ranking)) }
@@ -393,7 +390,7 @@ fn holds(condition: &Condition, attribute: Option<&AttributeValue>) -> bool {
                 && text.is_none_or(|text| !text.is_empty());
             there == *present
         }
-        // Compared with each period's end by the caller.
+        // Compared with each span's end by the caller.
         Condition::AfterPeriod { .. } => true,
     }
 }

@@ -9,13 +9,18 @@ pub mod dynamodb;
 #[cfg(target_arch = "wasm32")]
 mod edge;
 pub mod fold;
+pub mod health;
 pub mod host;
+pub mod job;
+pub mod ledger;
 pub mod numbers;
 pub mod part;
 pub mod period;
 pub mod plan;
 pub mod ranking;
+pub mod realtime;
 pub mod record;
+pub mod retention;
 pub mod rollup;
 pub mod run;
 pub mod settings;

@@ -23,6 +23,13 @@ pub fn parse_number(text: &str) -> Option<Decimal> {
     })
 }
 
+/// The sum; `None` where it would not be exact. Not inlined: it is large, and called in many places.
+#[must_use]
+#[inline(never)]
+pub fn add(one: Decimal, other: Decimal) -> Option<Decimal> {
+    one.checked_add(other)
+}
+
 /// An amount of money in whole cents, halves away from zero.
 #[must_use]
 pub fn in_whole_cents(amount: Decimal) -> Decimal {

@@ -54,17 +54,6 @@ impl Granularity {
             _ => None,
         }
     }
-
-    /// How long its records are kept after their period's end; `None` means for ever.
-    #[must_use]
-    pub fn retention(self) -> Option<Days> {
-        match self {
-            Self::Hourly => Some(Days::new(30)),
-            Self::Daily => Some(Days::new(365)),
-            Self::Weekly => Some(Days::new(2 * 365)),
-            Self::Monthly => None,
-        }
-    }
 }
 
 impl fmt::Display for Granularity {
@@ -74,7 +63,7 @@ impl fmt::Display for Granularity {
 }
 
 /// One period: all instants from its start to its last millisecond, inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     granularity: Granularity,
     start: DateTime<Utc>,
@@ -144,18 +133,68 @@ impl Period {
         Self { start, ..self }
     }
 
+    /// How many periods it comes after `earlier`, a period of the same granularity; negative if it
+    /// comes before.
+    #[must_use]
+    pub fn periods_after(self, earlier: Self) -> i64 {
+        let between = self.start - earlier.start;
+        match self.granularity {
+            Granularity::Hourly => between.num_hours(),
+            Granularity::Daily => between.num_days(),
+            Granularity::Weekly => between.num_weeks(),
+            Granularity::Monthly => {
+                let months =
+                    |day: DateTime<Utc>| i64::from(day.year()) * 12 + i64::from(day.month0());
+                months(self.start) - months(earlier.start)
+            }
+        }
+    }
+
     /// The period before it.
     #[must_use]
     pub fn previous(self) -> Self {
         Self::containing(self.granularity, self.start - TimeDelta::milliseconds(1))
     }
+}
 
-    /// When the record of this period may be deleted, in seconds of the Unix epoch; `None` means
-    /// never.
+/// A stretch of time, from its first to its last millisecond, both included: a period, or any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The first millisecond.
+    pub start: DateTime<Utc>,
+    /// The last millisecond. A span that ends before it starts holds nothing.
+    pub end: DateTime<Utc>,
+}
+
+impl Span {
+    /// All instants from `start` to before `end`.
     #[must_use]
-    pub fn expiry(self) -> Option<i64> {
-        let retention = self.granularity.retention()?;
-        Some((self.next().start + retention).timestamp())
+    pub fn until(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        Self { start, end: end - TimeDelta::milliseconds(1) }
+    }
+
+    /// Whether `instant` lies in it. What is finer than a millisecond belongs to its millisecond.
+    #[must_use]
+    pub fn contains(self, instant: DateTime<Utc>) -> bool {
+        self.start <= instant && instant < self.next()
+    }
+
+    /// Whether no instant lies in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.end < self.start
+    }
+
+    /// The first millisecond after it.
+    #[must_use]
+    pub fn next(self) -> DateTime<Utc> {
+        self.end + TimeDelta::milliseconds(1)
+    }
+}
+
+impl From<Period> for Span {
+    fn from(period: Period) -> Self {
+        Self { start: period.start(), end: period.end() }
     }
 }
 

@@ -2,16 +2,15 @@
 //!
 //! Source: the platform's contract, section 4.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    dynamodb::{AttributeValue, Item, KeyRange, Query, key},
+    dynamodb::{AttributeValue, Item, KeyRange, Query, from_item, key, to_item},
     part::{self, PartError, Parts},
     period::{Granularity, Period, format_instant, parse_instant},
+    retention::Retention,
 };
 
 /// The version of the records' schema that we write; a reader accepts older ones.
@@ -89,8 +88,6 @@ struct Stored {
     ttl: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
-    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<u8>,
 }
 
 /// The partition of the index that holds all records of all types.
@@ -157,20 +154,11 @@ pub fn query_of_all_types(
     Query { descending: true, ..query_by_time(table, range, &READ_PROJECTION) }
 }
 
-/// The latest record, of any type, of a period that starts before `first`; see
-/// [`crate::dynamodb::Client::first`].
+/// Reads when the records of all types and periods of `granularity` may be deleted: key and `ttl`.
 #[must_use]
-pub fn query_before(table: &str, granularity: Granularity, first: DateTime<Utc>) -> Query {
-    let to = format!("{granularity}#{}", format_instant(first));
-    let range = KeyRange { from: format!("{granularity}#"), to };
-    Query { descending: true, ..query_by_time(table, range, &["timestamp"]) }
-}
-
-/// The earliest record, of any type; see [`crate::dynamodb::Client::first`].
-#[must_use]
-pub fn query_first(table: &str, granularity: Granularity) -> Query {
+pub fn query_of_expiries(table: &str, granularity: Granularity) -> Query {
     let range = KeyRange { from: format!("{granularity}#"), to: format!("{granularity}#~") };
-    query_by_time(table, range, &["timestamp"])
+    query_by_time(table, range, &["PK", "SK", "timestamp", "ttl"])
 }
 
 /// Reads the index that holds all records of all types, oldest first.
@@ -188,12 +176,12 @@ fn query_by_time(table: &str, range: KeyRange, projection: &[&str]) -> Query {
 }
 
 impl Record {
-    /// The record as an item.
+    /// The record as an item that is kept for as long as `retention` says.
     ///
     /// # Errors
     ///
     /// When a value cannot be written.
-    pub fn to_item(&self) -> Result<Item, RecordError> {
+    pub fn to_item(&self, retention: &Retention) -> Result<Item, RecordError> {
         let granularity = self.period.granularity();
         let timestamp = format_instant(self.period.start());
         let stored = Stored {
@@ -211,12 +199,14 @@ impl Record {
             metrics: self.metrics.clone(),
             calculated_at: format_instant(self.calculated_at),
             version: SCHEMA_VERSION,
-            ttl: self.period.expiry(),
+            ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
-            parts: if self.parts.is_empty() { Vec::new() } else { part::pack(&self.parts)? },
         };
-        let attributes: HashMap<String, AttributeValue> = serde_dynamo::to_item(stored)
-            .map_err(|error| RecordError::Mapping(error.to_string()))?;
+        let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
+        let mut attributes = item.into_inner();
+        if !self.parts.is_empty() {
+            attributes.insert("parts".to_owned(), AttributeValue::B(part::pack(&self.parts)?));
+        }
         Ok(Item::from(attributes))
     }
 
@@ -226,7 +216,13 @@ impl Record {
     ///
     /// When the item is no record that we understand.
     pub fn from_item(item: Item) -> Result<Self, RecordError> {
-        let stored: Stored = serde_dynamo::from_item(item)
+        let mut attributes = item.into_inner();
+        let parts = match attributes.remove("parts") {
+            None => Parts::new(),
+            Some(AttributeValue::B(packed)) => part::unpack(&packed)?,
+            Some(_) => return Err(RecordError::Attribute("parts")),
+        };
+        let stored: Stored = from_item(Item::from(attributes))
             .map_err(|error| RecordError::Mapping(error.to_string()))?;
         if stored.version > SCHEMA_VERSION {
             return Err(RecordError::Version(stored.version));
@@ -236,8 +232,6 @@ impl Record {
         let start = parse_instant(&stored.timestamp).ok_or(RecordError::Attribute("timestamp"))?;
         let calculated_at =
             parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
-        let parts =
-            if stored.parts.is_empty() { Parts::new() } else { part::unpack(&stored.parts)? };
         Ok(Self {
             metric_type: stored.metric_type,
             period: Period::containing(granularity, start),

@@ -33,6 +33,16 @@ pub fn made_from(granularity: Granularity) -> Option<Granularity> {
     }
 }
 
+/// The coarser granularities that are made from `granularity`.
+#[must_use]
+pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
+    match granularity {
+        Granularity::Hourly => &[Granularity::Daily],
+        Granularity::Daily => &[Granularity::Weekly, Granularity::Monthly],
+        Granularity::Weekly | Granularity::Monthly => &[],
+    }
+}
+
 /// The finer periods that make up `period`, earliest first; none for an hour.
 #[must_use]
 pub fn finer_periods(period: Period) -> Vec<Period> {

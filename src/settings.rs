@@ -2,9 +2,14 @@
 //!
 //! An error names the variable and what is expected of it, never its value.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use crate::dynamodb::{Connection, Credentials};
+use crate::{
+    dynamodb::{Connection, Credentials},
+    period::Granularity,
+    retention::{MAXIMUM_DAYS, Retention},
+    run::{Budget, Options, Prices},
+};
 
 /// Everything the Worker is configured with.
 #[derive(Debug, Clone)]
@@ -18,6 +23,28 @@ pub struct Settings {
     pub api_tokens: Vec<ApiToken>,
     /// The web origins that may call with credentials: `ALLOWED_ORIGINS`.
     pub allowed_origins: Vec<String>,
+    /// The SHA-256 digest of the token with which `GET /health` can be asked without being an
+    /// administrator: `HEALTH_TOKEN`.
+    pub health_token: Option<HealthToken>,
+    /// What is decided about runs: `RETENTION_HOURLY_DAYS`, `RETENTION_DAILY_DAYS`,
+    /// `RETENTION_WEEKLY_DAYS`, `RETENTION_MONTHLY_DAYS`, `TRAILING_HOURS`, `CATCH_UP_REQUESTS`,
+    /// `CATCH_UP_SECONDS`, `READ_UNITS_PRICE`, `WRITE_UNITS_PRICE`.
+    pub options: Options,
+    /// The cron expression of the events that refresh the realtime counters: `REALTIME_CRON`.
+    pub realtime_cron: String,
+}
+
+/// The cron expression of the events that refresh the realtime counters, as in `wrangler.toml`.
+const REALTIME_CRON: &str = "*/5 * * * *";
+
+/// The SHA-256 digest of the health token.
+#[derive(Clone, Copy)]
+pub struct HealthToken(pub [u8; 32]);
+
+impl fmt::Debug for HealthToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HealthToken").finish_non_exhaustive()
+    }
 }
 
 /// An API token: the name of its owner and the SHA-256 digest of the token.
@@ -149,6 +176,18 @@ impl Settings {
             "comma-separated origins such as https://admin.example.com, or leave it unset",
             |text| text.split(',').map(|entry| origin(entry.trim())).collect(),
         );
+        let health_token = reader.optional(
+            "HEALTH_TOKEN",
+            "the SHA-256 of a token, in hexadecimal, or leave it unset",
+            |text| sha256_hex(text).map(HealthToken),
+        );
+        let options = options(&mut reader);
+        let realtime_cron = reader.optional(
+            "REALTIME_CRON",
+            "the cron expression in wrangler.toml that is not that of a period, such as \
+             */5 * * * *, or leave it unset",
+            realtime_cron,
+        );
         let problems = std::mem::take(&mut reader.problems);
         match (region, access_key_id, secret_access_key, table, api_tokens) {
             (Some(region), Some(id), Some(secret), Some(table), Some(api_tokens))
@@ -161,11 +200,89 @@ impl Settings {
                     table,
                     api_tokens,
                     allowed_origins: allowed_origins.unwrap_or_default(),
+                    health_token,
+                    options,
+                    realtime_cron: realtime_cron.unwrap_or_else(|| REALTIME_CRON.to_owned()),
                 })
             }
             _ => Err(Misconfigured(problems)),
         }
     }
+}
+
+/// What is decided about runs; what is not set is as by default.
+fn options<Lookup: Fn(&str) -> Option<String>>(reader: &mut Reader<Lookup>) -> Options {
+    const DAYS: &str = "a whole number of days up to 36500; 0 keeps for ever";
+    let by_default = Options::default();
+    let mut number = |variable, expected, maximum: u64, default: u64| {
+        reader.optional(variable, expected, |text| whole_number(text, maximum)).unwrap_or(default)
+    };
+    let mut days = |variable, default: u32| {
+        let days = number(variable, DAYS, u64::from(MAXIMUM_DAYS), u64::from(default));
+        u32::try_from(days).unwrap_or(default)
+    };
+    let Retention { hourly, daily, weekly, monthly } = by_default.retention;
+    let retention = Retention {
+        hourly: days("RETENTION_HOURLY_DAYS", hourly),
+        daily: days("RETENTION_DAILY_DAYS", daily),
+        weekly: days("RETENTION_WEEKLY_DAYS", weekly),
+        monthly: days("RETENTION_MONTHLY_DAYS", monthly),
+    };
+    let trailing_hours = usize::try_from(number(
+        "TRAILING_HOURS",
+        "a whole number of hours up to 48",
+        48,
+        by_default.trailing_hours as u64,
+    ))
+    .unwrap_or(by_default.trailing_hours);
+    let budget = Budget {
+        requests: number(
+            "CATCH_UP_REQUESTS",
+            "a whole number of requests up to 10000",
+            10_000,
+            by_default.budget.requests,
+        ),
+        time: Duration::from_secs(number(
+            "CATCH_UP_SECONDS",
+            "a whole number of seconds up to 800",
+            800,
+            by_default.budget.time.as_secs(),
+        )),
+    };
+    let mut price = |variable, default| {
+        reader
+            .optional(variable, "USD for a million units, such as 0.125", price)
+            .unwrap_or(default)
+    };
+    let prices = Prices {
+        read: price("READ_UNITS_PRICE", by_default.prices.read),
+        write: price("WRITE_UNITS_PRICE", by_default.prices.write),
+    };
+    Options { retention, trailing_hours, budget, prices }
+}
+
+/// Five fields that are not those of a period's event. Days and months may be names.
+fn realtime_cron(text: &str) -> Option<String> {
+    let fields: Vec<&str> = text.split(' ').collect();
+    let is_field = |(index, field): (usize, &&str)| {
+        is_made_of(field, 64, |byte| {
+            byte.is_ascii_digit()
+                || b"*/,-".contains(&byte)
+                || (index > 1 && (byte.is_ascii_uppercase() || byte == b'#'))
+        })
+    };
+    let is_cron = fields.len() == 5 && fields.iter().enumerate().all(is_field);
+    (is_cron && Granularity::from_cron(text).is_none()).then(|| text.to_owned())
+}
+
+fn whole_number(text: &str, maximum: u64) -> Option<u64> {
+    let digits = is_made_of(text, 8, |byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?.filter(|number| *number <= maximum)
+}
+
+fn price(text: &str) -> Option<f64> {
+    let plain = is_made_of(text, 16, |byte| byte.is_ascii_digit() || byte == b'.');
+    plain.then(|| text.parse().ok())?.filter(|price: &f64| price.is_finite())
 }
 
 /// Source: [DynamoDB endpoints](https://docs.aws.amazon.com/general/latest/gr/ddb.html).
@@ -194,18 +311,19 @@ fn origin(text: &str) -> Option<String> {
 fn api_token(entry: &str) -> Option<ApiToken> {
     let (name, digest) = entry.split_once(':')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    if !is_made_of(name, 64, is_name) || digest.len() != 64 {
+    let digest = is_made_of(name, 64, is_name).then(|| sha256_hex(digest))??;
+    Some(ApiToken { name: name.to_owned(), digest })
+}
+
+fn sha256_hex(text: &str) -> Option<[u8; 32]> {
+    if !(text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit())) {
         return None;
     }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digest.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(ApiToken { name: name.to_owned(), digest: bytes })
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -240,6 +358,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_decided_about_runs_has_defaults() {
+        let settings = Settings::read(lookup("", None)).unwrap();
+        assert_eq!(settings.options, Options::default());
+        assert_eq!(settings.realtime_cron, "*/5 * * * *");
+        let settings = Settings::read(lookup("RETENTION_DAILY_DAYS", Some("0"))).unwrap();
+        assert_eq!(settings.options.retention, Retention { daily: 0, ..Retention::default() });
+        let settings = Settings::read(lookup("READ_UNITS_PRICE", Some("0.25"))).unwrap();
+        assert!((settings.options.prices.read - 0.25).abs() < f64::EPSILON);
+    }
+
+    #[test]
     fn every_required_variable_is_named_when_it_is_missing() {
         for variable in [
             "AWS_REGION",
@@ -270,6 +399,16 @@ mod tests {
             ("API_TOKENS", "ops:0123"),
             ("ALLOWED_ORIGINS", "*"),
             ("ALLOWED_ORIGINS", "https://admin.example.com/hidden"),
+            ("HEALTH_TOKEN", "hidden"),
+            ("RETENTION_HOURLY_DAYS", "36501"),
+            ("RETENTION_MONTHLY_DAYS", "-1"),
+            ("TRAILING_HOURS", "three"),
+            ("CATCH_UP_REQUESTS", "10001"),
+            ("CATCH_UP_SECONDS", "1e2"),
+            ("READ_UNITS_PRICE", "0,125"),
+            ("WRITE_UNITS_PRICE", "-0.625"),
+            ("REALTIME_CRON", "every five minutes or so"),
+            ("REALTIME_CRON", "0 * * * *"),
         ] {
             let error = Settings::read(lookup(variable, Some(value))).unwrap_err();
             let text = error.to_string();

@@ -255,7 +255,10 @@ async fn a_day_with_a_hole_has_no_sums() {
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host, table.name.clone(), catalogue);
     let report = engine.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
-    assert!(report.recalculated[0].types_failed["media"].contains("AccessDenied"), "{report:?}");
+    let healed = &report.caught_up[0];
+    assert_eq!(healed.period, hour);
+    assert!(healed.types_failed["media"].contains("AccessDenied"), "{report:?}");
+    assert_eq!(report.left, 1, "the day waits for its hour: {report:?}");
     let coverage = Coverage { present: 23, expected: 24 };
     assert_eq!(report.period.short["media"], coverage);
 
@@ -272,6 +275,7 @@ async fn a_day_with_a_hole_has_no_sums() {
     // Once the source answers again, the next daily run heals the hour and completes the day.
     let report = direct.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
     assert_eq!(report.status, Status::Complete, "{report:?}");
+    assert_eq!((report.left, report.attempt), (0, 2), "{report:?}");
     let media = stored_in(&table, "media", day).await.unwrap();
     assert_same(&media.metrics, &expected["media"], "media, healed");
 }

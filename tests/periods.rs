@@ -41,6 +41,16 @@ proptest! {
     }
 
     #[test]
+    fn periods_are_counted_as_stepping_counts_them(
+        granularity in granularities(), instant in instants(), steps in 0..60_i64,
+    ) {
+        let period = Period::containing(granularity, instant);
+        let later = (0..steps).fold(period, |period, _| period.next());
+        prop_assert_eq!(later.periods_after(period), steps);
+        prop_assert_eq!(period.periods_after(later), -steps);
+    }
+
+    #[test]
     fn periods_start_where_the_contract_says(granularity in granularities(), instant in instants()) {
         let start = Period::containing(granularity, instant).start();
         prop_assert_eq!((start.minute(), start.second(), start.nanosecond()), (0, 0, 0));

@@ -14,6 +14,7 @@ use edge_analytics::{
     period::{Granularity, Period},
     plan::plan,
     record::Record,
+    retention::Retention,
     sketch::Distinct,
 };
 use serde_json::json;
@@ -36,7 +37,7 @@ fn hour() -> Period {
 fn rows_are_folded_into_metrics() {
     let catalogue = Catalogue::embedded().unwrap();
     let metrics = catalogue.metrics().iter().filter(|metric| metric.name == "newRevenue");
-    let mut passes = plan(&catalogue, metrics, &[hour()], "platform");
+    let mut passes = plan(&catalogue, metrics, &[hour().into()], "platform");
     assert_eq!(passes.len(), 1);
     let mut fold = passes.remove(0).folds.remove(0);
     for (amount, at) in [
@@ -51,7 +52,7 @@ fn rows_are_folded_into_metrics() {
     }
     assert_eq!(fold.malformed(), 1);
     let outcomes = fold.finish().unwrap();
-    assert_eq!(outcomes[0].1.value, Some(json!(10.3)));
+    assert_eq!(outcomes[0].value, Some(json!(10.3)));
 }
 
 #[wasm_bindgen_test]
@@ -65,7 +66,7 @@ fn records_and_their_parts_survive_storage() {
         calculated_at: Utc.with_ymd_and_hms(2026, 3, 2, 0, 0, 1).unwrap(),
         coverage: None,
     };
-    assert_eq!(Record::from_item(record.to_item().unwrap()).unwrap(), record);
+    assert_eq!(Record::from_item(record.to_item(&Retention::default()).unwrap()).unwrap(), record);
     let unpacked = part::unpack(&part::pack(&record.parts).unwrap()).unwrap();
     assert_eq!(unpacked["visitors"].as_distinct().unwrap().unwrap().count(), 3);
 }

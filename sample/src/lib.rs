@@ -17,6 +17,7 @@
 mod accounts;
 mod calendar;
 mod draft;
+mod history;
 mod malformed;
 mod platform;
 mod random;
@@ -25,6 +26,8 @@ mod table;
 use chrono::{DateTime, Utc};
 
 pub use accounts::{Accounts, Administrator, accounts, administrator};
+pub use history::{Change, Key, history};
+pub use random::Random;
 pub use table::table_definition;
 
 /// An item in DynamoDB JSON: `{"PK": {"S": "…"}, "size": {"N": "123"}, "isActive": {"BOOL": true}}`.

@@ -12,15 +12,15 @@ use crate::{
     random::Random,
 };
 
-const COLOURS: [&str; 12] = [
+pub const COLOURS: [&str; 12] = [
     "amber", "azure", "copper", "coral", "emerald", "golden", "indigo", "ivory", "olive",
     "scarlet", "silver", "violet",
 ];
-const TREES: [&str; 12] = [
+pub const TREES: [&str; 12] = [
     "alder", "ash", "aspen", "beech", "birch", "cedar", "elm", "larch", "linden", "maple", "rowan",
     "willow",
 ];
-const LAKES: [&str; 10] = [
+pub const LAKES: [&str; 10] = [
     "Baikal",
     "Como",
     "Garda",
@@ -42,7 +42,7 @@ const SCENES: [&str; 6] = [
 ];
 
 /// What an order may cost, as newer items say it and as older ones do.
-const AMOUNTS: [(&str, &str); 6] = [
+pub const AMOUNTS: [(&str, &str); 6] = [
     ("9.00", "9"),
     ("20.00", "20"),
     ("30.00", "30"),
@@ -87,9 +87,9 @@ pub fn generate(
 }
 
 /// Something others refer to.
-struct Known {
-    id: String,
-    created: DateTime<Utc>,
+pub struct Known {
+    pub id: String,
+    pub created: DateTime<Utc>,
 }
 
 /// When an item comes into being, and why just then.
@@ -579,7 +579,7 @@ impl Platform<'_> {
     }
 }
 
-fn pick_known(known: &[Known], at: DateTime<Utc>, random: &mut Random) -> String {
+pub fn pick_known(known: &[Known], at: DateTime<Utc>, random: &mut Random) -> String {
     let there = known.partition_point(|known| known.created <= at);
     if there == 0 || random.chance(3) {
         return random.id();
@@ -590,11 +590,11 @@ fn pick_known(known: &[Known], at: DateTime<Utc>, random: &mut Random) -> String
     known[index].id.clone()
 }
 
-fn view_count(granularity: &str, start: DateTime<Utc>) -> Draft {
+pub fn view_count(granularity: &str, start: DateTime<Utc>) -> Draft {
     Draft::new(format!("VIEW_COUNT#{granularity}"), stamp(start)).text("EntityType", "ViewCount")
 }
 
-fn prompt(random: &mut Random) -> String {
+pub fn prompt(random: &mut Random) -> String {
     format!(
         "{} {} trees by lake {} {}",
         random.pick(&COLOURS),
@@ -605,7 +605,7 @@ fn prompt(random: &mut Random) -> String {
 }
 
 /// The `number`th address of the ranges reserved for documentation.
-fn ip(number: usize) -> String {
+pub fn ip(number: usize) -> String {
     let host = number % 254 + 1;
     match number / 254 {
         0 => format!("192.0.2.{host}"),

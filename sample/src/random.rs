@@ -12,6 +12,7 @@ pub struct Random(ChaCha8Rng);
 impl Random {
     /// Streams of one seed are independent of each other: drawing more from one leaves the others
     /// as they are.
+    #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut source = ChaCha8Rng::seed_from_u64(seed);
         source.set_stream(stream);

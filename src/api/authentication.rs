@@ -1,4 +1,5 @@
-//! Who may call: the bearer of an API token, or an administrator with a session of the platform.
+//! Who may call: the bearer of an API token, or an administrator with a session of the platform;
+//! where there are no figures, also the bearer of the health token.
 //!
 //! Source: the platform's contract, section 5.
 
@@ -16,7 +17,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     dynamodb::{AttributeValue, Item, Read, key, text},
     period::parse_instant,
-    settings::ApiToken,
+    settings::{ApiToken, HealthToken},
 };
 
 use super::{App, error::ApiError};
@@ -93,6 +94,25 @@ impl FromRequestParts<Arc<App>> for Administrator {
             return Err(ApiError::Unauthorized);
         }
         if session.is_administrator { Ok(Self::User) } else { Err(ApiError::Forbidden) }
+    }
+}
+
+/// A caller who may see whether the runs keep up: an administrator, or the bearer of the health
+/// token. As a handler's argument it lets nobody else in.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthReader;
+
+impl FromRequestParts<Arc<App>> for HealthReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        if let Some(HealthToken(digest)) = &app.settings.health_token
+            && let Some(Credential { value, is_bearer: true }) = credential(&parts.headers)
+            && bool::from(digest.ct_eq(&<[u8; 32]>::from(Sha256::digest(value.as_bytes()))))
+        {
+            return Ok(Self);
+        }
+        Administrator::from_request_parts(parts, app).await.map(|_| Self)
     }
 }
 

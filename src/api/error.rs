@@ -26,10 +26,30 @@ pub enum ApiError {
     Forbidden,
     /// There is nothing at this path.
     NotFound,
+    /// There is no recalculation of this name.
+    UnknownJob,
+    /// The body is no JSON by its `Content-Type`.
+    UnsupportedMediaType,
+    /// The body is larger than what is read.
+    BodyTooLarge {
+        /// In bytes.
+        maximum: usize,
+    },
+    /// Something besides DynamoDB that is needed did not answer; trying again can help.
+    Unavailable(String),
     /// The path does not take this method.
     MethodNotAllowed,
     /// Variables are missing or malformed.
     Misconfigured(Misconfigured),
+    /// The runs do not keep up, or it cannot be known.
+    Failing {
+        /// Why.
+        message: String,
+        /// How the runs stand.
+        details: Json,
+        /// What the log says where it is not in the answer.
+        cause: Option<String>,
+    },
     /// DynamoDB failed.
     Database(dynamodb::Error),
     /// Something else that only the operator can mend.
@@ -55,8 +75,11 @@ impl ApiError {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownJob => StatusCode::NOT_FOUND,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unavailable(_) | Self::Failing { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Database(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured(_) | Self::Database(_) | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -87,12 +110,35 @@ impl ApiError {
                 "The API's paths begin with /api/admin/analytics; see docs/api.md".to_owned(),
                 None,
             ),
+            Self::UnknownJob => (
+                "Unknown recalculation",
+                "Use the jobId that POST /recalculate answered; a job is kept for 90 days"
+                    .to_owned(),
+                None,
+            ),
+            Self::UnsupportedMediaType => (
+                "Content-Type must be application/json",
+                "Send the fields as a JSON object with the header Content-Type: application/json"
+                    .to_owned(),
+                None,
+            ),
+            Self::BodyTooLarge { maximum } => (
+                "Request body too large",
+                format!("Send at most {maximum} bytes"),
+                Some(json!({ "maximumBytes": maximum })),
+            ),
+            Self::Unavailable(_) => {
+                ("Service unavailable", "Try again in a moment".to_owned(), None)
+            }
             Self::MethodNotAllowed => {
                 ("Method not allowed", "Use a method that the Allow header lists".to_owned(), None)
             }
             Self::Misconfigured(problems) => {
                 let variables: Vec<_> = problems.0.iter().map(|problem| problem.variable).collect();
                 ("misconfigured", problems.to_string(), Some(json!({ "variables": variables })))
+            }
+            Self::Failing { message, details, .. } => {
+                ("failing", message.clone(), Some(details.clone()))
             }
             Self::Database(error) if error.is_retryable() => (
                 "Database unavailable",
@@ -119,7 +165,8 @@ impl ApiError {
         match self {
             Self::Misconfigured(problems) => Some(Cause(format!("misconfigured: {problems}"))),
             Self::Database(error) => Some(Cause(error.to_string())),
-            Self::Internal(cause) => Some(Cause(cause.clone())),
+            Self::Internal(cause) | Self::Unavailable(cause) => Some(Cause(cause.clone())),
+            Self::Failing { cause, .. } => cause.clone().map(Cause),
             _ => None,
         }
     }
@@ -151,6 +198,9 @@ impl IntoResponse for ApiError {
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Bearer realm=\"edge-analytics\""),
                 );
+            }
+            Self::Unavailable(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::Database(error) if error.is_retryable() => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt::Display,
     sync::Arc,
 };
 
@@ -11,31 +12,33 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
+use futures_util::join;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
     catalogue::Catalogue,
+    dynamodb::{Item, Read},
     host::Severity,
     period::{Granularity, Period, format_instant},
-    record::{Record, query_of_all_types, query_of_type},
+    record::{Coverage, Record, query_of_all_types, query_of_type},
+    run::{State as RunState, state_key},
     summary::{Summary, summarise},
 };
 
 use super::{
-    App, RequestId,
+    App, CACHE_STATUS, RequestId,
     authentication::Administrator,
+    caching::{BYPASS, HIT, MISS, Slot},
     error::ApiError,
-    json_response,
     parameters::{Parameters, echo},
+    range::{ALL, Range},
+    text_response,
 };
 
 /// The most periods a request may range over.
 const MAXIMUM_PERIODS: usize = 5000;
-
-/// Every type at once.
-const ALL: &str = "all";
 
 /// What is asked for, checked.
 struct Request {
@@ -44,7 +47,7 @@ struct Request {
     granularity: Granularity,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-    /// The periods whose start lies in the range.
+    /// The periods whose start lies in the range, newest first.
     periods: Vec<Period>,
     /// Only these metrics.
     only: Option<HashSet<String>>,
@@ -57,6 +60,18 @@ struct DataPoint {
     end_timestamp: String,
     metrics: Map<String, Json>,
     calculated_at: String,
+    /// Where finer periods were missing: how many were there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<Coverage>,
+}
+
+/// What is stored that belongs to a request.
+#[derive(Default)]
+struct Stored {
+    /// Newest first.
+    records: Vec<Record>,
+    /// Where the time of the hours begins; before that nothing is missing.
+    begin: Option<DateTime<Utc>>,
 }
 
 /// The points of one type.
@@ -77,10 +92,28 @@ pub async fn metrics(
     Extension(request_id): Extension<RequestId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let request = Request::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
-    let records = read(&app, &request, &request_id).await?;
+    let mut request = Request::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
+    let now = app.host.now();
+    // What is past retention is neither shown nor missing, whether DynamoDB has deleted it or not.
+    let retention = app.settings.options.retention;
+    request.periods.retain(|period| !retention.has_ended(*period, now));
+    let (records, begin, slot) = match find(&app, &request, &request_id, now).await? {
+        Found::Kept(answer) => {
+            let mut response = text_response(StatusCode::OK, answer);
+            response.headers_mut().insert(CACHE_STATUS, HIT);
+            return Ok(response);
+        }
+        Found::Stored(Stored { records, begin }, slot) => (records, begin, slot),
+    };
+    // Before the first hour was counted, and before their end, periods are not due.
+    let due: Vec<Period> = request
+        .periods
+        .iter()
+        .copied()
+        .filter(|period| period.end() < now && begin.is_none_or(|begin| period.end() >= begin))
+        .collect();
     let series = |name: &str, records: Vec<Record>| {
-        Series::new(name, records, &request, &app.catalogue, app.host.now())
+        Series::new(name, records, &request, &due, &app.catalogue)
     };
     let mut data = json!({
         "granularity": request.granularity.name(),
@@ -112,51 +145,48 @@ pub async fn metrics(
         data["combinedSummary"] = json!({ "totalDataPoints": points, "metricTypes": types });
         data["allMetrics"] = json!(all);
     }
-    Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
+    let is_whole = data["missing"].as_array().is_some_and(Vec::is_empty);
+    let answer = json!({ "success": true, "data": data }).to_string();
+    let status = match slot {
+        Some(slot) if is_whole => {
+            slot.put(&app, answer.clone(), &request_id);
+            MISS
+        }
+        _ => BYPASS,
+    };
+    let mut response = text_response(StatusCode::OK, answer);
+    response.headers_mut().insert(CACHE_STATUS, status);
+    Ok(response)
 }
 
 impl Request {
+    /// What is asked for, the same for all ways of asking for it.
+    fn canonical(&self) -> String {
+        let mut only: Vec<&str> = self.only.iter().flatten().map(String::as_str).collect();
+        only.sort_unstable();
+        format!(
+            "{} {} {} {} {}{}",
+            self.metric_type.as_deref().unwrap_or(ALL),
+            self.granularity,
+            format_instant(self.start),
+            format_instant(self.end),
+            if self.only.is_some() { "only " } else { "" },
+            only.join(","),
+        )
+    }
+
     fn parse(query: &str, catalogue: &Catalogue) -> Result<Self, ApiError> {
         let known = ["metricType", "granularity", "startDate", "endDate", "metrics"];
         let parameters = Parameters::parse(query, &known)?;
-        let metric_type = parameters.required("metricType")?;
-        let granularity = parameters.required("granularity")?;
-        parameters.required("startDate")?;
-        parameters.required("endDate")?;
-
-        let types: Vec<&str> = catalogue.types().iter().map(String::as_str).chain([ALL]).collect();
-        if !types.contains(&metric_type) {
-            return Err(one_of("metricType", metric_type, &types));
-        }
-        let metric_type = (metric_type != ALL).then(|| metric_type.to_owned());
-        let granularity = Granularity::from_name(granularity).ok_or_else(|| {
-            one_of("granularity", granularity, &Granularity::ALL.map(Granularity::name))
-        })?;
-        let start = parameters.required_instant("startDate")?;
-        let end = parameters.required_instant("endDate")?;
-        if start >= end {
-            return Err(ApiError::bad_request(
-                "startDate must be before endDate",
-                "Exchange the dates, or move endDate to a later time",
-                json!({ "startDate": format_instant(start), "endDate": format_instant(end) }),
-            ));
-        }
+        let range = Range::parse(&parameters, catalogue, MAXIMUM_PERIODS)?;
         let only = parameters
             .optional("metrics")
-            .map(|names| metric_names(names, metric_type.as_deref(), catalogue))
+            .map(|names| metric_names(names, range.metric_type.as_deref(), catalogue))
             .transpose()?;
-        let periods = periods_in(granularity, start, end)?;
+        let Range { metric_type, granularity, start, end, mut periods } = range;
+        periods.reverse();
         Ok(Self { metric_type, granularity, start, end, periods, only })
     }
-}
-
-fn one_of(parameter: &str, value: &str, allowed: &[&str]) -> ApiError {
-    let allowed = allowed.join(", ");
-    ApiError::bad_request(
-        format!("Invalid {parameter}. Must be one of: {allowed}"),
-        format!("Set {parameter} to one of {allowed}"),
-        json!({ "parameter": parameter, "value": echo(value) }),
-    )
 }
 
 /// The names in the parameter `metrics`, all of which must be metrics of the type.
@@ -189,87 +219,111 @@ fn metric_names(
     ))
 }
 
-/// The periods that start in the range.
-fn periods_in(
-    granularity: Granularity,
-    start: DateTime<Utc>,
-    end: DateTime<Utc>,
-) -> Result<Vec<Period>, ApiError> {
-    let first = Period::starting_at_or_after(granularity, start);
-    let mut periods: Vec<Period> = std::iter::successors(Some(first), |period| Some(period.next()))
-        .take_while(|period| period.start() <= end)
-        .take(MAXIMUM_PERIODS + 1)
-        .collect();
-    if let Some(beyond) = periods.get(MAXIMUM_PERIODS) {
-        let last = periods[MAXIMUM_PERIODS - 1].start();
-        let coarser = Granularity::ALL.iter().find(|coarser| **coarser > granularity);
-        let or = coarser.map_or_else(String::new, |coarser| {
-            format!(", or the granularity {coarser} for a longer range")
-        });
-        return Err(ApiError::bad_request(
-            "Range too large",
-            format!(
-                "A request may range over {MAXIMUM_PERIODS} periods; with this startDate use an \
-                 endDate before {}, at most {}{or}",
-                format_instant(beyond.start()),
-                format_instant(last),
-            ),
-            json!({ "maximumPeriods": MAXIMUM_PERIODS, "latestEndDate": format_instant(last) }),
-        ));
-    }
-    periods.reverse();
-    Ok(periods)
+/// What a request finds: the answer as it was kept, or what it is to be made from.
+enum Found {
+    Kept(String),
+    Stored(Stored, Option<Slot>),
 }
 
-/// The records in the range, newest first. One that cannot be read is left out, so that its period
-/// shows as missing, and is logged.
-async fn read(
+/// The records in the range and how far counting has come. Where the answer may have been kept, the
+/// states are asked for first, else both at once.
+async fn find(
     app: &App,
     request: &Request,
     request_id: &RequestId,
-) -> Result<Vec<Record>, ApiError> {
-    let (Some(last), Some(first)) = (request.periods.first(), request.periods.last()) else {
-        return Ok(Vec::new());
+    now: DateTime<Utc>,
+) -> Result<Found, ApiError> {
+    let (Some(newest), Some(oldest)) = (request.periods.first(), request.periods.last()) else {
+        return Ok(Found::Stored(Stored::default(), None));
     };
     let table = &app.settings.table;
-    let (first, last) = (first.start(), last.start());
+    let (first, last) = (oldest.start(), newest.start());
     let query = match &request.metric_type {
         Some(name) => query_of_type(table, name, request.granularity, first, last),
         None => query_of_all_types(table, request.granularity, first, last),
     };
+    let states = read_states(app, request.granularity, request_id);
+    if newest.end() >= now {
+        let (items, states) = join!(app.client.query(&query), states);
+        let begin = states?.begin;
+        return Ok(Found::Stored(Stored { records: read(app, items?, request_id), begin }, None));
+    }
+    let States { begin, own } = states.await?;
+    let question = request.canonical();
+    let slot = own.and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
+    if let Some(slot) = &slot
+        && let Some(answer) = slot.get(app, request_id).await
+    {
+        return Ok(Found::Kept(answer));
+    }
     let items = app.client.query(&query).await?;
-    Ok(items
-        .into_iter()
-        .filter_map(|item| match Record::from_item(item) {
-            Ok(record) => Some(record),
-            Err(error) => {
-                let line = json!({
-                    "event": "unreadable_record",
-                    "requestId": request_id.0,
-                    "reason": error.to_string(),
-                });
-                app.host.log(Severity::Error, &line);
-                None
-            }
-        })
-        .collect())
+    Ok(Found::Stored(Stored { records: read(app, items, request_id), begin }, slot))
+}
+
+/// The records in `items`. One that cannot be read is left out, so that its period shows as missing,
+/// and is logged.
+fn read(app: &App, items: Vec<Item>, request_id: &RequestId) -> Vec<Record> {
+    let read = |item| {
+        Record::from_item(item)
+            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error))
+            .ok()
+    };
+    items.into_iter().filter_map(read).collect()
+}
+
+/// What the states of the runs tell a request.
+struct States {
+    /// Where the time of the hours begins.
+    begin: Option<DateTime<Utc>>,
+    /// The state of the granularity that is asked for.
+    own: Option<RunState>,
+}
+
+/// The states that the request needs; one that cannot be read is logged.
+async fn read_states(
+    app: &App,
+    granularity: Granularity,
+    request_id: &RequestId,
+) -> Result<States, ApiError> {
+    let understood = |item: Option<Item>| {
+        RunState::from_item(item)
+            .map_err(|error| unreadable(app, request_id, "unreadable_state", &error))
+            .ok()
+    };
+    // Consistently: a change that was announced before must be seen.
+    let get = async |granularity| {
+        let key = state_key(granularity);
+        let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
+        Ok::<_, ApiError>(understood(item))
+    };
+    if granularity == Granularity::Hourly {
+        let own = get(Granularity::Hourly).await?;
+        return Ok(States { begin: own.as_ref().and_then(|own| own.progress.begin()), own });
+    }
+    let (hours, own) = join!(get(Granularity::Hourly), get(granularity));
+    Ok(States { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
+}
+
+fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {
+    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
+    app.host.log(Severity::Error, &line);
 }
 
 impl Series {
+    /// The series of one type, of which the periods `due` ought to have a record.
     fn new(
         name: &str,
         records: Vec<Record>,
         request: &Request,
+        due: &[Period],
         catalogue: &Catalogue,
-        now: DateTime<Utc>,
     ) -> Self {
         let there: HashSet<Period> = records.iter().map(|record| record.period).collect();
         // A type that nothing is recorded of has no holes.
         let is_recorded = catalogue.of_type(name).next().is_some();
-        let missing = request
-            .periods
+        let missing = due
             .iter()
-            .filter(|period| is_recorded && period.end() < now && !there.contains(period))
+            .filter(|period| is_recorded && !there.contains(period))
             .map(|period| format_instant(period.start()))
             .collect();
         let data_points: Vec<DataPoint> = records
@@ -283,6 +337,9 @@ impl Series {
                     end_timestamp: format_instant(record.period.end()),
                     metrics: record.metrics,
                     calculated_at: format_instant(record.calculated_at),
+                    coverage: record
+                        .coverage
+                        .filter(|Coverage { present, expected }| present < expected),
                 }
             })
             .collect();

@@ -3,9 +3,16 @@
 //! Source: the platform's contract, section 5.
 
 mod authentication;
+mod caching;
+mod dashboard;
 mod error;
+mod health;
 mod metrics;
 mod parameters;
+mod range;
+mod realtime;
+mod recalculate;
+mod runs;
 
 use std::sync::Arc;
 
@@ -15,7 +22,7 @@ use axum::{
     extract::{Request, State},
     middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value as Json, json};
@@ -24,7 +31,9 @@ use tower_http::cors::CorsLayer;
 use crate::{
     catalogue::Catalogue,
     dynamodb::Client,
-    host::{Severity, SharedHost},
+    host::{Background, ResponseCache, Severity, SharedHost},
+    job::JobQueue,
+    realtime::SnapshotStore,
     settings::{Misconfigured, Settings},
 };
 
@@ -37,6 +46,10 @@ pub const BASE_PATH: &str = "/api/admin/analytics";
 
 /// The header that names a request, in its answer and in every log line that belongs to it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header that says whether the answer was kept from before: `hit`, `miss`, or `bypass` where it
+/// may still change.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache");
 
 /// How long a browser may remember the answer to a preflight request, in seconds.
 const PREFLIGHT_SECONDS: u64 = 600;
@@ -53,6 +66,14 @@ pub struct App {
     pub host: SharedHost,
     /// Sessions looked up in the last minute.
     pub sessions: SessionMemory,
+    /// Where recalculations are put.
+    pub queue: Arc<dyn JobQueue>,
+    /// Where the realtime counters are kept.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// What goes on after the answer.
+    pub background: Arc<dyn Background>,
+    /// Answers that are kept close to those who ask.
+    pub cache: Arc<dyn ResponseCache>,
 }
 
 /// The API.
@@ -60,6 +81,12 @@ pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let router = Router::new()
         .route(&format!("{BASE_PATH}/metrics"), get(metrics::metrics))
+        .route(&format!("{BASE_PATH}/realtime"), get(realtime::realtime))
+        .route(&format!("{BASE_PATH}/dashboard"), get(dashboard::dashboard))
+        .route(&format!("{BASE_PATH}/recalculate"), post(recalculate::start))
+        .route(&format!("{BASE_PATH}/recalculate/{{jobId}}"), get(recalculate::follow))
+        .route(&format!("{BASE_PATH}/runs"), get(runs::runs))
+        .route(&format!("{BASE_PATH}/health"), get(health::health))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     #[cfg(feature = "fault-injection")]
@@ -93,7 +120,7 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers([REQUEST_ID])
+        .expose_headers([REQUEST_ID, header::LOCATION, CACHE_STATUS])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
@@ -153,7 +180,12 @@ async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next
 }
 
 fn json_response(status: StatusCode, body: &Json) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    text_response(status, body.to_string())
+}
+
+/// An answer whose JSON is written already.
+fn text_response(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response
         .headers_mut()

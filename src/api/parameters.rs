@@ -1,8 +1,12 @@
 //! Query parameters: each at most once, none unknown, everything bounded and checked by name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::json;
 
 use crate::period::parse_instant;
@@ -18,6 +22,33 @@ const MAXIMUM_ECHO_CHARACTERS: usize = 64;
 /// The parameters of one request.
 #[derive(Debug)]
 pub struct Parameters(BTreeMap<String, String>);
+
+/// The fields of a JSON object as they were written, also where one is repeated.
+struct Fields(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
 
 impl Parameters {
     /// Reads `query`, in which only the parameters `known` may occur.
@@ -37,9 +68,13 @@ impl Parameters {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if !known.contains(&name.as_ref()) {
                 let name = echo(&name);
+                let instead = match known {
+                    [] => "Leave the query string away: there are no parameters here".to_owned(),
+                    known => format!("Use only the parameters {}", known.join(", ")),
+                };
                 return Err(ApiError::bad_request(
                     format!("Unknown parameter: {name}"),
-                    format!("Use only the parameters {}", known.join(", ")),
+                    instead,
                     json!({ "parameter": name }),
                 ));
             }
@@ -52,6 +87,51 @@ impl Parameters {
                 ));
             }
             parameters.insert(name, value.into_owned());
+        }
+        Ok(Self(parameters))
+    }
+
+    /// Reads the JSON object `body`, in which only the fields `known` may occur, all of them strings.
+    ///
+    /// # Errors
+    ///
+    /// When the body is no JSON object, or a field is unknown, repeated or no string.
+    pub fn from_json(body: &[u8], known: &[&str]) -> Result<Self, ApiError> {
+        let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
+            ApiError::bad_request(
+                "Invalid JSON body",
+                format!("Send one JSON object with the fields {}", known.join(", ")),
+                json!({
+                    "line": error.line(), "column": error.column(),
+                    "reason": echo(&error.to_string()),
+                }),
+            )
+        })?;
+        let mut parameters = BTreeMap::new();
+        for (name, value) in fields {
+            if !known.contains(&name.as_str()) {
+                let name = echo(&name);
+                return Err(ApiError::bad_request(
+                    format!("Unknown field: {name}"),
+                    format!("Use only the fields {}", known.join(", ")),
+                    json!({ "parameter": name }),
+                ));
+            }
+            let serde_json::Value::String(value) = value else {
+                return Err(ApiError::bad_request(
+                    format!("{name} must be a string"),
+                    format!("Give {name} as a JSON string"),
+                    json!({ "parameter": name }),
+                ));
+            };
+            if parameters.contains_key(&name) {
+                return Err(ApiError::bad_request(
+                    format!("{name} is repeated"),
+                    format!("Give {name} once"),
+                    json!({ "parameter": name }),
+                ));
+            }
+            parameters.insert(name, value);
         }
         Ok(Self(parameters))
     }
@@ -83,17 +163,83 @@ impl Parameters {
     ///
     /// When it is not there or no ISO 8601 date.
     pub fn required_instant(&self, name: &str) -> Result<DateTime<Utc>, ApiError> {
-        parse_date(self.required(name)?).ok_or_else(|| {
-            ApiError::bad_request(
-                format!("Invalid {name} format. Use ISO 8601 format"),
-                format!(
-                    "Give {name} as a date such as 2026-03-01 (UTC) or a date-time with its zone \
-                     such as 2026-03-01T12:00:00Z or 2026-03-01T12:00:00+02:00"
-                ),
-                json!({ "parameter": name, "value": echo(self.optional(name).unwrap_or("")) }),
-            )
-        })
+        read_instant(name, self.required(name)?)
     }
+
+    /// A date or date-time that may be left out.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and no ISO 8601 date.
+    pub fn optional_instant(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+        self.optional(name).map(|value| read_instant(name, value)).transpose()
+    }
+
+    /// A parameter that is `true`, or `false` as when it is left out.
+    ///
+    /// # Errors
+    ///
+    /// When it is anything else.
+    pub fn optional_flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.optional(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(ApiError::bad_request(
+                format!("Invalid {name}. Must be one of: true, false"),
+                format!("Set {name} to true or leave it out"),
+                json!({ "parameter": name, "value": echo(other) }),
+            )),
+        }
+    }
+
+    /// A whole number from `least` to `most` that may be left out.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and anything else.
+    pub fn optional_number(
+        &self,
+        name: &str,
+        least: u32,
+        most: u32,
+    ) -> Result<Option<u32>, ApiError> {
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        // `parse` would take a sign.
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number: Option<u32> = is_number.then(|| value.parse().ok()).flatten();
+        match number {
+            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ => Err(ApiError::bad_request(
+                format!("Invalid {name}. Must be a whole number from {least} to {most}"),
+                format!("Set {name} to a whole number from {least} to {most}, or leave it out"),
+                json!({ "parameter": name, "value": echo(value) }),
+            )),
+        }
+    }
+}
+
+fn read_instant(name: &str, value: &str) -> Result<DateTime<Utc>, ApiError> {
+    parse_date(value).ok_or_else(|| {
+        ApiError::bad_request(
+            format!("Invalid {name} format. Use ISO 8601 format"),
+            format!(
+                "Give {name} as a date such as 2026-03-01 (UTC) or a date-time with its zone such \
+                 as 2026-03-01T12:00:00Z or 2026-03-01T12:00:00+02:00"
+            ),
+            json!({ "parameter": name, "value": echo(value) }),
+        )
+    })
+}
+
+/// The error of a parameter whose value is none of those that there are.
+#[must_use]
+pub fn one_of(parameter: &str, value: &str, allowed: &[&str]) -> ApiError {
+    let allowed = allowed.join(", ");
+    ApiError::bad_request(
+        format!("Invalid {parameter}. Must be one of: {allowed}"),
+        format!("Set {parameter} to one of {allowed}"),
+        json!({ "parameter": parameter, "value": echo(value) }),
+    )
 }
 
 /// Input as an error may repeat it: short and without control characters.

@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, ops::Range};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::definition::{Definition, Measure, Metric, Rollup, Source, Value, Window};
+use super::definition::{
+    Definition, Measure, Metric, Realtime, Recent, Rollup, SortKeyFormat, Source, Value, Window,
+};
+
+/// The most minutes that something counts as recent: beyond a day there are the records.
+const MAXIMUM_MINUTES: u32 = 1440;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +22,7 @@ struct File {
     tables: BTreeMap<String, Spanned<BTreeMap<String, String>>>,
     sources: BTreeMap<String, Spanned<Source>>,
     metrics: Vec<Spanned<Metric>>,
+    realtime: Spanned<Realtime>,
 }
 
 /// Reads the catalogue in `text`.
@@ -52,6 +58,8 @@ pub fn parse(text: &str) -> Result<Definition, String> {
         }
         check_metric(metric, &file).map_err(fail)?;
     }
+    check_realtime(file.realtime.get_ref(), &file)
+        .map_err(|why| format!("line {}: realtime: {why}", line(file.realtime.span())))?;
     Ok(Definition {
         types: file.types,
         tables: file.tables.into_iter().map(|(name, table)| (name, table.into_inner())).collect(),
@@ -61,6 +69,7 @@ pub fn parse(text: &str) -> Result<Definition, String> {
             .map(|(name, source)| (name, source.into_inner()))
             .collect(),
         metrics: file.metrics.into_iter().map(Spanned::into_inner).collect(),
+        realtime: file.realtime.into_inner(),
     })
 }
 
@@ -185,6 +194,43 @@ fn check_fields(metric: &Metric) -> Result<(), String> {
     Ok(())
 }
 
+/// Flows add up, headlines are numbers, what is recent is found by its hour.
+fn check_realtime(realtime: &Realtime, file: &File) -> Result<(), String> {
+    let metric = |field: &str, name: &String| {
+        let mut metrics = file.metrics.iter().map(Spanned::get_ref);
+        metrics
+            .find(|metric| metric.name == *name)
+            .ok_or_else(|| format!("{field}: metric `{name}` does not exist"))
+    };
+    for name in &realtime.flows {
+        if metric("flows", name)?.rollup != Rollup::Sum {
+            return Err(format!("flows: metric `{name}` does not add up"));
+        }
+    }
+    for name in &realtime.headlines {
+        let metric = metric("headlines", name)?;
+        if metric.by.is_some() || metric.measure == Measure::Top {
+            return Err(format!("headlines: metric `{name}` is no number"));
+        }
+    }
+    for (index, Recent { name, source, minutes, .. }) in realtime.recent.iter().enumerate() {
+        let found = file.sources.get(source).map(Spanned::get_ref);
+        let found = found.ok_or_else(|| format!("{name}: source `{source}` does not exist"))?;
+        let is_by_hour =
+            found.sort_key_time.as_ref().is_some_and(|time| time.format == SortKeyFormat::Hour);
+        if !is_by_hour {
+            return Err(format!("{name}: source `{source}` is not sorted by the hour"));
+        }
+        if !(1..=MAXIMUM_MINUTES).contains(minutes) {
+            return Err(format!("{name}: `minutes` must be from 1 to {MAXIMUM_MINUTES}"));
+        }
+        if realtime.recent[..index].iter().any(|other| other.name == *name) {
+            return Err(format!("{name}: there are two of this name"));
+        }
+    }
+    Ok(())
+}
+
 fn check_rollup(metric: &Metric) -> Result<(), String> {
     let to_date = metric.window.is_some_and(|window| window != Window::Period);
     let fitting: &[Rollup] = match metric.measure {
@@ -304,6 +350,18 @@ mod tests {
             assert!(sound.contains(from), "{metric}: {from}");
             let (_, error) = error_after(&sound, &sound.replacen(from, to, 1));
             assert!(error.starts_with("line ") && error.contains(metric), "{error}");
+            assert!(error.contains(says), "{error} does not say {says}");
+        }
+        for (from, to, says) in [
+            ("flows = [\n", "flows = [\n\"totalUsers\",", "does not add up"),
+            ("flows = [\n", "flows = [\n\"newPeople\",", "`newPeople` does not exist"),
+            ("headlines = [\n", "headlines = [\n\"mostEngaged\",", "is no number"),
+            ("minutes = 5", "minutes = 0", "from 1 to 1440"),
+            ("Last5Minutes", "Last30Minutes", "two of this name"),
+        ] {
+            let (text, error) = error_after(from, to);
+            let at = line(&text, "[realtime]");
+            assert!(error.starts_with(&format!("line {at}: realtime: ")), "{error}");
             assert!(error.contains(says), "{error} does not say {says}");
         }
         let (_, error) = error_after("starter = \"9\"", "starter = \"nine\"");

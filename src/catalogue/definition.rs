@@ -18,6 +18,37 @@ pub struct Definition {
     pub sources: BTreeMap<String, Source>,
     /// The metrics.
     pub metrics: Vec<Metric>,
+    /// What is counted between the hours.
+    pub realtime: Realtime,
+}
+
+/// What is counted between the hours, besides the totals.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Realtime {
+    /// The metrics that are counted since midnight and in the last 24 hours.
+    pub flows: Vec<String>,
+    /// The metrics that the dashboard shows first.
+    pub headlines: Vec<String>,
+    /// What was seen in the last minutes.
+    #[serde(default)]
+    pub recent: Vec<Recent>,
+}
+
+/// Distinct values in the rows that were seen in the last minutes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recent {
+    /// The counter's name.
+    pub name: String,
+    /// The source, whose rows lie under the hour in which they were seen.
+    pub source: String,
+    /// The attribute whose distinct values are counted.
+    pub value: String,
+    /// The attribute that says when the row was last seen.
+    pub time: String,
+    /// How many minutes.
+    pub minutes: u32,
 }
 
 /// A set of rows: partitions of the table or of an index.

@@ -6,7 +6,7 @@ pub mod definition;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod check;
 
-use definition::{Definition, Metric, Source};
+use definition::{Definition, Metric, Realtime, Source};
 
 /// The metrics and sources that this build knows.
 #[derive(Debug, Clone)]
@@ -63,6 +63,12 @@ impl Catalogue {
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.metrics().iter().find(|metric| metric.name == name)
+    }
+
+    /// What is counted between the hours.
+    #[must_use]
+    pub fn realtime(&self) -> &Realtime {
+        &self.definition.realtime
     }
 
     /// The source of this name.

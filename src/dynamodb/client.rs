@@ -1,7 +1,7 @@
 //! Sending operations: one HTTP request an attempt, retries inside a deadline, every page of a
 //! query, every entry of a batch, and the consumed capacity added up.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
@@ -98,6 +98,17 @@ impl Client {
     #[must_use]
     pub fn with_own_meter(&self) -> Self {
         Self { meter: UsageMeter::default(), ..self.clone() }
+    }
+
+    /// The same client, giving up after `patience` if that is sooner than it would.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        let policy = RetryPolicy {
+            attempt_timeout: self.policy.attempt_timeout.min(patience),
+            deadline: self.policy.deadline.min(patience),
+            ..self.policy
+        };
+        Self { policy, ..self.clone() }
     }
 
     /// What this client and its clones have consumed.
@@ -251,13 +262,41 @@ impl Client {
         query: &Query,
         mut on_page: impl FnMut(Vec<Item>) + Send,
     ) -> Result<(), Error> {
-        let mut page = QueryPage { query, exclusive_start_key: None, limit: None };
+        self.pages(query, None, |page| {
+            on_page(page);
+            ControlFlow::Continue(())
+        })
+        .await
+    }
+
+    /// Reads pages of at most `page_size` items of `query` and hands each to `on_page`, until that
+    /// has seen enough. What lies behind it is not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`Client::query_pages`].
+    pub async fn query_until(
+        &self,
+        query: &Query,
+        page_size: u32,
+        on_page: impl FnMut(Vec<Item>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        self.pages(query, Some(page_size), on_page).await
+    }
+
+    async fn pages(
+        &self,
+        query: &Query,
+        limit: Option<u32>,
+        mut on_page: impl FnMut(Vec<Item>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
+        let mut page = QueryPage { query, exclusive_start_key: None, limit };
         loop {
             let response = self.send(&page).await?;
             self.meter.add(|usage| usage.pages += 1);
-            on_page(response.items);
+            let enough = on_page(response.items).is_break();
             page.exclusive_start_key = response.last_evaluated_key;
-            if page.exclusive_start_key.is_none() {
+            if enough || page.exclusive_start_key.is_none() {
                 return Ok(());
             }
         }

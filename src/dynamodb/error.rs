@@ -97,6 +97,20 @@ impl Error {
     pub fn is_condition_failure(&self) -> bool {
         self.code() == Some("ConditionalCheckFailedException")
     }
+
+    /// Whether a transaction was given up because a condition did not hold or another one was at work
+    /// on the same items.
+    #[must_use]
+    pub fn is_cancelled_transaction(&self) -> bool {
+        match &self.kind {
+            ErrorKind::Service { code, message, .. } => {
+                code == "TransactionCanceledException"
+                    && (message.contains("ConditionalCheckFailed")
+                        || message.contains("TransactionConflict"))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<SigningError> for ErrorKind {

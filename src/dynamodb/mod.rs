@@ -7,6 +7,7 @@
 mod client;
 mod error;
 mod expression;
+mod mapping;
 mod operations;
 mod signing;
 mod usage;
@@ -14,6 +15,7 @@ mod usage;
 pub use client::{Client, Connection, RetryPolicy};
 pub use error::{Error, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
+pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{
     BatchGetItem, BatchWriteItem, CreateTable, DescribeTable, GetItem, Operation, PutItem, Query,
     Read, TransactWriteItems, TransactionItem, UpdateItem, WriteRequest,

@@ -227,10 +227,10 @@ impl PutItem {
 
     /// Writes only if `condition` holds, with `values` for its placeholders.
     #[must_use]
-    pub fn only_if<const N: usize>(
+    pub fn only_if<'name>(
         mut self,
         condition: &str,
-        values: [(&str, AttributeValue); N],
+        values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
     ) -> Self {
         self.condition_expression = Some(condition.to_owned());
         self.expression_attribute_values = named_values(values);
@@ -238,8 +238,8 @@ impl PutItem {
     }
 }
 
-fn named_values<const N: usize>(
-    values: [(&str, AttributeValue); N],
+fn named_values<'name>(
+    values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
 ) -> BTreeMap<String, AttributeValue> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -262,37 +262,55 @@ pub struct UpdateItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     condition_expression: Option<String>,
     #[serde(skip_serializing_if = "is_empty_map")]
+    expression_attribute_names: BTreeMap<&'static str, &'static str>,
+    #[serde(skip_serializing_if = "is_empty_map")]
     expression_attribute_values: BTreeMap<String, AttributeValue>,
     return_values: &'static str,
     return_consumed_capacity: &'static str,
 }
 
 impl UpdateItem {
-    /// Applies `update` to the item of `table` at `key` if `condition` holds.
+    /// Applies `update` to the item of `table` at `key` if `condition` holds. Answers the item as it
+    /// is then.
     #[must_use]
-    pub fn new<const N: usize>(
+    pub fn new<'name>(
         table: &str,
         key: Item,
         update: &str,
         condition: Option<&str>,
-        values: [(&str, AttributeValue); N],
+        values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
     ) -> Self {
         Self {
             table_name: table.to_owned(),
             key,
             update_expression: update.to_owned(),
             condition_expression: condition.map(str::to_owned),
+            expression_attribute_names: BTreeMap::new(),
             expression_attribute_values: named_values(values),
             return_values: "ALL_NEW",
             return_consumed_capacity: "TOTAL",
         }
+    }
+
+    /// Lets `placeholder` stand for the attribute `name`, which is a reserved word.
+    #[must_use]
+    pub fn naming(mut self, placeholder: &'static str, name: &'static str) -> Self {
+        self.expression_attribute_names.insert(placeholder, name);
+        self
+    }
+
+    /// Answers the item as it was before, and nothing where there was none.
+    #[must_use]
+    pub fn answering_what_was(mut self) -> Self {
+        self.return_values = "ALL_OLD";
+        self
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct UpdateItemResponse {
-    /// The item as it is now.
+    /// The item as it is now, or as it was.
     pub attributes: Option<Item>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 /// What was consumed so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// HTTP requests sent, retries included.
@@ -18,6 +18,30 @@ pub struct Usage {
     pub read_units: f64,
     /// Write capacity units, as DynamoDB reported them.
     pub write_units: f64,
+}
+
+impl Usage {
+    /// What was consumed since `earlier`, a total of the same meter.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            requests: self.requests - earlier.requests,
+            pages: self.pages - earlier.pages,
+            read_units: self.read_units - earlier.read_units,
+            write_units: self.write_units - earlier.write_units,
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            pages: self.pages + other.pages,
+            read_units: self.read_units + other.read_units,
+            write_units: self.write_units + other.write_units,
+        }
+    }
 }
 
 /// Adds up usage; clones share one sum.

@@ -15,7 +15,7 @@ mod workers;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::NativeHost;
 #[cfg(target_arch = "wasm32")]
-pub use workers::WorkersHost;
+pub use workers::{WorkersBackground, WorkersCache, WorkersHost, WorkersQueue, WorkersSnapshots};
 
 /// A boxed future that can move between threads, as axum's handlers must.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,6 +46,26 @@ pub trait Host: Send + Sync {
 
     /// Writes one structured line to the log. The caller keeps secrets out of it.
     fn log(&self, severity: Severity, line: &serde_json::Value);
+}
+
+/// Work that goes on after the answer.
+pub trait Background: Send + Sync {
+    /// Sees to it that `work` is done, and returns at once.
+    fn run(&self, work: BoxFuture<'static, ()>);
+}
+
+/// Answers that are kept close to those who ask. What is put may be there later, or not.
+pub trait ResponseCache: Send + Sync {
+    /// The answer that was put under `key`.
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<String>, String>>;
+
+    /// Keeps an answer for at most `lifetime`.
+    fn put(
+        &self,
+        key: &str,
+        answer: String,
+        lifetime: Duration,
+    ) -> BoxFuture<'static, Result<(), String>>;
 }
 
 /// A host that several parts share.

@@ -5,7 +5,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use send_wrapper::SendWrapper;
 
-use super::{BoxFuture, Host, RandomnessError, Severity, random_bits};
+use crate::{
+    job::{JobQueue, Message},
+    realtime::SnapshotStore,
+};
+
+use super::{Background, BoxFuture, Host, RandomnessError, ResponseCache, Severity, random_bits};
+
+/// The key of the snapshot in Workers KV.
+const SNAPSHOT_KEY: &str = "realtime";
+
+/// The host of the URLs under which answers are kept. `.invalid` never resolves
+/// ([RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.4)), so no request from outside can
+/// meet one.
+const CACHE_ORIGIN: &str = "https://edge-analytics.invalid";
 
 /// The host of a Worker. Its clock stands still between two input or output operations, as the
 /// Workers runtime's does.
@@ -37,5 +50,90 @@ impl Host for WorkersHost {
             Severity::Info => worker::console_log!("{line}"),
             Severity::Error => worker::console_error!("{line}"),
         }
+    }
+}
+
+/// A Cloudflare Queue. A message's body is the job's name, as text.
+#[derive(Debug, Clone)]
+pub struct WorkersQueue(pub worker::Queue);
+
+impl JobQueue for WorkersQueue {
+    fn send(&self, message: Message) -> BoxFuture<'static, Result<(), String>> {
+        let queue = self.0.clone();
+        Box::pin(SendWrapper::new(async move {
+            let message = worker::RawMessageBuilder::new(message.job_id.into())
+                .build_with_content_type(worker::QueueContentType::Text);
+            queue.send_raw(message).await.map_err(|error| error.to_string())
+        }))
+    }
+}
+
+/// What goes on after the answer, for as long as the runtime allows: 30 seconds.
+#[derive(Debug)]
+pub struct WorkersBackground(pub worker::Context);
+
+impl Background for WorkersBackground {
+    fn run(&self, work: BoxFuture<'static, ()>) {
+        self.0.wait_until(work);
+    }
+}
+
+/// The snapshot in Workers KV.
+#[derive(Debug, Clone)]
+pub struct WorkersSnapshots(pub worker::kv::KvStore);
+
+impl SnapshotStore for WorkersSnapshots {
+    fn get(&self) -> BoxFuture<'static, Result<Option<String>, String>> {
+        let namespace = self.0.clone();
+        Box::pin(SendWrapper::new(async move {
+            namespace.get(SNAPSHOT_KEY).text().await.map_err(|error| error.to_string())
+        }))
+    }
+
+    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), String>> {
+        let namespace = self.0.clone();
+        Box::pin(SendWrapper::new(async move {
+            let put = namespace.put(SNAPSHOT_KEY, snapshot).map_err(|error| error.to_string())?;
+            put.execute().await.map_err(|error| error.to_string())
+        }))
+    }
+}
+
+/// The Cache API of the data centre that answers.
+///
+/// Source: [Cache API](https://developers.cloudflare.com/workers/runtime-apis/cache/).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WorkersCache;
+
+impl ResponseCache for WorkersCache {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<String>, String>> {
+        let url = format!("{CACHE_ORIGIN}/{key}");
+        Box::pin(SendWrapper::new(async move {
+            let found = worker::Cache::default().get(url, true).await;
+            match found.map_err(|error| error.to_string())? {
+                Some(mut answer) => {
+                    answer.text().await.map(Some).map_err(|error| error.to_string())
+                }
+                None => Ok(None),
+            }
+        }))
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        answer: String,
+        lifetime: Duration,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let url = format!("{CACHE_ORIGIN}/{key}");
+        Box::pin(SendWrapper::new(async move {
+            let put = async move {
+                let headers = worker::Headers::new();
+                headers.set("Cache-Control", &format!("max-age={}", lifetime.as_secs()))?;
+                let answer = worker::Response::ok(answer)?.with_headers(headers);
+                worker::Cache::default().put(url, answer).await
+            };
+            put.await.map_err(|error| error.to_string())
+        }))
     }
 }

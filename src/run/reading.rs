@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     dynamodb::{Client, Error, Item, text},
     fold::{Fold, FoldError, Outcome},
-    period::Period,
+    host::BoxFuture,
     plan::Pass,
 };
 
@@ -17,9 +17,10 @@ use crate::{
 pub const MAXIMUM_CONCURRENCY: usize = 6;
 
 /// What the passes came to, by metric.
+#[derive(Debug, Default)]
 pub struct Findings {
-    /// The outcomes of the metrics that could be read whole.
-    pub outcomes: BTreeMap<String, Vec<(Period, Outcome)>>,
+    /// The outcomes of the metrics that could be read whole, in the order of the plan's spans.
+    pub outcomes: BTreeMap<String, Vec<Outcome>>,
     /// The metrics that could not, and why.
     pub failures: BTreeMap<String, String>,
     /// Items left out because an attribute was malformed, by metric.
@@ -28,9 +29,12 @@ pub struct Findings {
 
 /// Reads all `passes` and finishes their metrics.
 pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
-    let mut results = stream::iter(passes)
-        .map(|pass| read_pass(client, pass))
-        .buffer_unordered(MAXIMUM_CONCURRENCY);
+    // Boxed, so that handlers, which move between threads, can read too.
+    let reading: Vec<BoxFuture<'_, _>> = passes
+        .into_iter()
+        .map(|pass| -> BoxFuture<'_, _> { Box::pin(read_pass(client, pass)) })
+        .collect();
+    let mut results = stream::iter(reading).buffer_unordered(MAXIMUM_CONCURRENCY);
     let mut folds: BTreeMap<String, Fold<'_>> = BTreeMap::new();
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
     while let Some((pass, result)) = results.next().await {

@@ -1,36 +1,29 @@
-//! What a run did: one structured log line.
+//! What a run did: one structured log line, and entries of the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
     dynamodb::Usage,
+    ledger::{Entry, Status, Trigger},
     period::{Period, format_instant},
     record::Coverage,
 };
 
-use super::writing::WriteOutcome;
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Every type of the period was written.
-    Complete,
-    /// Some types could not be computed.
-    Partial,
-    /// None could.
-    Failed,
-    /// Another run is working on the same period; nothing was done.
-    Held,
-}
+use super::{options::Prices, writing::WriteOutcome};
 
 /// What became of the records of one period.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeriodReport {
-    /// The period's start.
+    /// The period.
+    #[serde(skip)]
+    pub period: Period,
+    /// Its granularity.
+    pub granularity: &'static str,
+    /// Its start.
     pub timestamp: String,
     /// Types whose record was written.
     pub types_written: Vec<String>,
@@ -54,15 +47,19 @@ pub struct Report {
     pub event: &'static str,
     /// The run's own name, in every line that belongs to it.
     pub run_id: String,
-    /// The granularity.
-    pub granularity: &'static str,
-    /// How it ended.
+    /// Which attempt at its period this is, from 1.
+    pub attempt: u32,
+    /// How it ended, for the period it is for.
     pub status: Status,
     /// The period the run is for.
     #[serde(flatten)]
     pub period: PeriodReport,
-    /// The periods before it, calculated again for items that showed late.
+    /// Of a run of an hour: the hours before it, calculated again for what shows late.
     pub recalculated: Vec<PeriodReport>,
+    /// Periods that were missing or stale and were made.
+    pub caught_up: Vec<PeriodReport>,
+    /// How many periods may still be missing, for the next run.
+    pub left: usize,
     /// Items that were left out of a metric because an attribute was malformed, by metric.
     pub malformed: BTreeMap<String, u64>,
     /// What went wrong besides.
@@ -71,6 +68,15 @@ pub struct Report {
     /// What it consumed.
     #[serde(flatten)]
     pub usage: Usage,
+    /// What of that is in entries of the ledger already.
+    #[serde(skip)]
+    pub entered: Usage,
+    /// Types that could not be made for any hour of a piece of a catch-up: what fails for all of
+    /// these fails for the others, which are left to the next run.
+    #[serde(skip)]
+    pub failing: BTreeSet<String>,
+    /// What it costs, in USD.
+    pub estimated_cost_usd: f64,
     /// How long it took.
     pub milliseconds: i64,
 }
@@ -79,7 +85,27 @@ impl PeriodReport {
     /// A report on `period` to which nothing has happened yet.
     #[must_use]
     pub fn new(period: Period) -> Self {
-        Self { timestamp: format_instant(period.start()), ..Self::default() }
+        Self {
+            period,
+            granularity: period.granularity().name(),
+            timestamp: format_instant(period.start()),
+            types_written: Vec::new(),
+            types_unchanged: Vec::new(),
+            types_superseded: Vec::new(),
+            types_failed: BTreeMap::new(),
+            short: BTreeMap::new(),
+        }
+    }
+
+    /// How making the period ended.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let none_written = self.types_written.is_empty() && self.types_unchanged.is_empty();
+        match (self.types_failed.is_empty(), none_written) {
+            (true, _) => Status::Complete,
+            (false, false) => Status::Partial,
+            (false, true) => Status::Failed,
+        }
     }
 
     /// Notes what became of the record of one type.
@@ -94,9 +120,113 @@ impl PeriodReport {
         }
     }
 
+    /// Notes `why` for each of `types` that is not settled.
+    pub(super) fn fail<'name>(&mut self, types: impl IntoIterator<Item = &'name str>, why: &str) {
+        for name in types {
+            let settled = [&self.types_written, &self.types_unchanged, &self.types_superseded];
+            if !settled.iter().any(|types| types.iter().any(|settled| settled == name)) {
+                self.types_failed.entry(name.to_owned()).or_insert_with(|| why.to_owned());
+            }
+        }
+    }
+
     pub(super) fn sort(&mut self) {
         self.types_written.sort_unstable();
         self.types_unchanged.sort_unstable();
         self.types_superseded.sort_unstable();
+    }
+}
+
+impl Report {
+    /// A report of the run `run_id` for `period` that has done nothing yet.
+    pub(super) fn new(run_id: String, period: Period) -> Self {
+        Self {
+            event: "run",
+            run_id,
+            attempt: 1,
+            status: Status::Failed,
+            period: PeriodReport::new(period),
+            recalculated: Vec::new(),
+            caught_up: Vec::new(),
+            left: 0,
+            malformed: BTreeMap::new(),
+            problems: Vec::new(),
+            usage: Usage::default(),
+            entered: Usage::default(),
+            failing: BTreeSet::new(),
+            estimated_cost_usd: 0.0,
+            milliseconds: 0,
+        }
+    }
+
+    /// All periods that it worked on.
+    pub fn periods(&self) -> impl Iterator<Item = &PeriodReport> {
+        self.caught_up.iter().chain(&self.recalculated).chain([&self.period])
+    }
+
+    /// Whether everything it set out to do was done.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        matches!(self.status, Status::Complete | Status::Held)
+            && self.problems.is_empty()
+            && self.periods().all(|period| period.types_failed.is_empty())
+    }
+}
+
+/// A piece of a run that has an entry of its own in the ledger.
+pub(super) struct Piece<'run> {
+    pub(super) run_id: &'run str,
+    pub(super) trigger: Trigger,
+    pub(super) attempt: u32,
+    pub(super) started: DateTime<Utc>,
+    pub(super) finished: DateTime<Utc>,
+    pub(super) usage: Usage,
+    pub(super) job_id: Option<String>,
+}
+
+impl Piece<'_> {
+    /// The piece's entry: it was for `periods`, the first of which counts where only one is named.
+    pub(super) fn entry(&self, periods: &[&PeriodReport], prices: &Prices) -> Option<Entry> {
+        let first = periods.iter().min_by_key(|report| report.period)?;
+        let last = periods.iter().max_by_key(|report| report.period)?;
+        let union = |types: fn(&PeriodReport) -> &Vec<String>| -> Vec<String> {
+            let all: BTreeSet<&String> = periods.iter().flat_map(|report| types(report)).collect();
+            all.into_iter().cloned().collect()
+        };
+        let types_written = union(|report| &report.types_written);
+        let types_unchanged = union(|report| &report.types_unchanged);
+        let mut types_failed = BTreeMap::new();
+        for (name, why) in periods.iter().flat_map(|report| &report.types_failed) {
+            types_failed.entry(name.clone()).or_insert_with(|| why.clone());
+        }
+        let nothing = types_written.is_empty() && types_unchanged.is_empty();
+        let status = match (types_failed.is_empty(), nothing) {
+            (true, _) => Status::Complete,
+            (false, true) => Status::Failed,
+            (false, false) => Status::Partial,
+        };
+        Some(Entry {
+            run_id: self.run_id.to_owned(),
+            granularity: first.granularity.to_owned(),
+            trigger: self.trigger,
+            attempt: self.attempt,
+            status,
+            timestamp: first.timestamp.clone(),
+            end_timestamp: format_instant(last.period.end()),
+            periods: periods.len(),
+            types_written,
+            types_unchanged,
+            types_superseded: union(|report| &report.types_superseded),
+            types_failed,
+            problems: Vec::new(),
+            malformed: BTreeMap::new(),
+            left: 0,
+            started_at: format_instant(self.started),
+            finished_at: format_instant(self.finished),
+            milliseconds: (self.finished - self.started).num_milliseconds(),
+            usage: self.usage,
+            estimated_cost_usd: prices.of(&self.usage),
+            job_id: self.job_id.clone(),
+        })
     }
 }

@@ -1,204 +1,368 @@
-//! Rolling up a day, week or month from its finer records: two reading requests and one writing
+//! Rolling up days, weeks and months from their finer records: two reading requests and one writing
 //! request for all types of a day.
 //!
-//! A finer period that is missing is made first. No lease is needed: the records are written in one
-//! transaction, each on the condition that it still is what was read, so that of two runs at once
-//! the second finds everything said.
+//! A run first makes the periods since its watermark that are not complete and those that are marked
+//! as stale, oldest first, then its own. A finer period that is missing is made before it: hours from
+//! the platform's items, under their lease; days from their hours. Where the finer records are past
+//! retention, the period itself is counted from the platform's items. No lease is needed for the
+//! rest: the records are written in one transaction, each on the condition that it still is what was
+//! read, so that of two runs at once the second finds everything said.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{Either, LocalBoxFuture, select};
 
 use crate::{
-    dynamodb::{Client, Error, TransactWriteItems, text},
-    period::{Granularity, Period, parse_instant},
-    record::{Record, RecordError, query_before, query_first},
+    catalogue::definition::Past,
+    dynamodb::{Error, Item, Read, TransactWriteItems},
+    part::Part,
+    period::{Granularity, Period, format_instant},
+    plan::plan,
+    record::{Record, RecordError},
     rollup::{finer_periods, roll_up},
 };
 
 use super::{
-    Engine, PeriodReport, Report, StoredRecords,
-    lease::{LEASE, Lease},
-    status,
-    writing::{Occasion, WriteOutcome, merge, put_over, says_the_same},
+    Engine, PeriodReport, Progress, Report, Run, State, Status,
+    counting::StoredRecords,
+    lease::Lease,
+    periods_between,
+    reading::read,
+    state::{state_key, write_progress},
+    writing::{Occasion, WriteOutcome, Writer},
 };
 
-/// How long to wait before asking again whether a run that has a missing hour has made it.
-const POLL: Duration = Duration::from_secs(5);
+/// How often a period whose records change under our hands is made again before they are written one
+/// by one.
+const MAXIMUM_CONFLICTS: u32 = 4;
+
+/// How a period was made.
+pub(super) struct Made {
+    pub(super) report: PeriodReport,
+    /// Nothing that ought to be there was missing.
+    complete: bool,
+}
 
 impl Engine {
-    /// Makes the records of `period`, after what is missing of its finer periods.
-    pub(super) async fn roll_up(
+    pub(super) async fn run_rollup(&self, run: &Run<'_>, own: Period, report: &mut Report) {
+        let granularity = own.granularity();
+        let (hours, state) = match self.read_states(run, granularity).await {
+            Ok(states) => states,
+            Err(why) => return self.fail_all(report, &why),
+        };
+        let mut progress = state.progress.clone();
+        report.attempt = if progress.latest == Some(format_instant(own.start())) {
+            progress.attempt + 1
+        } else {
+            1
+        };
+        // Before the first hour was counted there is nothing to make.
+        let Some(begin) = hours.progress.begin().filter(|begin| *begin <= own.end()) else {
+            report.status = Status::Complete;
+            return;
+        };
+        let retention = self.options.retention;
+        let first = Period::containing(granularity, begin);
+        let watermark = progress.watermark(granularity);
+        let unknown = periods_between(watermark.map_or(first, Period::next), own);
+        let unknown: Vec<Period> = unknown.collect();
+        let marked = state.stale(granularity).into_iter().filter(|period| *period < own);
+        // What is past retention need not be made any more.
+        let (mut made, pending): (BTreeSet<Period>, BTreeSet<Period>) = unknown
+            .into_iter()
+            .chain(marked)
+            .partition(|period| retention.has_ended(*period, run.scheduled));
+        let mut left: BTreeSet<Period> = BTreeSet::new();
+        for period in pending {
+            if !self.has_budget(run) {
+                left.insert(period);
+                continue;
+            }
+            let beginning = self.begin_piece(run, report);
+            let result = self.make(run, period, begin, report).await;
+            if result.complete {
+                made.insert(period);
+            } else {
+                left.insert(period);
+            }
+            let periods = std::slice::from_ref(&result.report);
+            self.enter_caught_up(run, &beginning, periods, report).await;
+            report.caught_up.push(result.report);
+        }
+        // Whatever failed for earlier periods is tried for this one, whose time is now.
+        report.failing.clear();
+        let result = self.make(run, own, begin, report).await;
+        report.status = result.report.status();
+        report.period = result.report;
+        if result.complete {
+            made.insert(own);
+        } else {
+            left.insert(own);
+        }
+
+        let reached = match left.first() {
+            Some(hole) => hole.previous(),
+            None => own,
+        };
+        if watermark.is_none_or(|watermark| watermark < reached) && reached >= first {
+            progress.watermark = Some(format_instant(reached.start()));
+        }
+        report.left = left.len();
+        progress.note_holes(left.iter().copied(), left.len());
+        Self::note_run(&mut progress, run, report);
+        if granularity == Granularity::Daily {
+            self.apply_retention(run, &mut progress, report).await;
+        }
+        let marks: Vec<String> = made
+            .iter()
+            .flat_map(|period| state.settled_marks(*period, run.begun))
+            .cloned()
+            .collect();
+        self.write_progress(run, granularity, &progress, marks, report).await;
+    }
+
+    async fn write_progress(
         &self,
-        client: &Client,
-        period: Period,
-        begun: DateTime<Utc>,
+        run: &Run<'_>,
+        granularity: Granularity,
+        progress: &Progress,
+        marks: Vec<String>,
         report: &mut Report,
     ) {
-        let holder = report.run_id.clone();
-        match self.make(client, period, begun, &holder).await {
-            Err(why) => self.fail_all(report, &why),
-            Ok(mut made) => {
-                if let Some(own) = made.pop() {
-                    report.period = own;
-                }
-                report.recalculated = made;
-                report.status = status(&report.period);
-            }
+        let written = match progress.to_attribute() {
+            Ok(progress) => write_progress(run.client, &self.table, granularity, progress, marks)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = written {
+            report.problems.push(format!("the state of the runs could not be written: {why}"));
         }
     }
 
-    /// Makes the records of `period`. The reports are those of the finer periods that had to be
-    /// made, then its own.
-    fn make<'run>(
+    /// The state of the hours and of `granularity`.
+    async fn read_states(
+        &self,
+        run: &Run<'_>,
+        granularity: Granularity,
+    ) -> Result<(State, State), String> {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("the state of the runs could not be read: {error}")
+        };
+        let keys = vec![state_key(Granularity::Hourly), state_key(granularity)];
+        let items = run
+            .client
+            .batch_get(&self.table, keys, Read::Consistent)
+            .await
+            .map_err(|error| failed(&error))?;
+        let state_of = |granularity: Granularity| {
+            let key = state_key(granularity);
+            let is_it = |item: &&Item| item.get("SK") == key.get("SK");
+            State::from_item(items.iter().find(is_it).cloned()).map_err(|error| failed(&error))
+        };
+        Ok((state_of(Granularity::Hourly)?, state_of(granularity)?))
+    }
+
+    /// Makes the records of `period`, after what is missing of its finer periods since `begin`. What
+    /// cannot be made of those is noted as a problem; the record then has what is not short.
+    pub(super) fn make<'run>(
         &'run self,
-        client: &'run Client,
+        run: &'run Run<'run>,
         period: Period,
-        begun: DateTime<Utc>,
-        holder: &'run str,
-    ) -> LocalBoxFuture<'run, Result<Vec<PeriodReport>, String>> {
+        begin: DateTime<Utc>,
+        report: &'run mut Report,
+    ) -> LocalBoxFuture<'run, Made> {
         Box::pin(async move {
             let finer = finer_periods(period);
-            let mut reports = Vec::new();
-            let mut stored = self.read_with(client, &finer, period).await?;
-            let missing = self.missing(client, &finer, &stored).await?;
-            if !missing.is_empty() {
-                reports.extend(self.heal(client, &missing, begun, holder).await?);
-                stored = self.read_with(client, &finer, period).await?;
+            let ours: Vec<Period> =
+                finer.iter().copied().filter(|finer| finer.end() >= begin).collect();
+            let retention = self.options.retention;
+            if ours.iter().any(|finer| retention.has_ended(*finer, run.scheduled)) {
+                return self.count_itself(run, period).await;
             }
-            reports.push(self.write_rolled_up(client, period, begun, &finer, &stored).await);
-            Ok(reports)
+            let failed = |why: String| {
+                let mut failed = PeriodReport::new(period);
+                failed.fail(run.types.iter().copied(), &why);
+                Made { report: failed, complete: false }
+            };
+            let mut stored = match self.read_with(run, &finer, period).await {
+                Ok(stored) => stored,
+                Err(why) => return failed(why),
+            };
+            let missing: Vec<Period> = ours
+                .iter()
+                .copied()
+                .filter(|finer| {
+                    let mut types =
+                        run.types.iter().filter(|name| !report.failing.contains(**name));
+                    types.any(|name| !stored.contains_key(&((*name).to_owned(), *finer)))
+                })
+                .collect();
+            if !missing.is_empty() {
+                self.heal(run, &missing, begin, report).await;
+                stored = match self.read_with(run, &finer, period).await {
+                    Ok(stored) => stored,
+                    Err(why) => return failed(why),
+                };
+            }
+            let writer = self.writer(run);
+            let report = self.write_rolled_up(run, &writer, period, &finer, stored).await;
+            let complete = report.types_failed.is_empty()
+                && report.short.values().all(|coverage| coverage.present >= ours.len());
+            Made { report, complete }
         })
+    }
+
+    /// Counts the period itself from the platform's items.
+    async fn count_itself(&self, run: &Run<'_>, period: Period) -> Made {
+        let writer = self.writer(run);
+        let wanted = [(period, Occasion::Recalculation)];
+        match self.count(&writer, &wanted, &run.types, self.host.now()).await {
+            Ok(counted) => {
+                let report = counted.periods.into_iter().next();
+                let report = report.unwrap_or_else(|| PeriodReport::new(period));
+                Made { complete: counted.holes.is_empty(), report }
+            }
+            Err(why) => {
+                let mut report = PeriodReport::new(period);
+                report.fail(run.types.iter().copied(), &why);
+                Made { report, complete: false }
+            }
+        }
     }
 
     async fn read_with(
         &self,
-        client: &Client,
+        run: &Run<'_>,
         finer: &[Period],
         period: Period,
     ) -> Result<StoredRecords, String> {
-        let periods: Vec<Period> = finer.iter().copied().chain([period]).collect();
-        self.read_stored(client, &periods)
+        let periods: BTreeSet<Period> = finer.iter().copied().chain([period]).collect();
+        self.read_stored(run.client, &periods, &run.types)
             .await
             .map_err(|error| format!("the stored records could not be read: {error}"))
-    }
-
-    /// The finer periods that lack a record and ought to have one. What lies before the first record
-    /// of all is before our time.
-    async fn missing(
-        &self,
-        client: &Client,
-        finer: &[Period],
-        stored: &StoredRecords,
-    ) -> Result<Vec<Period>, String> {
-        let is_there = |period: Period, name: &str| stored.contains_key(&(name.to_owned(), period));
-        let lacks =
-            |period: Period| self.catalogue.recorded_types().any(|name| !is_there(period, name));
-        let is_empty =
-            |period: Period| !self.catalogue.recorded_types().any(|name| is_there(period, name));
-        let begin = match finer.first().copied() {
-            Some(first) if is_empty(first) => self.begin(client, first).await?,
-            _ => None,
-        };
-        let ours = |period: &Period| begin.is_none_or(|begin| period.end() >= begin);
-        Ok(finer.iter().copied().filter(|period| ours(period) && lacks(*period)).collect())
-    }
-
-    /// When our time began, if that was not before `first`.
-    async fn begin(&self, client: &Client, first: Period) -> Result<Option<DateTime<Utc>>, String> {
-        let failed = |error: Error| format!("the first record could not be looked for: {error}");
-        let before = query_before(&self.table, first.granularity(), first.start());
-        if client.first(&before).await.map_err(failed)?.is_some() {
-            return Ok(None);
-        }
-        let hours = query_first(&self.table, Granularity::Hourly);
-        let found = client.first(&hours).await.map_err(failed)?;
-        let begin = found.as_ref().and_then(|record| text(record, "timestamp"));
-        // Without any record there is nothing to heal.
-        Ok(Some(begin.and_then(parse_instant).unwrap_or(DateTime::<Utc>::MAX_UTC)))
     }
 
     /// Makes finer periods that are missing: hours from the table, days from their hours.
     async fn heal(
         &self,
-        client: &Client,
+        run: &Run<'_>,
         missing: &[Period],
-        begun: DateTime<Utc>,
-        holder: &str,
-    ) -> Result<Vec<PeriodReport>, String> {
-        let Some(last) = missing.last().copied() else { return Ok(Vec::new()) };
-        if last.granularity() != Granularity::Hourly {
-            let mut reports = Vec::new();
-            for period in missing {
-                reports.extend(self.make(client, *period, begun, holder).await?);
-            }
-            return Ok(reports);
+        begin: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        let Some(last) = missing.last().copied() else { return };
+        if last.granularity() == Granularity::Hourly {
+            return self.heal_hours(run, missing, report).await;
         }
-        // The last hour's own run may still be at work: wait for it, or take over from it.
-        let lease = self.wait_for_lease(client, last, holder).await?;
-        let stored = self
-            .read_stored(client, missing)
-            .await
-            .map_err(|error| format!("the stored records could not be read: {error}"))?;
-        let still_missing: Vec<(Period, Occasion)> = missing
-            .iter()
-            .filter(|period| {
-                let mut types = self.catalogue.recorded_types();
-                types.any(|name| !stored.contains_key(&(name.to_owned(), **period)))
-            })
-            .map(|period| (*period, Occasion::Recalculation))
-            .collect();
-        let counted = if still_missing.is_empty() {
-            Ok(Vec::new())
-        } else {
-            // The time of reading is now, not that of the run that waited.
-            let now = self.host.now();
-            self.count(client, &still_missing, now).await.map(|counted| counted.periods)
-        };
-        lease
-            .release()
-            .await
-            .map_err(|error| format!("the lease could not be given back: {error}"))?;
-        counted
+        for period in missing {
+            if !self.has_budget(run) {
+                return;
+            }
+            let beginning = self.begin_piece(run, report);
+            let made = self.make(run, *period, begin, report).await;
+            let periods = std::slice::from_ref(&made.report);
+            self.enter_caught_up(run, &beginning, periods, report).await;
+            report.caught_up.push(made.report);
+        }
     }
 
-    async fn wait_for_lease<'run>(
-        &'run self,
-        client: &'run Client,
-        hour: Period,
-        holder: &str,
-    ) -> Result<Lease<'run>, String> {
-        // A lease that is not renewed runs out by itself; one that is renewed belongs to a run that
-        // ends within a few leases.
-        let deadline = self.host.now() + LEASE * 4;
-        loop {
-            let host = self.host.clone();
-            let lease = Lease::acquire(client, host, &self.table, hour, holder.to_owned());
-            match lease.await {
-                Ok(Some(lease)) => return Ok(lease),
-                Err(error) => return Err(format!("the lease could not be taken: {error}")),
-                Ok(None) if self.host.now() >= deadline => {
-                    return Err("another run has been working on a missing hour".to_owned());
-                }
-                Ok(None) => self.host.sleep(POLL).await,
-            }
+    /// Makes missing hours under their lease. The last hour's own run may still be at work: it is
+    /// waited for, or taken over from.
+    async fn heal_hours(&self, run: &Run<'_>, missing: &[Period], report: &mut Report) {
+        let Some(last) = missing.last().copied() else { return };
+        let task = format!("catch-up hourly {}", format_instant(last.start()));
+        let host = self.host.clone();
+        let lease = Lease::wait_for(run.client, host, &self.table, &task, &run.id, false).await;
+        let lease = match lease {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return,
+            Err(error) => return report.problems.push(error.to_string()),
+        };
+        if let Some(dead) = &lease.dead {
+            self.enter_dead(run, dead, report).await;
         }
+        let mut progress = lease.state.progress.clone();
+        // The hour that ended just before this event is told as its own event would, if no later
+        // one has been here.
+        let current = Period::containing(Granularity::Hourly, run.scheduled).previous();
+        let is_current = |hour| hour == current && lease.state.progress.is_in_order(hour);
+        let occasion = |hour| {
+            if is_current(hour) { Occasion::Scheduled } else { Occasion::Recalculation }
+        };
+        let problem = {
+            let writer = self.writer_under(run, &lease);
+            let work = Box::pin(self.fill(run, &writer, missing, occasion, 0, report));
+            match select(work, Box::pin(lease.keep())).await {
+                Either::Left((Ok(_), _)) => None,
+                Either::Left((Err(why), _)) => Some(why),
+                Either::Right((Err(error), _)) => Some(error.to_string()),
+                Either::Right((Ok(never), _)) => match never {},
+            }
+        };
+        report.problems.extend(problem);
+        if is_current(last) {
+            progress.latest = Some(format_instant(last.start()));
+        }
+        self.give_back(*lease, &progress, report).await;
     }
 
     /// Rolls all types up and writes them, in one transaction where possible.
     async fn write_rolled_up(
         &self,
-        client: &Client,
+        run: &Run<'_>,
+        writer: &Writer<'_>,
         period: Period,
-        calculated_at: DateTime<Utc>,
+        finer: &[Period],
+        mut stored: StoredRecords,
+    ) -> PeriodReport {
+        let mut conflicts = 0;
+        loop {
+            let mut report = PeriodReport::new(period);
+            let records = self.roll_all_up(run, writer, finer, &stored, &mut report).await;
+            match self.write_at_once(writer, &records, &stored).await {
+                Ok(outcomes) => {
+                    for (name, outcome) in outcomes {
+                        report.note(name, Ok(outcome));
+                    }
+                    report.sort();
+                    return report;
+                }
+                // Somebody else has written since: what they wrote is the new ground.
+                Err(WriteAllError::DynamoDb(error))
+                    if error.is_cancelled_transaction() && conflicts < MAXIMUM_CONFLICTS =>
+                {
+                    conflicts += 1;
+                    let periods = finer.iter().copied().chain([period]).collect();
+                    let again = self.read_stored(writer.client, &periods, &run.types).await;
+                    if let Ok(again) = again {
+                        stored = again;
+                        continue;
+                    }
+                }
+                Err(_) => {}
+            }
+            // A record may be too large, say: one by one tells which, and writes the others.
+            let records = records.into_iter().map(|record| (record, Occasion::Rollup)).collect();
+            let mut reports = HashMap::from([(period, report)]);
+            self.store(writer, records, &stored, &mut reports).await;
+            return reports.remove(&period).unwrap_or_else(|| PeriodReport::new(period));
+        }
+    }
+
+    /// The records of all types from the finer ones; what cannot be made is noted in the report.
+    async fn roll_all_up(
+        &self,
+        run: &Run<'_>,
+        writer: &Writer<'_>,
         finer: &[Period],
         stored: &StoredRecords,
-    ) -> PeriodReport {
-        let mut report = PeriodReport::new(period);
+        report: &mut PeriodReport,
+    ) -> Vec<Record> {
         let mut records = Vec::new();
-        for name in self.catalogue.recorded_types() {
-            match self.rolled_up(name, period, calculated_at, finer, stored) {
+        for name in run.types.iter().copied() {
+            match self.rolled_up(name, report.period, finer, stored) {
                 Err(why) => report.note(name.to_owned(), Err(why)),
                 Ok(None) => {
                     let why = "none of its finer periods has a record".to_owned();
@@ -214,18 +378,46 @@ impl Engine {
                 }
             }
         }
-        if let Ok(outcomes) = self.write_at_once(client, &records, stored).await {
-            for (name, outcome) in outcomes {
-                report.note(name, Ok(outcome));
+        let mut settled = Vec::with_capacity(records.len());
+        for mut record in records {
+            match self.settle_rankings(writer, &mut record).await {
+                Ok(()) => settled.push(record),
+                Err(why) => report.note(record.metric_type, Err(why)),
             }
-            report.sort();
-            return report;
         }
-        // Somebody else has written since, or a record is too large: one by one tells which.
-        let records = records.into_iter().map(|record| (record, Occasion::Rollup)).collect();
-        let mut reports = HashMap::from([(period, report)]);
-        self.store(client, records, stored, &mut reports).await;
-        reports.remove(&period).unwrap_or_else(|| PeriodReport::new(period))
+        settled
+    }
+
+    /// Counts rankings from the platform's items where the kept parts leave open who is best.
+    async fn settle_rankings(
+        &self,
+        writer: &Writer<'_>,
+        record: &mut Record,
+    ) -> Result<(), String> {
+        let open: Vec<_> = self
+            .catalogue
+            .of_type(&record.metric_type)
+            .filter(|metric| metric.past == Past::Exact)
+            .filter(|metric| !record.metrics.contains_key(&metric.name))
+            .filter(|metric| {
+                let part = record.parts.get(&metric.name);
+                matches!(part, Some(Part::Targets(ranking)) if ranking.cutoff > 0)
+            })
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let passes = plan(&self.catalogue, open, &[record.period.into()], &self.table);
+        let findings = read(writer.client, passes).await;
+        if let Some(why) = findings.failures.into_values().next() {
+            return Err(why);
+        }
+        for (name, outcomes) in findings.outcomes {
+            for value in outcomes.into_iter().filter_map(|outcome| outcome.value) {
+                record.metrics.insert(name.clone(), value);
+            }
+        }
+        Ok(())
     }
 
     /// The record of one type from the finer records; `None` if there are none.
@@ -233,7 +425,6 @@ impl Engine {
         &self,
         name: &str,
         period: Period,
-        calculated_at: DateTime<Utc>,
         finer: &[Period],
         stored: &StoredRecords,
     ) -> Result<Option<Record>, String> {
@@ -252,7 +443,7 @@ impl Engine {
             period,
             metrics: rolled_up.metrics,
             parts: rolled_up.parts,
-            calculated_at,
+            calculated_at: self.host.now(),
             coverage: Some(rolled_up.coverage),
         }))
     }
@@ -260,28 +451,31 @@ impl Engine {
     /// Writes all records in one transaction; those that say nothing new are left alone.
     async fn write_at_once(
         &self,
-        client: &Client,
+        writer: &Writer<'_>,
         records: &[Record],
         stored: &StoredRecords,
     ) -> Result<Vec<(String, WriteOutcome)>, WriteAllError> {
         let mut outcomes = Vec::new();
         let mut puts = Vec::new();
+        let mut changing = Vec::new();
         for fresh in records {
             let name = fresh.metric_type.clone();
             let before = stored.get(&(name.clone(), fresh.period)).cloned().transpose()?;
-            let merged = merge(&self.catalogue, fresh, before.as_ref(), Occasion::Rollup);
-            if before.as_ref().is_some_and(|before| before.calculated_at > fresh.calculated_at) {
-                outcomes.push((name, WriteOutcome::Superseded));
-            } else if says_the_same(&merged, before.as_ref()) {
-                outcomes.push((name, WriteOutcome::Unchanged));
-            } else {
-                puts.push(put_over(&self.table, &merged, before.as_ref())?.into());
-                outcomes.push((name, WriteOutcome::Stored));
+            match writer.changed(fresh, before.as_ref(), Occasion::Rollup) {
+                Err(outcome) => outcomes.push((name, outcome)),
+                Ok(merged) => {
+                    puts.push(writer.put_over(&merged, before.as_ref())?.into());
+                    outcomes.push((name, WriteOutcome::Stored));
+                    if before.is_some() {
+                        changing.push((fresh.clone(), Occasion::Rollup));
+                    }
+                }
             }
         }
         if !puts.is_empty() {
+            self.mark_coarser(writer, &changing, &[], stored).await?;
             let token = self.host.random().map_err(|_| WriteAllError::Randomness)?;
-            client.send(&TransactWriteItems::new(puts, token)).await?;
+            writer.client.send(&TransactWriteItems::new(puts, token)).await?;
         }
         Ok(outcomes)
     }

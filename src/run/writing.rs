@@ -5,9 +5,16 @@ use serde_json::{Map, Value};
 use crate::{
     catalogue::{Catalogue, definition::Past},
     dynamodb::{Client, Error, PutItem, Read, string},
+    host::SharedHost,
     part::Part,
     period::format_instant,
     record::{Coverage, Record, RecordError, record_key},
+    retention::Retention,
+};
+
+use super::{
+    lease::{Fence, LeaseLost},
+    state::unsettle,
 };
 
 /// How often a record that changes under our hands is read again before we give up.
@@ -45,63 +52,109 @@ pub enum WriteError {
     /// The stored record or the new one is not what it should be.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The run may not write any more.
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
     /// The record kept changing.
     #[error("the stored record changed {MAXIMUM_CONFLICTS} times while it was being written")]
     Conflicts,
 }
 
-/// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation has
-/// been there. A record that has changed since is read and merged again: nothing that another run
-/// stored is lost.
-///
-/// # Errors
-///
-/// [`WriteError`].
-pub async fn write(
-    client: &Client,
-    table: &str,
-    catalogue: &Catalogue,
-    fresh: &Record,
-    mut stored: Option<Record>,
-    occasion: Occasion,
-) -> Result<WriteOutcome, WriteError> {
-    for _ in 0..MAXIMUM_CONFLICTS {
-        if stored.as_ref().is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
-            return Ok(WriteOutcome::Superseded);
+/// Writes records of one run.
+pub(super) struct Writer<'run> {
+    pub(super) client: &'run Client,
+    pub(super) host: SharedHost,
+    pub(super) table: &'run str,
+    pub(super) catalogue: &'run Catalogue,
+    pub(super) retention: Retention,
+    /// Of a run under a lease.
+    pub(super) fence: Option<Fence>,
+    /// Also write what says the same, with the new time of calculation: because somebody asked, or
+    /// after a dead holder, so that it finds everything changed should it come back.
+    pub(super) rewrites: bool,
+}
+
+impl Writer<'_> {
+    /// What of `fresh` is to be written over `stored`; `None` if nothing is.
+    pub(super) fn changed(
+        &self,
+        fresh: &Record,
+        stored: Option<&Record>,
+        occasion: Occasion,
+    ) -> Result<Record, WriteOutcome> {
+        if stored.is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
+            return Err(WriteOutcome::Superseded);
         }
-        let merged = merge(catalogue, fresh, stored.as_ref(), occasion);
-        let unchanged = stored
-            .as_ref()
-            .is_some_and(|stored| stored.metrics == merged.metrics && stored.parts == merged.parts);
-        if unchanged && occasion == Occasion::Recalculation {
-            return Ok(WriteOutcome::Unchanged);
+        let merged = merge(self.catalogue, fresh, stored, occasion);
+        let always = self.rewrites || occasion == Occasion::Scheduled;
+        if !always && says_the_same(&merged, stored) {
+            return Err(WriteOutcome::Unchanged);
         }
-        let put = PutItem::new(table, merged.to_item()?);
-        let put = match &stored {
+        Ok(merged)
+    }
+
+    /// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation
+    /// has been there. A record that has changed since is read and merged again: nothing that
+    /// another run stored is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub(super) async fn write(
+        &self,
+        fresh: &Record,
+        mut stored: Option<Record>,
+        occasion: Occasion,
+    ) -> Result<WriteOutcome, WriteError> {
+        for _ in 0..MAXIMUM_CONFLICTS {
+            let merged = match self.changed(fresh, stored.as_ref(), occasion) {
+                Ok(merged) => merged,
+                Err(outcome) => return Ok(outcome),
+            };
+            if let Some(fence) = &self.fence {
+                fence.check()?;
+            }
+            match self.client.send(&self.put_over(&merged, stored.as_ref())?).await {
+                Ok(_) => return Ok(WriteOutcome::Stored),
+                Err(error) if error.is_condition_failure() => {}
+                Err(error) => return Err(error.into()),
+            }
+            let key = record_key(&fresh.metric_type, fresh.period);
+            let found = self.client.get(self.table, key, Read::Consistent).await?;
+            stored = found.map(Record::from_item).transpose()?;
+            // Our own write, of which only the answer was lost.
+            if stored.as_ref() == Some(&merged) {
+                return Ok(WriteOutcome::Stored);
+            }
+            let granularity = fresh.period.granularity();
+            unsettle(self.client, self.table, granularity, self.host.now()).await?;
+        }
+        Err(WriteError::Conflicts)
+    }
+
+    /// Writes `record` if the stored one still is what was read.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be written as an item.
+    pub(super) fn put_over(
+        &self,
+        record: &Record,
+        stored: Option<&Record>,
+    ) -> Result<PutItem, RecordError> {
+        let put = PutItem::new(self.table, record.to_item(&self.retention)?);
+        Ok(match stored {
             None => put.only_if("attribute_not_exists(PK)", []),
             Some(stored) => {
                 let seen = string(format_instant(stored.calculated_at));
                 put.only_if("calculatedAt = :seen", [(":seen", seen)])
             }
-        };
-        match client.send(&put).await {
-            Ok(_) => return Ok(WriteOutcome::Stored),
-            Err(error) if error.is_condition_failure() => {}
-            Err(error) => return Err(error.into()),
-        }
-        let key = record_key(&fresh.metric_type, fresh.period);
-        let found = client.get(table, key, Read::Consistent).await?;
-        stored = found.map(Record::from_item).transpose()?;
-        // Our own write, of which only the answer was lost.
-        if stored.as_ref() == Some(&merged) {
-            return Ok(WriteOutcome::Stored);
-        }
+        })
     }
-    Err(WriteError::Conflicts)
 }
 
 /// Whether `record` says what is stored already.
-pub(super) fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
+fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
     stored.is_some_and(|stored| {
         stored.metrics == record.metrics
             && stored.parts == record.parts
@@ -109,29 +162,9 @@ pub(super) fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
     })
 }
 
-/// Writes `record` if the stored one still is what was read.
-///
-/// # Errors
-///
-/// When the record cannot be written as an item.
-pub(super) fn put_over(
-    table: &str,
-    record: &Record,
-    stored: Option<&Record>,
-) -> Result<PutItem, RecordError> {
-    let put = PutItem::new(table, record.to_item()?);
-    Ok(match stored {
-        None => put.only_if("attribute_not_exists(PK)", []),
-        Some(stored) => {
-            let seen = string(format_instant(stored.calculated_at));
-            put.only_if("calculatedAt = :seen", [(":seen", seen)])
-        }
-    })
-}
-
 /// The record to store: `exact` metrics as they are now; of the others the stored value, because
 /// the table has moved on since; metrics that this build does not know as they are stored.
-pub(super) fn merge(
+fn merge(
     catalogue: &Catalogue,
     fresh: &Record,
     stored: Option<&Record>,
@@ -177,12 +210,15 @@ pub(super) fn merge(
 }
 
 /// A rolled-up record over the stored one: finer records may have reached the end of their
-/// retention, and what was made from them before is still right.
+/// retention, and what was made from them before is still right. What has a part was made from all
+/// of them: there an absent value is the answer.
 fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     let mut merged = fresh.clone();
     let Some(stored) = stored else { return merged };
     for (name, value) in &stored.metrics {
-        merged.metrics.entry(name.clone()).or_insert_with(|| value.clone());
+        if !fresh.parts.contains_key(name) {
+            merged.metrics.entry(name.clone()).or_insert_with(|| value.clone());
+        }
     }
     for (name, part) in &stored.parts {
         merged.parts.entry(name.clone()).or_insert_with(|| part.clone());

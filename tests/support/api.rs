@@ -27,6 +27,8 @@ use super::{
     database::{Backend, TestTable},
     engine_suite::{end, engine, platform},
     host::TestHost,
+    queue::TestQueue,
+    realtime::Surroundings,
 };
 
 /// The endpoint under test.
@@ -36,6 +38,11 @@ pub const METRICS: &str = "/api/admin/analytics/metrics";
 pub const TOKEN: &str = "a-token-for-tests";
 pub const API_TOKENS: &str =
     "tests:9237b94c86ee59b8e51197999c04d4570522a9bfb16047aa5b59613faefa515d";
+
+/// The token that opens `GET /health`, and its digest as in `HEALTH_TOKEN`.
+pub const HEALTH_TOKEN: &str = "a-health-token-for-tests";
+pub const HEALTH_TOKEN_DIGEST: &str =
+    "4d62485a5962590be1549bedbea1fb04272bbeda6d47ccd8666e6bb8a10afbe4";
 
 /// The web origin that may call with credentials.
 pub const ORIGIN: &str = "https://admin.example.com";
@@ -61,6 +68,9 @@ pub fn variable(name: &str, endpoint: &str, table: &str) -> Option<String> {
         "DYNAMODB_TABLE" => table,
         "API_TOKENS" => API_TOKENS,
         "ALLOWED_ORIGINS" => ORIGIN,
+        "HEALTH_TOKEN" => HEALTH_TOKEN_DIGEST,
+        // The tests' records are of any time; those about retention set it themselves.
+        "RETENTION_HOURLY_DAYS" | "RETENTION_DAILY_DAYS" | "RETENTION_WEEKLY_DAYS" => "0",
         _ => return None,
     };
     Some(value.to_owned())
@@ -81,12 +91,26 @@ impl Api {
     }
 
     pub fn with_settings(settings: Settings, host: SharedHost, policy: RetryPolicy) -> Self {
+        Self::with_surroundings(settings, host, policy, &Surroundings::default())
+    }
+
+    pub fn with_surroundings(
+        settings: Settings,
+        host: SharedHost,
+        policy: RetryPolicy,
+        surroundings: &Surroundings,
+    ) -> Self {
+        let Surroundings { snapshots, background, cache } = surroundings.clone();
         Self(router(App {
             client: Client::with_policy(settings.connection.clone(), host.clone(), policy),
             settings,
             catalogue: Catalogue::embedded().unwrap(),
             host,
             sessions: SessionMemory::default(),
+            queue: Arc::new(TestQueue::default()),
+            snapshots: Arc::new(snapshots),
+            background: Arc::new(background),
+            cache: Arc::new(cache),
         }))
     }
 

@@ -5,10 +5,18 @@
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 
 pub mod api;
+pub mod catch_up_suite;
 pub mod database;
 pub mod engine_suite;
 pub mod fault_proxy;
+pub mod history_suite;
 pub mod host;
+pub mod ledger;
+pub mod model;
 pub mod oracle;
+pub mod queue;
+pub mod realtime;
+pub mod reckoning;
 pub mod rollup_suite;
+pub mod timeline;
 pub mod worker;

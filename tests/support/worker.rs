@@ -160,7 +160,7 @@ impl Worker {
 
     async fn wait_until_it_answers(&self) {
         let begun = Instant::now();
-        let url = self.url("/");
+        let url = self.url("/api/");
         loop {
             // Whatever it answers, it is the Worker that does.
             if let Ok(answer) = self.http.get(&url).send().await
@@ -197,6 +197,19 @@ impl Worker {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        Self::answer(request).await
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut request = self.http.post(self.url(path)).body(body.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Self::answer(request).await
+    }
+
+    async fn answer(request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
@@ -284,6 +297,7 @@ impl Drop for LogOnFailure<'_> {
 /// The checked-in wrangler.toml for the package that it names, for another one a copy.
 fn configuration(package: &Path, folder: &Path) -> PathBuf {
     const MAIN: &str = "main = \"pkg/index.js\"";
+    const ASSETS: &str = "directory = \"www/dist\"";
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let checked_in = root.join("wrangler.toml");
     if package.canonicalize().unwrap() == root.join("pkg") {
@@ -293,7 +307,9 @@ fn configuration(package: &Path, folder: &Path) -> PathBuf {
     assert!(text.contains(MAIN), "wrangler.toml has no line {MAIN}");
     let copy = folder.join("wrangler.toml");
     let main = format!("main = '{}'", package.join("index.js").display());
-    fs::write(&copy, text.replace(MAIN, &main)).unwrap();
+    assert!(text.contains(ASSETS), "wrangler.toml has no line {ASSETS}");
+    let assets = format!("directory = '{}'", root.join("www/dist").display());
+    fs::write(&copy, text.replace(MAIN, &main).replace(ASSETS, &assets)).unwrap();
     copy
 }
 

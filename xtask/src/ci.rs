@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what has to hold before a change is merged.
 
 use crate::{
+    dashboard,
     error::{Error, Result},
     package::Package,
     project::Project,
@@ -11,8 +12,9 @@ use crate::{
 
 /// Gzipped bytes that the WebAssembly may have. Cloudflare allows 3 MB on its free plan; what we
 /// keep to is start-up time, which grows with size: a Worker of this size starts in the time of a
-/// TLS handshake. Counted in thousands, the stricter reading of a kilobyte.
-const SIZE_BUDGET: u64 = 700_000;
+/// TLS handshake. It was 700,000 until there were rollups, a ledger, recalculation and realtime
+/// counters. Counted in thousands, the stricter reading of a kilobyte.
+const SIZE_BUDGET: u64 = 800_000;
 
 /// What the checks ask of the machine.
 pub fn needs(tests: &test::Options) -> Needs {
@@ -54,7 +56,11 @@ pub async fn run(
 
     eprintln!("\nThe tests, as `cargo xtask test` runs them:");
     let package = test::run(project, tools, tests, steps).await?;
-    steps.step("size", async { check_size(&package) }).await
+    let sizes = async {
+        check_size(&package)?;
+        dashboard::check_size(project)
+    };
+    steps.step("size", sizes).await
 }
 
 async fn cargo(project: &Project, steps: &mut Steps, name: &str, arguments: &[&str]) -> Result<()> {

@@ -1,25 +1,32 @@
-//! `cargo xtask dev`: the whole thing on this machine. A DynamoDB with a sample platform, the
-//! Worker beside it, the sample's recent hours aggregated, and the lines to try it with.
+//! `cargo xtask dev`: the whole thing on this machine. A DynamoDB with a sample platform and its
+//! past, the Worker beside it, activity that goes on, and what to open and to try.
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 use data_encoding::HEXLOWER;
+use edge_analytics::period::Granularity;
+use sample_platform::Change;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    embedded_dynamodb::{EmbeddedDynamoDb, StoredSample, TABLE, delete_sample},
+    crons::Crons,
+    dashboard,
+    embedded_dynamodb::EmbeddedDynamoDb,
     error::{Error, Result},
     existing_dynamodb::{Table, Target},
+    history::{self, Sample, Stored},
     package::{Recipe, build},
     processes::Signals,
     progress::Activity,
     project::Project,
+    schedule::{Event, due},
     setup::{Needs, set_up},
+    traffic::Traffic,
     worker::{Settings, Worker, check_port},
 };
 
@@ -37,11 +44,11 @@ pub struct Options {
     #[arg(long, default_value_t = 8787, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Users of the sample platform; everything else grows with them [default: 500]
+    /// Users of the sample platform; everything else grows with them [default: 120]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=100_000))]
     users: Option<u32>,
 
-    /// Age of the sample platform in days [default: 30]
+    /// Days of the sample platform's past; more take longer to make [default: 60]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     days: Option<u32>,
 
@@ -49,15 +56,21 @@ pub struct Options {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// How many recent hours to aggregate, 0 for none
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+    /// How many of the last hours the Worker's own cron handler counts at the start
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=720))]
     hours: u32,
 
-    /// Use the DynamoDB at this URL, such as DynamoDB Local or AWS, instead of an embedded one
+    /// Leave the sample platform as it is: nobody comes, nothing happens
+    #[arg(long)]
+    no_activity: bool,
+
+    /// Use the DynamoDB at this URL, such as DynamoDB Local or AWS, instead of an embedded one;
+    /// without activity, and without cron events besides those of --hours
     #[arg(long, value_name = "URL", requires = "table")]
     endpoint: Option<String>,
 
-    /// The table there; made and filled with the sample if it is absent and the URL is local
+    /// The table there; made and filled with a sample without a past if it is absent and the URL is
+    /// local
     #[arg(long, value_name = "NAME", requires = "endpoint")]
     table: Option<String>,
 }
@@ -65,10 +78,12 @@ pub struct Options {
 /// Runs until somebody stops it.
 pub async fn run(project: &Project, options: &Options, signals: &mut Signals) -> Result<()> {
     let mut running = signals.interrupt(Running::start(project, options)).await?;
-    running.introduce();
+    let background = running.background(options).await?;
+    running.introduce(options);
     let result = tokio::select! {
         error = running.worker.ended() => Err(error),
         _ = signals.next() => Ok(()),
+        error = background => Err(error),
     };
     eprintln!("\nstopping ...");
     running.stop().await;
@@ -81,14 +96,14 @@ struct Running {
     worker: Worker,
     source: Source,
     token: String,
+    folder: PathBuf,
     _lock: File,
 }
 
-/// The DynamoDB behind the Worker, and the hour at which its data ends.
+/// The DynamoDB behind the Worker.
 struct Source {
-    embedded: Option<EmbeddedDynamoDb>,
+    embedded: Option<(EmbeddedDynamoDb, Stored)>,
     settings: Settings,
-    end: DateTime<Utc>,
 }
 
 impl Running {
@@ -100,29 +115,80 @@ impl Running {
         let plan = Plan::make(&folder, options).await?;
 
         let tools = set_up(project, Needs::default()).await?;
+        dashboard::build(project).await?;
         build(project, &tools, &Recipe::release()).await?;
 
-        let mut source = plan.carry_out(&folder).await?;
+        let mut source = plan.carry_out(&folder, options.hours).await?;
         let token = random_token()?;
-        source.settings.extend(own_settings(&token, options.port));
-        let worker = Worker::start(project, &tools, options.port, &source.settings, &token).await?;
-        aggregate(&worker, source.end, options.hours).await?;
-        Ok(Self { worker, source, token, _lock: lock })
+        let mut settings = source.settings.clone();
+        settings.extend(own_settings(&token, options.port));
+        let worker = Worker::start(project, &tools, options.port, &settings, &token).await?;
+        match &mut source.embedded {
+            Some((database, stored)) => {
+                bring_up_to_date(&worker, database, stored, &folder, options.hours).await?;
+            }
+            None => aggregate(&worker, current_hour(), options.hours).await?,
+        }
+        Ok(Self { worker, source, token, folder, _lock: lock })
     }
 
-    fn introduce(&self) {
+    /// What goes on from here on, until it is dropped.
+    async fn background(&self, options: &Options) -> Result<impl Future<Output = Error> + use<>> {
+        let (crons, traffic) = match &self.source.embedded {
+            Some((database, stored)) => {
+                let crons = Crons::new(self.worker.cron_sender(), *stored, self.folder.clone());
+                let traffic = if options.no_activity {
+                    None
+                } else {
+                    Some(Traffic::on(database, stored.sample.seed).await?)
+                };
+                (Some(crons), traffic)
+            }
+            None => (None, None),
+        };
+        Ok(async move {
+            tokio::join!(
+                async {
+                    match crons {
+                        Some(crons) => crons.fire().await,
+                        None => std::future::pending().await,
+                    }
+                },
+                async {
+                    match traffic {
+                        Some(traffic) => traffic.flow().await,
+                        None => std::future::pending().await,
+                    }
+                }
+            )
+            .0
+        })
+    }
+
+    fn introduce(&self, options: &Options) {
         let curl = |metric_type: &str, more: &str| {
             format!(
                 "  curl -s -H 'Authorization: Bearer {}' '{}{more}'",
                 self.token,
-                self.worker.metrics_path(metric_type, self.source.end, SHOWN_HOURS)
+                self.worker.metrics_path(metric_type, current_hour(), SHOWN_HOURS)
             )
+        };
+        let goes_on = match (&self.source.embedded, options.no_activity) {
+            (Some(_), false) => {
+                "Visitors come, like, upload and order every few seconds, and cron events come at \
+                 their times.\n"
+            }
+            (Some(_), true) => "Cron events come at their times.\n",
+            (None, _) => "",
         };
         println!(
             "\n\
+             dashboard    {dashboard}\n\
+             \x20            Open it and sign in with the admin token: paste it into the field\n\
+             admin token  {token}\n\
+             \n\
              API          {api}\n\
              DynamoDB     {endpoint}, table {table}\n\
-             admin token  {token}\n\
              log          {log}\n\
              \n\
              The users of the last {SHOWN_HOURS} hours:\n\
@@ -132,7 +198,8 @@ impl Running {
              Two metrics of the interactions:\n\
              {some}\n\
              \n\
-             Ctrl-C stops everything.",
+             {goes_on}Ctrl-C stops everything.",
+            dashboard = self.worker.dashboard(),
             api = self.worker.api(),
             endpoint = self.source.setting("DYNAMODB_ENDPOINT"),
             table = self.source.setting("DYNAMODB_TABLE"),
@@ -146,29 +213,25 @@ impl Running {
 
     async fn stop(self) {
         self.worker.stop();
-        if let Some(embedded) = self.source.embedded {
-            embedded.stop().await;
+        if let Some((database, _)) = self.source.embedded {
+            database.stop().await;
         }
     }
 }
 
 /// Where the data will come from, decided before anything takes long.
 enum Plan {
-    Embedded(StoredSample),
-    Existing { target: Target, table: String, import: Option<StoredSample> },
+    Embedded(Sample),
+    Existing { target: Target, table: String, import: Option<Sample> },
 }
 
 impl Plan {
     async fn make(folder: &Path, options: &Options) -> Result<Self> {
         let (Some(endpoint), Some(table)) = (&options.endpoint, &options.table) else {
             if options.fresh {
-                delete_sample(folder)?;
-                let state = folder.join("state");
-                if state.exists() {
-                    fs::remove_dir_all(&state).map_err(Error::file("delete", &state))?;
-                }
+                history::delete(folder)?;
             }
-            return choose_sample(StoredSample::read(folder), options).map(Self::Embedded);
+            return choose_sample(Stored::read(folder), options).map(Self::Embedded);
         };
         let target = Target::from_environment(endpoint)?;
         let import = match target.look_for(table, folder).await? {
@@ -184,18 +247,11 @@ impl Plan {
         Ok(Self::Existing { target, table: table.clone(), import })
     }
 
-    async fn carry_out(self, folder: &Path) -> Result<Source> {
+    async fn carry_out(self, folder: &Path, hours: u32) -> Result<Source> {
         match self {
             Self::Embedded(sample) => {
-                let embedded = EmbeddedDynamoDb::start(folder, sample).await?;
-                let settings = vec![
-                    ("AWS_REGION", "us-east-1".to_owned()),
-                    ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-                    ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-                    ("DYNAMODB_TABLE", TABLE.to_owned()),
-                    ("DYNAMODB_ENDPOINT", embedded.endpoint()),
-                ];
-                Ok(Source { embedded: Some(embedded), settings, end: sample.end })
+                let (database, stored) = history::prepare(folder, sample, hours).await?;
+                Ok(Source { settings: database.settings(), embedded: Some((database, stored)) })
             }
             Self::Existing { target, table, import } => {
                 if let Some(sample) = import {
@@ -209,7 +265,7 @@ impl Plan {
                     ("DYNAMODB_ENDPOINT", target.endpoint),
                 ];
                 settings.extend(target.session_token.map(|token| ("AWS_SESSION_TOKEN", token)));
-                Ok(Source { embedded: None, settings, end: current_hour() })
+                Ok(Source { embedded: None, settings })
             }
         }
     }
@@ -222,11 +278,11 @@ impl Source {
 }
 
 /// The sample to use: the stored one, unless something else was asked for.
-fn choose_sample(stored: Option<StoredSample>, options: &Options) -> Result<StoredSample> {
-    let Some(stored) = stored else {
+fn choose_sample(stored: Option<Stored>, options: &Options) -> Result<Sample> {
+    let Some(Stored { sample: stored, .. }) = stored else {
         return Ok(asked_sample(options));
     };
-    let asked = StoredSample {
+    let asked = Sample {
         users: options.users.unwrap_or(stored.users),
         days: options.days.unwrap_or(stored.days),
         seed: options.seed.unwrap_or(stored.seed),
@@ -235,27 +291,20 @@ fn choose_sample(stored: Option<StoredSample>, options: &Options) -> Result<Stor
     if asked != stored {
         return Err(Error::OtherSample { stored: stored.to_string(), asked: asked.to_string() });
     }
-    let age = Utc::now() - stored.end;
-    if age > TimeDelta::days(1) {
-        eprintln!(
-            "the stored sample ends {} days ago, at {}; --fresh makes one that ends now",
-            age.num_days(),
-            stored.end.format("%F %H:%M UTC")
-        );
-    }
     Ok(stored)
 }
 
-fn asked_sample(options: &Options) -> StoredSample {
-    StoredSample {
-        users: options.users.unwrap_or(500),
-        days: options.days.unwrap_or(30),
+fn asked_sample(options: &Options) -> Sample {
+    Sample {
+        users: options.users.unwrap_or(120),
+        days: options.days.unwrap_or(60),
         seed: options.seed.unwrap_or(1),
-        end: current_hour(),
+        end: Utc::now().trunc_subsecs(0),
     }
 }
 
-fn current_hour() -> DateTime<Utc> {
+/// The full hour at which a platform that is seen now ends.
+pub fn current_hour() -> DateTime<Utc> {
     let now = Utc::now();
     // Only an instant centuries away cannot be cut to an hour.
     now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now)
@@ -268,6 +317,51 @@ fn own_settings(token: &str, port: u16) -> Settings {
         ("API_TOKENS", format!("dev:{hash}")),
         ("ALLOWED_ORIGINS", format!("http://127.0.0.1:{port},http://localhost:{port}")),
     ]
+}
+
+/// Sends the Worker the cron events that have become due since the history ended, or since `dev`
+/// stopped; the platform stands at each as it did then, as far as its told life goes.
+async fn bring_up_to_date(
+    worker: &Worker,
+    database: &EmbeddedDynamoDb,
+    stored: &mut Stored,
+    folder: &Path,
+    hours: u32,
+) -> Result<()> {
+    let now = Utc::now();
+    let events = due(stored.reached, now, hours);
+    if events.is_empty() && stored.reached >= stored.sample.end {
+        eprintln!("cron events: none has become due since the last time");
+        return Ok(());
+    }
+    let mut untold = stored.untold().into_iter().peekable();
+    let activity = Activity::start(
+        &format!("sending the Worker the cron events that are due, {}", events.len()),
+        "a second or two each",
+    );
+    let sender = worker.cron_sender();
+    for (number, event) in events.iter().enumerate() {
+        let Event { granularity, at } = event;
+        activity.note(&format!("{} of {}: {granularity}, {at}", number + 1, events.len()));
+        if *granularity == Granularity::Hourly {
+            let until: Vec<Change> =
+                std::iter::from_fn(|| untold.next_if(|change| change.at <= *at)).collect();
+            database.play(until).await?;
+        }
+        sender.send(*event).await?;
+    }
+    database.play(untold.collect()).await?;
+    *stored = Stored { reached: now, ..*stored };
+    stored.write(folder)?;
+    let missing = worker.missing_hours(current_hour(), SHOWN_HOURS).await?.len();
+    activity.finish(&match missing {
+        0 => "done".to_owned(),
+        missing => format!(
+            "of the last {SHOWN_HOURS} hours {missing} are incomplete, see {}",
+            worker.log().display()
+        ),
+    });
+    Ok(())
 }
 
 /// Has the Worker aggregate those of the last `count` hours that it has no records of.
@@ -291,7 +385,8 @@ async fn aggregate(worker: &Worker, end: DateTime<Utc>, count: u32) -> Result<()
             missing.len(),
             hour.format("%F %H:%M UTC")
         ));
-        worker.aggregate(*hour).await?;
+        let at = *hour + TimeDelta::hours(1);
+        worker.cron_sender().send(Event { granularity: Granularity::Hourly, at }).await?;
     }
     let left = worker.missing_hours(end, count).await?;
     if left.is_empty() {
@@ -339,20 +434,24 @@ mod tests {
         Arguments::parse_from([&["dev"], arguments].concat()).options
     }
 
-    fn stored() -> StoredSample {
-        StoredSample { users: 200, days: 10, seed: 7, end: current_hour() }
+    fn sample() -> Sample {
+        Sample { users: 200, days: 10, seed: 7, end: current_hour() }
+    }
+
+    fn choose(arguments: &[&str]) -> Result<Sample> {
+        let stored = Stored { sample: sample(), reached: current_hour() };
+        choose_sample(Some(stored), &options(arguments))
     }
 
     #[test]
     fn what_is_stored_is_used_when_nothing_else_is_asked_for() {
-        assert_eq!(choose_sample(Some(stored()), &options(&[])).unwrap(), stored());
-        assert_eq!(choose_sample(Some(stored()), &options(&["--users", "200"])).unwrap(), stored());
+        assert_eq!(choose(&[]).unwrap(), sample());
+        assert_eq!(choose(&["--users", "200"]).unwrap(), sample());
     }
 
     #[test]
     fn another_shape_than_the_stored_one_is_refused_with_the_way_out() {
-        let error = choose_sample(Some(stored()), &options(&["--users", "300"])).unwrap_err();
-        let text = error.to_string();
+        let text = choose(&["--users", "300"]).unwrap_err().to_string();
         assert!(text.contains("200 users, 10 days and seed 7"), "{text}");
         assert!(text.contains("300 users") && text.contains("--fresh"), "{text}");
     }

@@ -1,101 +1,127 @@
-//! The DynamoDB that `dev` starts: dynoxide inside this process, its data in a file, the sample
-//! platform in its one table.
+//! The DynamoDB that `dev` and `browser` start: dynoxide inside this process, its data in a file,
+//! the platform's table in it.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use dynoxide::{Database, ImportOptions, server};
-use sample_platform::{Shape, generate, table_definition};
-use serde::{Deserialize, Serialize};
+use edge_analytics::{
+    dynamodb::{Client, Connection, Credentials},
+    host::SharedHost,
+};
+use sample_platform::{Change, Item, Key, table_definition};
+use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
     error::{Error, Result},
-    progress::Activity,
+    worker::Settings,
 };
 
-/// Items imported in one transaction: enough to be fast, few enough to show progress and to stop
-/// soon when asked to.
-const CHUNK: usize = 2_000;
-
-/// The name of the table that holds the sample.
+/// The name of the platform's table.
 pub const TABLE: &str = "platform";
 
-/// The shape of the sample that a folder holds. Written when all of it is there, so an import that
-/// was interrupted does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredSample {
-    /// Users in the table.
-    pub users: u32,
-    /// Days that the platform is old.
-    pub days: u32,
-    /// What its randomness came from.
-    pub seed: u64,
-    /// The full hour at which it was seen.
-    pub end: DateTime<Utc>,
-}
+/// The file of the database.
+const FILE: &str = "dynamodb.sqlite";
 
-impl fmt::Display for StoredSample {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { users, days, seed, .. } = self;
-        write!(formatter, "{users} users, {days} days and seed {seed}")
-    }
-}
+/// It takes any credentials.
+const ANYONE: &str = "local";
 
-impl From<StoredSample> for Shape {
-    fn from(sample: StoredSample) -> Self {
-        Self { users: sample.users, days: sample.days, seed: sample.seed, end: sample.end }
-    }
-}
-
-impl StoredSample {
-    /// The sample that `folder` holds, if it holds a whole one.
-    pub fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read(folder.join("sample.json")).ok()?;
-        serde_json::from_slice(&text).ok()
-    }
-
-    fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("sample.json");
-        fs::write(&path, serde_json::json!(self).to_string()).map_err(Error::file("write", &path))
-    }
-}
+/// It takes any region.
+const REGION: &str = "us-east-1";
 
 /// A running DynamoDB.
-#[derive(Debug)]
 pub struct EmbeddedDynamoDb {
+    database: Database,
     address: SocketAddr,
     shutdown: oneshot::Sender<()>,
     server: JoinHandle<std::result::Result<(), String>>,
 }
 
 impl EmbeddedDynamoDb {
-    /// Opens the database in `folder`, makes sure that it holds `sample`, and serves it on a free
-    /// port of the loopback interface.
-    pub async fn start(folder: &Path, sample: StoredSample) -> Result<Self> {
-        let database = if StoredSample::read(folder) == Some(sample) {
-            eprintln!("sample platform: {sample}, stored earlier");
-            open(&folder.join("dynamodb.sqlite"))?
-        } else {
-            import(folder, sample).await?
-        };
-        let refused = |error: std::io::Error| Error::System {
+    /// Opens the database in `folder` and serves it on a free port of the loopback interface. A new
+    /// database has the table, empty.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let is_new = !path.exists();
+        let database = Database::new(&path.to_string_lossy())
+            .map_err(|error| refused("open its file", error))?;
+        if is_new {
+            let definition = serde_json::from_value(table_definition(TABLE, false))
+                .map_err(|error| refused("understand the table's definition", error))?;
+            database
+                .create_table(definition)
+                .map_err(|error| refused("create the table", error))?;
+        }
+        let unavailable = |error: std::io::Error| Error::System {
             what: "a port on the loopback interface",
             reason: error.to_string(),
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
+        let address = listener.local_addr().map_err(unavailable)?;
         let (shutdown, stopped) = oneshot::channel();
-        let server = tokio::spawn(server::serve_with_shutdown(listener, database, async {
+        let server = tokio::spawn(server::serve_with_shutdown(listener, database.clone(), async {
             // A sender that is gone means the same as one that sends.
             let _ = stopped.await;
         }));
-        Ok(Self { address, shutdown, server })
+        Ok(Self { database, address, shutdown, server })
+    }
+
+    /// What the Worker has to be told to find it.
+    pub fn settings(&self) -> Settings {
+        vec![
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", ANYONE.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", ANYONE.to_owned()),
+            ("DYNAMODB_TABLE", TABLE.to_owned()),
+            ("DYNAMODB_ENDPOINT", self.endpoint()),
+        ]
+    }
+
+    /// A client of it, in the surroundings of `host`.
+    pub fn client(&self, host: SharedHost) -> Client {
+        let connection = Connection {
+            region: REGION.to_owned(),
+            endpoint: self.endpoint(),
+            credentials: Credentials::new(ANYONE, ANYONE, None),
+        };
+        Client::new(connection, host)
+    }
+
+    /// Trades safety against a power cut for speed, while something is written that is thrown away
+    /// if it does not get done.
+    pub fn hurry(&self, on: bool) -> Result<()> {
+        let result = if on {
+            self.database.enable_bulk_loading()
+        } else {
+            self.database.disable_bulk_loading()
+        };
+        result.map_err(|error| refused("change its pace", error))
+    }
+
+    /// Brings items to the state in which `changes`, in order, leave them; not through the API, in
+    /// one transaction.
+    pub async fn play(&self, changes: Vec<Change>) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || write(&database, changes))
+            .await
+            .map_err(|error| refused("work", error))?
+    }
+
+    /// Imports `items` into the empty table; not through the API.
+    pub async fn import(&self, items: Vec<Item>) -> Result<()> {
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || import(&database, items))
+            .await
+            .map_err(|error| refused("work", error))?
     }
 
     /// Where it listens.
@@ -111,11 +137,10 @@ impl EmbeddedDynamoDb {
     }
 }
 
-/// Deletes whatever `folder` holds of an earlier sample.
-pub fn delete_sample(folder: &Path) -> Result<()> {
-    // The claim that the sample is whole goes first.
-    for name in ["sample.json", "dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"] {
-        let path = folder.join(name);
+/// Deletes the database in `folder`.
+pub fn delete(folder: &Path) -> Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        let path = folder.join(format!("{FILE}{end}"));
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::file("delete", &path)(error));
@@ -126,34 +151,25 @@ pub fn delete_sample(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn import(folder: &Path, sample: StoredSample) -> Result<Database> {
-    delete_sample(folder)?;
-    let activity = Activity::start(
-        &format!("importing a sample platform of {sample}"),
-        "some seconds for each thousand users",
-    );
-    let definition = serde_json::from_value(table_definition(TABLE, false))
-        .map_err(|error| refused("understand the table's definition", error))?;
-    let database = open(&folder.join("dynamodb.sqlite"))?;
-    database.create_table(definition).map_err(|error| refused("create the table", error))?;
-    database.enable_bulk_loading().map_err(|error| refused("prepare for the import", error))?;
-
-    let items = blocking(move || Ok(generate(&sample.into()))).await?;
-    let total = items.len();
-    for (number, chunk) in items.chunks(CHUNK).enumerate() {
-        activity.note(&format!("{} of {total} items", number * CHUNK));
-        let (database, chunk) = (database.clone(), chunk.to_vec());
-        blocking(move || import_chunk(&database, chunk)).await?;
+fn write(database: &Database, changes: Vec<Change>) -> Result<()> {
+    let last: BTreeMap<Key, Option<Item>> =
+        changes.into_iter().map(|change| (change.key, change.item)).collect();
+    let mut items = Vec::new();
+    for ((pk, sk), item) in last {
+        if let Some(item) = item {
+            items.push(item);
+            continue;
+        }
+        let request = json!({"TableName": TABLE, "Key": {"PK": {"S": pk}, "SK": {"S": sk}}});
+        let request = serde_json::from_value(request)
+            .map_err(|error| refused("understand a key of the sample", error))?;
+        database.delete_item(request).map_err(|error| refused("delete an item", error))?;
     }
-
-    database.disable_bulk_loading().map_err(|error| refused("finish the import", error))?;
-    sample.write(folder)?;
-    activity.finish(&format!("{total} items"));
-    Ok(database)
+    import(database, items)
 }
 
-fn import_chunk(database: &Database, chunk: Vec<sample_platform::Item>) -> Result<()> {
-    let items = chunk
+fn import(database: &Database, items: Vec<Item>) -> Result<()> {
+    let items = items
         .into_iter()
         .map(|item| serde_json::from_value(item.into()))
         .collect::<std::result::Result<_, _>>()
@@ -162,17 +178,6 @@ fn import_chunk(database: &Database, chunk: Vec<sample_platform::Item>) -> Resul
         .import_items(TABLE, items, ImportOptions::default())
         .map_err(|error| refused("import the sample", error))?;
     Ok(())
-}
-
-fn open(path: &Path) -> Result<Database> {
-    Database::new(&path.to_string_lossy()).map_err(|error| refused("open its file", error))
-}
-
-/// Keeps long computations off the threads that serve.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| refused("work", error))?
 }
 
 fn refused(doing: &'static str, reason: impl fmt::Display) -> Error {

@@ -91,6 +91,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The sample's past could not be made.
+    #[error(
+        "the sample's past could not be made: {problem}. Run the command again: it starts over"
+    )]
+    History {
+        /// What went wrong.
+        problem: String,
+    },
+
     /// The DynamoDB of `--endpoint` cannot be used.
     #[error("{endpoint}: {problem}")]
     Endpoint {

@@ -1,19 +1,25 @@
 //! The project's own commands, run as `cargo xtask <command>`: everything from an empty machine to
 //! a running Worker, and everything that has to hold before a change is merged.
 
+mod browser;
 mod ci;
+mod crons;
+mod dashboard;
 mod dev;
 mod dynamodb_local;
 mod embedded_dynamodb;
 mod error;
 mod existing_dynamodb;
+mod history;
 mod package;
 mod processes;
 mod progress;
 mod project;
+mod schedule;
 mod setup;
 mod steps;
 mod test;
+mod traffic;
 mod worker;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -40,7 +46,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the Worker here, on an embedded DynamoDB with a sample platform
+    /// Run the Worker here, on an embedded DynamoDB with a sample platform, its past and its present
     Dev(dev::Options),
     /// Build the package that is deployed and say its size
     Build {
@@ -51,7 +57,9 @@ enum Command {
         #[arg(long, value_name = "FOLDER", default_value = "pkg")]
         out_dir: PathBuf,
     },
-    /// Run every test: native, WebAssembly, DynamoDB Local, end to end
+    /// Open the dashboard in Chromium: test it, picture it, measure it
+    Browser(browser::Options),
+    /// Run every test: native, WebAssembly, DynamoDB Local, end to end, Chromium
     Test(test::Options),
     /// Check format, lints, tests and size
     Ci(test::Options),
@@ -84,6 +92,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Build { features, out_dir } => {
             let work = async {
                 let tools = set_up(&project, Needs::default()).await?;
+                dashboard::build(&project).await?;
                 let package =
                     package::build(&project, &tools, &Recipe { out_dir, features }).await?;
                 println!("{}: {}", package.folder.display(), package.size());
@@ -91,6 +100,7 @@ async fn run(command: Command) -> Result<()> {
             };
             signals.interrupt(work).await
         }
+        Command::Browser(options) => browser::run(&project, &options, &mut signals).await,
         Command::Test(options) => {
             let work = async {
                 let tools = set_up(&project, options.needs()).await?;

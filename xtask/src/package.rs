@@ -148,7 +148,8 @@ fn measure(folder: PathBuf) -> Result<Package> {
     Ok(Package { folder, raw: wasm.len() as u64, gzipped })
 }
 
-fn gzip_size(bytes: &[u8], path: &Path) -> Result<u64> {
+/// How many bytes `bytes`, of the file at `path`, have after gzip.
+pub fn gzip_size(bytes: &[u8], path: &Path) -> Result<u64> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder
         .write_all(bytes)

@@ -55,6 +55,11 @@ impl Project {
         self.root.join("node_modules").join(path)
     }
 
+    /// The folder of the dashboard, which has npm packages of its own.
+    pub fn dashboard(&self) -> PathBuf {
+        self.root.join("www")
+    }
+
     /// The version of `crate_name` in Cargo.lock.
     pub fn locked_version(&self, crate_name: &str) -> Result<String> {
         let lock = Lockfile::load(self.root.join("Cargo.lock"))

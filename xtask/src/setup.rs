@@ -34,6 +34,8 @@ pub struct Needs {
     pub java: bool,
     /// rustfmt and clippy.
     pub lints: bool,
+    /// Chromium, for the dashboard.
+    pub chromium: bool,
 }
 
 /// The tools, each at the version that fits this checkout.
@@ -65,6 +67,9 @@ pub async fn set_up(project: &Project, needs: Needs) -> Result<Tools> {
     if needs.java {
         java().await?;
     }
+    if needs.chromium {
+        chromium().await?;
+    }
 
     let worker = project.locked_version("worker")?;
     let wasm_bindgen = project.locked_version("wasm-bindgen")?;
@@ -85,6 +90,7 @@ pub async fn set_up(project: &Project, needs: Needs) -> Result<Tools> {
     ];
     cargo_tools(project, &wanted).await?;
     npm_packages(project).await?;
+    dashboard_packages(project).await?;
 
     let program = |tool: &CargoTool<'_>, number: usize| {
         project.tool(tool.name, tool.version).join("bin").join(tool.programs[number])
@@ -254,15 +260,7 @@ async fn lock_cache(project: &Project) -> Result<File> {
 }
 
 async fn npm_packages(project: &Project) -> Result<()> {
-    let lock = project.root().join("package-lock.json");
-    let content = fs::read(&lock).map_err(Error::file("read", &lock))?;
-    let hash = HEXLOWER.encode(&Sha256::digest(content));
-    // Inside node_modules, so that deleting the folder also deletes the claim that it is complete.
-    let marker = project.node_modules(".edge-analytics-lock-hash");
-    if fs::read_to_string(&marker).is_ok_and(|installed| installed == hash) {
-        return Ok(());
-    }
-
+    let Some(installing) = Installing::of(project.root())? else { return Ok(()) };
     if ask(Command::new("npm").arg("--version")).await.is_none() {
         system_packages(
             "npm, which installs wrangler,",
@@ -271,12 +269,9 @@ async fn npm_packages(project: &Project) -> Result<()> {
         )
         .await?;
     }
-    let doing = "installing the npm packages";
-    let activity = Activity::start(doing, "about a minute");
     // Not `Project::command`: npm is about to replace the very Node that this would run it on.
-    let mut command = Command::new("npm");
-    command.current_dir(project.root()).arg("ci");
-    run_quietly(doing, &mut command, &activity).await?;
+    let activity =
+        installing.run(Command::new("npm"), "the npm packages", "about a minute").await?;
     if !project.node_modules("node/bin/node").exists() {
         return Err(Error::Missing {
             what: "node_modules/node/bin/node".to_owned(),
@@ -285,9 +280,52 @@ async fn npm_packages(project: &Project) -> Result<()> {
                 .to_owned(),
         });
     }
-    fs::write(&marker, hash).map_err(Error::file("write", &marker))?;
-    activity.finish("done");
-    Ok(())
+    installing.finish(activity)
+}
+
+/// The packages from which the dashboard is built.
+async fn dashboard_packages(project: &Project) -> Result<()> {
+    let Some(installing) = Installing::of(&project.dashboard())? else { return Ok(()) };
+    let npm = project.command("npm");
+    let activity = installing.run(npm, "the dashboard's npm packages", "half a minute").await?;
+    installing.finish(activity)
+}
+
+/// npm packages of a folder that are not what its lock file says.
+struct Installing {
+    folder: PathBuf,
+    hash: String,
+}
+
+impl Installing {
+    /// `None` if everything is there.
+    fn of(folder: &Path) -> Result<Option<Self>> {
+        let lock = folder.join("package-lock.json");
+        let content = fs::read(&lock).map_err(Error::file("read", &lock))?;
+        let hash = HEXLOWER.encode(&Sha256::digest(content));
+        let installing = Self { folder: folder.to_owned(), hash };
+        let installed = fs::read_to_string(installing.marker());
+        Ok(installed.map_or(true, |installed| installed != installing.hash).then_some(installing))
+    }
+
+    /// Inside `node_modules`, so that deleting the folder also deletes the claim that it is complete.
+    fn marker(&self) -> PathBuf {
+        self.folder.join("node_modules/.edge-analytics-lock-hash")
+    }
+
+    async fn run(&self, mut npm: Command, what: &str, duration: &str) -> Result<Activity> {
+        let doing = format!("installing {what}");
+        let activity = Activity::start(&doing, duration);
+        run_quietly(&doing, npm.current_dir(&self.folder).arg("ci"), &activity).await?;
+        Ok(activity)
+    }
+
+    fn finish(&self, activity: Activity) -> Result<()> {
+        let marker = self.marker();
+        fs::write(&marker, &self.hash).map_err(Error::file("write", &marker))?;
+        activity.finish("done");
+        Ok(())
+    }
 }
 
 async fn java() -> Result<()> {
@@ -309,6 +347,36 @@ async fn java() -> Result<()> {
         Some(version) if version >= JAVA_VERSION => Ok(()),
         _ => Err(Error::Missing { what: format!("Java {JAVA_VERSION} or newer"), advice }),
     }
+}
+
+/// The Chromium that is there, or that of the distribution. Playwright's own builds come from no
+/// package registry.
+pub async fn chromium() -> Result<PathBuf> {
+    const ADVICE: &str = "Install Chromium or Chrome so that one of `chromium`, \
+                          `chromium-browser`, `google-chrome-stable` and `google-chrome` is on \
+                          the PATH";
+    if let Some(program) = find_chromium().await {
+        return Ok(program);
+    }
+    let what = "Chromium, in which the dashboard is tested,";
+    system_packages(what, &["chromium"], ADVICE).await?;
+    find_chromium()
+        .await
+        .ok_or_else(|| Error::Missing { what: what.to_owned(), advice: ADVICE.to_owned() })
+}
+
+async fn find_chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for name in ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"] {
+        for folder in std::env::split_paths(&path) {
+            let program = folder.join(name);
+            // Some distributions have a program of this name that only says where to get it.
+            if program.is_file() && ask(Command::new(&program).arg("--version")).await.is_some() {
+                return Some(program);
+            }
+        }
+    }
+    None
 }
 
 async fn java_version() -> Option<u32> {

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use tokio::process::Command;
 
 use crate::{
+    browser, dashboard,
     dynamodb_local::DynamoDbLocal,
     error::Result,
     package::{Package, Recipe, build},
@@ -37,7 +38,7 @@ impl Options {
 
     /// What these tests ask of the machine.
     pub fn needs(&self) -> Needs {
-        Needs { java: self.with_dynamodb_local(), lints: false }
+        Needs { java: self.with_dynamodb_local(), ..browser::needs() }
     }
 }
 
@@ -58,6 +59,7 @@ pub async fn run(
         .await?;
 
     steps.step("WebAssembly tests in Node", wasm_tests(project, tools)).await?;
+    dashboard::check_and_test(project, steps).await?;
 
     let dynamodb_local = if options.with_dynamodb_local() {
         let server = steps
@@ -81,7 +83,9 @@ pub async fn run(
         Some(_) => "end-to-end tests in wrangler dev, on DynamoDB Local",
         None => "end-to-end tests in wrangler dev, on the embedded DynamoDB",
     };
-    steps.step(name, end_to_end(project, tools, dynamodb_local.as_ref())).await
+    let package = steps.step(name, end_to_end(project, tools, dynamodb_local.as_ref())).await?;
+    steps.step("the dashboard in Chromium", browser::test(project, tools)).await?;
+    Ok(package)
 }
 
 /// What `wasm-pack test --node` does, for one test target: wasm-pack itself compiles every test of
@@ -100,6 +104,7 @@ async fn end_to_end(
     tools: &Tools,
     dynamodb_local: Option<&DynamoDbLocal>,
 ) -> Result<Package> {
+    dashboard::build(project).await?;
     let package = build(project, tools, &Recipe::release()).await?;
     // Panics on request, which the released package must not.
     let with_faults = Recipe {

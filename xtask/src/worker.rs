@@ -17,6 +17,7 @@ use crate::{
     processes::{ProcessGroup, tail},
     progress::Activity,
     project::Project,
+    schedule::Event,
     setup::Tools,
 };
 
@@ -25,9 +26,6 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long one run of the aggregation may take.
 const RUN_LIMIT: Duration = Duration::from_mins(5);
-
-/// The hourly cron of wrangler.toml.
-const HOURLY: &str = "0 * * * *";
 
 /// The Worker's configuration: names as wrangler.toml explains them.
 pub type Settings = Vec<(&'static str, String)>;
@@ -96,6 +94,11 @@ impl Worker {
         Ok(worker)
     }
 
+    /// The address of the dashboard.
+    pub fn dashboard(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+
     /// The address of the API.
     pub fn api(&self) -> String {
         format!("http://127.0.0.1:{}/api/admin/analytics", self.port)
@@ -141,25 +144,9 @@ impl Worker {
         Ok(missing)
     }
 
-    /// Sends the cron event that works on the hour beginning at `hour`.
-    pub async fn aggregate(&self, hour: DateTime<Utc>) -> Result<()> {
-        let due = hour + TimeDelta::hours(1);
-        let response = self
-            .http
-            .get(format!("http://127.0.0.1:{}/cdn-cgi/handler/scheduled", self.port))
-            .query(&[("cron", HOURLY), ("time", &due.timestamp_millis().to_string())])
-            .timeout(RUN_LIMIT)
-            .send()
-            .await
-            .map_err(|error| self.silent(&error))?;
-        if response.status().is_success() {
-            return Ok(());
-        }
-        Err(Error::Worker {
-            doing: "aggregate an hour",
-            status: response.status().as_u16(),
-            message: format!("see {}", self.log.display()),
-        })
+    /// What sends it cron events.
+    pub fn cron_sender(&self) -> CronSender {
+        CronSender { http: self.http.clone(), port: self.port, log: self.log.clone() }
     }
 
     /// The path and query that ask for `count` hourly points before `end`.
@@ -228,14 +215,53 @@ impl Worker {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Error {
-        Error::Server {
-            server: "wrangler dev",
-            problem: format!(
-                "does not answer ({error}). The end of {}:\n{}",
-                self.log.display(),
-                tail(&self.log, 30)
-            ),
+        silent(&self.log, error)
+    }
+}
+
+/// Sends cron events to the Worker; wrangler does not fire them by itself.
+#[derive(Debug, Clone)]
+pub struct CronSender {
+    http: reqwest::Client,
+    port: u16,
+    log: PathBuf,
+}
+
+impl CronSender {
+    /// Sends `event` and waits until its run has ended.
+    pub async fn send(&self, event: Event) -> Result<()> {
+        self.fire(event.cron(), event.at).await
+    }
+
+    /// Sends what the expression `cron` fires at `at` and waits until its run has ended.
+    pub async fn fire(&self, cron: &str, at: DateTime<Utc>) -> Result<()> {
+        let response = self
+            .http
+            .get(format!("http://127.0.0.1:{}/cdn-cgi/handler/scheduled", self.port))
+            .query(&[("cron", cron), ("time", &at.timestamp_millis().to_string())])
+            .timeout(RUN_LIMIT)
+            .send()
+            .await
+            .map_err(|error| silent(&self.log, &error))?;
+        if response.status().is_success() {
+            return Ok(());
         }
+        Err(Error::Worker {
+            doing: "handle a cron event",
+            status: response.status().as_u16(),
+            message: format!("see {}", self.log.display()),
+        })
+    }
+}
+
+fn silent(log: &Path, error: &reqwest::Error) -> Error {
+    Error::Server {
+        server: "wrangler dev",
+        problem: format!(
+            "does not answer ({error}). The end of {}:\n{}",
+            log.display(),
+            tail(log, 30)
+        ),
     }
 }
 

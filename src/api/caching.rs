@@ -1,0 +1,95 @@
+//! Answers of `GET /metrics` that are kept close to those who ask.
+//!
+//! An answer is kept only if nothing but a recalculation or a refresh can change it. A cache at the
+//! edge cannot be emptied everywhere at once, so nothing is ever dropped from it: the key has a version
+//! that whoever changes an existing record raises before, in the state item that a request reads
+//! anyway, and while records may be changing the cache is not used at all. A hit is as right as a miss.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderValue;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{host::Severity, period::Period, run::State as RunState};
+
+use super::{App, RequestId};
+
+/// How long an answer is kept at most.
+const MAXIMUM_LIFETIME: TimeDelta = TimeDelta::hours(24);
+
+/// Where an answer may be kept.
+pub struct Slot {
+    key: String,
+    lifetime: Duration,
+}
+
+/// What `X-Cache` says.
+pub const HIT: HeaderValue = HeaderValue::from_static("hit");
+pub const MISS: HeaderValue = HeaderValue::from_static("miss");
+pub const BYPASS: HeaderValue = HeaderValue::from_static("bypass");
+
+impl Slot {
+    /// The place of the answer to `question`, which ranges over `periods`, newest first; `None` where
+    /// it may still change by itself.
+    pub fn of(
+        app: &App,
+        question: &str,
+        periods: &[Period],
+        state: &RunState,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let (newest, oldest) = (periods.first()?, periods.last()?);
+        let complete = state.progress.watermark(newest.granularity())?;
+        let is_settled = state.unsettled_until <= now.timestamp_millis();
+        if !is_settled || complete < *newest || newest.end() >= now {
+            return None;
+        }
+        // When the oldest is past retention, the answer is another one.
+        let retention = app.settings.options.retention;
+        let expiry = retention.expiry(*oldest).map_or(MAXIMUM_LIFETIME, |expiry| expiry - now);
+        let lifetime = expiry.min(MAXIMUM_LIFETIME).to_std().ok()?;
+        let mut hasher = Sha256::new();
+        for part in [
+            env!("CARGO_PKG_VERSION"),
+            env!("CATALOGUE_FINGERPRINT"),
+            &app.settings.connection.endpoint,
+            &app.settings.table,
+            &retention.to_string(),
+            &oldest.start().to_string(),
+            &state.cache_version.to_string(),
+            question,
+        ] {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        let digest = URL_SAFE_NO_PAD.encode(hasher.finalize());
+        Some(Self { key: format!("metrics/{digest}"), lifetime })
+    }
+
+    /// The answer that was kept here. A cache that fails has none.
+    pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<String> {
+        app.cache.get(&self.key).await.unwrap_or_else(|why| {
+            log(app, request_id, &why);
+            None
+        })
+    }
+
+    /// Keeps the answer, after it has been sent.
+    pub fn put(self, app: &Arc<App>, answer: String, request_id: &RequestId) {
+        let put = app.cache.put(&self.key, answer, self.lifetime);
+        let (keeper, request_id) = (app.clone(), request_id.clone());
+        app.background.run(Box::pin(async move {
+            if let Err(why) = put.await {
+                log(&keeper, &request_id, &why);
+            }
+        }));
+    }
+}
+
+fn log(app: &App, request_id: &RequestId, why: &str) {
+    let line = json!({ "event": "cache_unavailable", "requestId": request_id.0, "reason": why });
+    app.host.log(Severity::Error, &line);
+}

@@ -1,0 +1,83 @@
+//! `GET /health`: whether the runs keep up, for a monitor to ask every minute.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::{RawQuery, State},
+    response::Response,
+};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::{
+    dynamodb::{Error, Item, Read, text},
+    health::{Health, Level, judge},
+    host::Severity,
+    period::Granularity,
+    run::{State as RunState, StateError, state_key},
+};
+
+use super::{
+    App, RequestId, authentication::HealthReader, error::ApiError, json_response,
+    parameters::Parameters,
+};
+
+/// How long DynamoDB is asked; the last attempt may begin just before and take as long. Monitors
+/// give up after ten seconds or so, and "DynamoDB does not answer" is a better answer than none.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Answers `GET /health`.
+pub async fn health(
+    _reader: HealthReader,
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    Parameters::parse(query.as_deref().unwrap_or(""), &[])?;
+    let keys = Granularity::ALL.map(state_key).to_vec();
+    let client = app.client.with_patience(PATIENCE);
+    let found = client.batch_get(&app.settings.table, keys, Read::Eventual).await;
+    let now = app.host.now();
+    let (health, cause) = match found {
+        Ok(items) => (judge(&states(&app, &items, &request_id), now), None),
+        Err(error) => (Health::unknown(unreachable(&error), now), Some(error.to_string())),
+    };
+    if health.status == Level::Failing {
+        let message = health.sentence();
+        return Err(ApiError::Failing { message, details: json!(health), cause });
+    }
+    Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": health })))
+}
+
+/// The state of every granularity; one that cannot be read is logged.
+fn states(
+    app: &App,
+    items: &[Item],
+    request_id: &RequestId,
+) -> [(Granularity, Result<RunState, StateError>); 4] {
+    Granularity::ALL.map(|granularity| {
+        let is_it = |item: &&Item| text(item, "SK") == Some(granularity.name());
+        let state = RunState::from_item(items.iter().find(is_it).cloned());
+        if let Err(error) = &state {
+            let line = json!({
+                "event": "unreadable_state",
+                "requestId": request_id.0,
+                "granularity": granularity.name(),
+                "reason": error.to_string(),
+            });
+            app.host.log(Severity::Error, &line);
+        }
+        (granularity, state)
+    })
+}
+
+/// Why nothing is known, without AWS's text, which names users and tables.
+fn unreachable(error: &Error) -> String {
+    let code = error.code().map_or_else(String::new, |code| format!(" ({code})"));
+    if error.is_retryable() {
+        format!("DynamoDB could not be reached or is overloaded{code}")
+    } else {
+        format!("DynamoDB refused to say how the runs stand{code}")
+    }
+}

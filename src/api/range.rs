@@ -1,0 +1,105 @@
+//! A range of periods as requests name it: a type or all, a granularity, two dates.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::{
+    catalogue::Catalogue,
+    period::{Granularity, Period, format_instant},
+};
+
+use super::{
+    error::ApiError,
+    parameters::{Parameters, one_of},
+};
+
+/// Every type at once.
+pub const ALL: &str = "all";
+
+/// The parameters that name a range.
+pub const RANGE_PARAMETERS: [&str; 4] = ["metricType", "granularity", "startDate", "endDate"];
+
+/// What a request ranges over, checked.
+#[derive(Debug)]
+pub struct Range {
+    /// One type, or all of them.
+    pub metric_type: Option<String>,
+    /// The granularity.
+    pub granularity: Granularity,
+    /// From when on.
+    pub start: DateTime<Utc>,
+    /// Until when, inclusive.
+    pub end: DateTime<Utc>,
+    /// The periods whose start lies in the range, earliest first.
+    pub periods: Vec<Period>,
+}
+
+impl Range {
+    /// Reads a range of at most `maximum` periods.
+    ///
+    /// # Errors
+    ///
+    /// When a parameter is missing or wrong, by its name.
+    pub fn parse(
+        parameters: &Parameters,
+        catalogue: &Catalogue,
+        maximum: usize,
+    ) -> Result<Self, ApiError> {
+        let metric_type = parameters.required("metricType")?;
+        let granularity = parameters.required("granularity")?;
+        parameters.required("startDate")?;
+        parameters.required("endDate")?;
+
+        let types: Vec<&str> = catalogue.types().iter().map(String::as_str).chain([ALL]).collect();
+        if !types.contains(&metric_type) {
+            return Err(one_of("metricType", metric_type, &types));
+        }
+        let metric_type = (metric_type != ALL).then(|| metric_type.to_owned());
+        let granularity = Granularity::from_name(granularity).ok_or_else(|| {
+            one_of("granularity", granularity, &Granularity::ALL.map(Granularity::name))
+        })?;
+        let start = parameters.required_instant("startDate")?;
+        let end = parameters.required_instant("endDate")?;
+        if start >= end {
+            return Err(ApiError::bad_request(
+                "startDate must be before endDate",
+                "Exchange the dates, or move endDate to a later time",
+                json!({ "startDate": format_instant(start), "endDate": format_instant(end) }),
+            ));
+        }
+        let periods = periods_in(granularity, start, end, maximum)?;
+        Ok(Self { metric_type, granularity, start, end, periods })
+    }
+}
+
+/// The periods that start in the range, earliest first.
+fn periods_in(
+    granularity: Granularity,
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+    maximum: usize,
+) -> Result<Vec<Period>, ApiError> {
+    let first = Period::starting_at_or_after(granularity, start);
+    let periods: Vec<Period> = std::iter::successors(Some(first), |period| Some(period.next()))
+        .take_while(|period| period.start() <= end)
+        .take(maximum + 1)
+        .collect();
+    if let Some(beyond) = periods.get(maximum) {
+        let last = periods[maximum - 1].start();
+        let coarser = Granularity::ALL.iter().find(|coarser| **coarser > granularity);
+        let or = coarser.map_or_else(String::new, |coarser| {
+            format!(", or the granularity {coarser} for a longer range")
+        });
+        return Err(ApiError::bad_request(
+            "Range too large",
+            format!(
+                "A request may range over {maximum} periods; with this startDate use an \
+                 endDate before {}, at most {}{or}",
+                format_instant(beyond.start()),
+                format_instant(last),
+            ),
+            json!({ "maximumPeriods": maximum, "latestEndDate": format_instant(last) }),
+        ));
+    }
+    Ok(periods)
+}

@@ -1,0 +1,223 @@
+//! `POST /recalculate` and `GET /recalculate/{jobId}`: starting a recalculation and following it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    dynamodb::Read,
+    job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Message, Plan},
+    period::{Granularity, Period, format_instant},
+    run::{StartError, State as RunState, move_job, read_job, start_job, state_key},
+};
+
+use super::{
+    App, BASE_PATH,
+    authentication::Administrator,
+    error::ApiError,
+    json_response,
+    parameters::Parameters,
+    range::{ALL, RANGE_PARAMETERS, Range},
+};
+
+/// The largest body that is read.
+const MAXIMUM_BODY_BYTES: usize = 64 * 1024;
+
+/// A job as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JobView {
+    job_id: String,
+    status: JobStatus,
+    metric_type: String,
+    granularity: String,
+    start_date: String,
+    end_date: String,
+    periods: usize,
+    done: usize,
+    failed: usize,
+    reasons: Vec<String>,
+    started_at: String,
+    finished_at: Option<String>,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        Self {
+            status: job.status(),
+            job_id: job.job_id,
+            metric_type: job.request.metric_type.unwrap_or_else(|| ALL.to_owned()),
+            granularity: job.request.granularity,
+            start_date: job.request.start_date,
+            end_date: job.request.end_date,
+            periods: job.periods,
+            done: job.done,
+            failed: job.failed,
+            reasons: job.reasons,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+        }
+    }
+}
+
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::DynamoDb(error) => Self::Database(error),
+            StartError::Job(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Answers `POST /recalculate`: 202 with a job, the running one if there is one for the same. With
+/// `preview=true`: 200 with what would be done.
+pub async fn start(
+    _administrator: Administrator,
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let query = Parameters::parse(query.as_deref().unwrap_or(""), &["preview"])?;
+    let is_preview = query.optional_flag("preview")?;
+    // Other origins cannot send this type with a cookie unless they are asked first.
+    if !is_json(&headers) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    let body = to_bytes(body, MAXIMUM_BODY_BYTES)
+        .await
+        .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
+    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS)?;
+    let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_PERIODS)?;
+    let now = app.host.now();
+    let begin = begin(&app).await?;
+    let retention = app.settings.options.retention;
+    let plan = begin.map(|begin| Plan { begin, as_of: now, retention });
+    let ours: Vec<Period> = range
+        .periods
+        .iter()
+        .copied()
+        .filter(|period| plan.is_some_and(|plan| plan.is_ours(*period)))
+        .collect();
+    let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
+    let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
+    if is_preview {
+        let preview = preview(&range, plan, if has_records { &ours } else { &[] });
+        return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
+    }
+    let (Some(first), Some(last), Some(plan), true) =
+        (ours.first(), ours.last(), plan, has_records)
+    else {
+        return Err(nothing_to_recalculate(&range, begin));
+    };
+    let request = JobRequest {
+        metric_type: range.metric_type.clone(),
+        granularity: range.granularity.name().to_owned(),
+        start_date: format_instant(range.start),
+        end_date: format_instant(range.end),
+        first: format_instant(first.start()),
+        last: format_instant(last.start()),
+    };
+    let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
+    let token = app.host.random()?;
+    let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
+    if is_new {
+        let message = Message { job_id: job.job_id.clone() };
+        if let Err(why) = app.queue.send(message).await {
+            return Err(withdraw(&app, job, why).await);
+        }
+    }
+    let location = format!("{BASE_PATH}/recalculate/{}", job.job_id);
+    let job = json!({ "success": true, "data": JobView::from(job) });
+    let mut response = json_response(StatusCode::ACCEPTED, &job);
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Answers `GET /recalculate/{jobId}`.
+pub async fn follow(
+    _administrator: Administrator,
+    State(app): State<Arc<App>>,
+    Path(job_id): Path<String>,
+) -> Result<Response, ApiError> {
+    let is_id = job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let job = if is_id { read_job(&app.client, &app.settings.table, &job_id).await? } else { None };
+    let job = job.ok_or(ApiError::UnknownJob)?;
+    let body = json!({ "success": true, "data": JobView::from(job) });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let media_type = value.split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// Where our time begins; `None` before the first run.
+async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let key = state_key(Granularity::Hourly);
+    let item = app.client.get(&app.settings.table, key, Read::Eventual).await?;
+    let state = RunState::from_item(item).map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(state.progress.begin())
+}
+
+fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
+    let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
+        .into_iter()
+        .filter(|granularity| *granularity > range.granularity)
+        .map(|granularity| (granularity.name(), 0))
+        .collect();
+    for (granularity, periods) in plan.map(|plan| plan.made(ours)).unwrap_or_default() {
+        if let Some(count) = refreshed.get_mut(granularity.name()) {
+            *count = periods.len();
+        }
+    }
+    let start = |period: Option<&Period>| period.map(|period| format_instant(period.start()));
+    json!({
+        "metricType": range.metric_type.as_deref().unwrap_or(ALL),
+        "granularity": range.granularity.name(),
+        "periods": ours.len(),
+        "first": start(ours.first()),
+        "last": start(ours.last()),
+        "refreshed": refreshed,
+    })
+}
+
+fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiError {
+    let begin = begin.map(format_instant);
+    let from = begin.as_deref().unwrap_or("the first run, which is still to come");
+    ApiError::bad_request(
+        "Nothing to recalculate",
+        format!(
+            "Choose a range with {} periods that are over, within retention, and of a recorded \
+             type; records begin with {from}",
+            range.granularity
+        ),
+        json!({ "begin": begin }),
+    )
+}
+
+/// Ends a job for which the queue took no message.
+async fn withdraw(app: &App, mut job: Job, why: String) -> ApiError {
+    let periods = job.periods;
+    job.note_failure(periods, format!("the queue took no message: {why}"));
+    job.finished_at = Some(format_instant(app.host.now()));
+    // Otherwise the same request would find it under way for an hour.
+    if let Err(error) = move_job(&app.client, &app.settings.table, &job, 0).await {
+        return ApiError::Unavailable(format!(
+            "the queue took no message ({why}), and the job could not be ended: {error}"
+        ));
+    }
+    ApiError::Unavailable(format!("the queue took no message: {why}"))
+}

@@ -1,0 +1,246 @@
+//! `GET /runs`: the ledger of the runs, newest first, page by page.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use axum::{
+    Extension,
+    extract::{RawQuery, State},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    dynamodb::{Item, text},
+    host::Severity,
+    ledger::{Entry, Status, query},
+    period::{Granularity, format_instant},
+};
+
+use super::{
+    App, RequestId,
+    authentication::Administrator,
+    error::ApiError,
+    json_response,
+    parameters::{Parameters, one_of},
+};
+
+/// How many entries a page has unless it is said.
+const DEFAULT_LIMIT: u32 = 50;
+
+/// The most entries a page may have: 100 of at most a few kilobytes are a quick answer.
+const MAXIMUM_LIMIT: u32 = 100;
+
+/// How many entries one request looks at for those that match, where DynamoDB cannot select them: a
+/// month of hourly runs and more, in a few requests. A page that ends here has a cursor to go on from.
+const MAXIMUM_EXAMINED: usize = 2000;
+
+/// How many entries a request to DynamoDB brings where not all of them match.
+const EXAMINED_AT_ONCE: u32 = 250;
+
+/// The longest cursor that is looked at; ours have some 200 characters.
+const MAXIMUM_CURSOR_CHARACTERS: usize = 1000;
+
+/// Behind every sort key of an entry.
+const END_OF_TIME: &str = "9999-12-31T23:59:59.999Z~";
+
+/// What is asked for, without where to go on from; a cursor holds it too, so that it fits no other
+/// question.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    granularity: Option<String>,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    from: Option<DateTime<Utc>>,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    to: Option<DateTime<Utc>>,
+}
+
+/// Where a page ended.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cursor {
+    /// The sort key of the last entry that was looked at. Entries that arrive later sort before it.
+    #[serde(rename = "k")]
+    after: String,
+    #[serde(rename = "q")]
+    question: Question,
+}
+
+/// What is asked for, checked.
+struct Request {
+    question: Question,
+    granularity: Option<Granularity>,
+    limit: usize,
+    after: Option<String>,
+}
+
+/// What was found.
+struct Page {
+    runs: Vec<Entry>,
+    next: Option<String>,
+}
+
+/// Answers `GET /runs`.
+pub async fn runs(
+    _administrator: Administrator,
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let request = Request::parse(query.as_deref().unwrap_or(""))?;
+    let page = read(&app, &request, &request_id).await?;
+    let next = page.next.map(|after| Cursor { after, question: request.question }.encode());
+    let data = json!({ "runs": page.runs, "nextCursor": next.transpose()? });
+    Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
+}
+
+impl Request {
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let known = ["granularity", "from", "to", "status", "limit", "cursor"];
+        let parameters = Parameters::parse(query, &known)?;
+        let granularity = parameters.optional("granularity").map(|name| {
+            Granularity::from_name(name).ok_or_else(|| {
+                one_of("granularity", name, &Granularity::ALL.map(Granularity::name))
+            })
+        });
+        let granularity = granularity.transpose()?;
+        let status = parameters.optional("status").map(|name| {
+            Status::from_name(name)
+                .ok_or_else(|| one_of("status", name, &Status::ALL.map(Status::name)))
+        });
+        let (from, to) = (parameters.optional_instant("from")?, parameters.optional_instant("to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            return Err(ApiError::bad_request(
+                "from must be before to",
+                "Exchange the dates, or move to to a later time",
+                json!({ "from": format_instant(from), "to": format_instant(to) }),
+            ));
+        }
+        let question = Question {
+            granularity: granularity.map(|granularity| granularity.name().to_owned()),
+            status: status.transpose()?,
+            from,
+            to,
+        };
+        let limit = parameters.optional_number("limit", 1, MAXIMUM_LIMIT)?;
+        let after = parameters
+            .optional("cursor")
+            .map(|cursor| Cursor::decode(cursor)?.fitting(&question))
+            .transpose()?;
+        let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
+        Ok(Self { question, granularity, limit, after })
+    }
+}
+
+fn invalid_cursor(error: &str, message: &str) -> ApiError {
+    ApiError::bad_request(error, message, json!({ "parameter": "cursor" }))
+}
+
+impl Cursor {
+    fn encode(&self) -> Result<String, ApiError> {
+        let json =
+            serde_json::to_vec(self).map_err(|error| ApiError::Internal(error.to_string()))?;
+        Ok(URL_SAFE_NO_PAD.encode(json))
+    }
+
+    fn decode(text: &str) -> Result<Self, ApiError> {
+        let decode = || -> Option<Self> {
+            if text.len() > MAXIMUM_CURSOR_CHARACTERS {
+                return None;
+            }
+            let cursor: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+            let is_key = cursor.after.bytes().all(|byte| byte.is_ascii_graphic());
+            (is_key && cursor.after.contains('#')).then_some(cursor)
+        };
+        decode().ok_or_else(|| {
+            invalid_cursor(
+                "Invalid cursor",
+                "Use nextCursor of the page before as it is, or leave cursor out to start at the \
+                 newest run",
+            )
+        })
+    }
+
+    /// Where to go on from, if the cursor is of a page of this question.
+    fn fitting(self, question: &Question) -> Result<String, ApiError> {
+        let until = question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
+        let from = question.from.map_or_else(String::new, format_instant);
+        let is_inside = (from..until).contains(&self.after);
+        if self.question == *question && is_inside {
+            return Ok(self.after);
+        }
+        Err(invalid_cursor(
+            "cursor belongs to another query",
+            "Repeat granularity, status, from and to as they were when the page before was asked \
+             for, or leave cursor out",
+        ))
+    }
+}
+
+/// Reads entries until there are as many as asked for and one more, which tells whether to go on.
+async fn read(app: &App, request: &Request, request_id: &RequestId) -> Result<Page, ApiError> {
+    let Request { question, granularity, limit, after } = request;
+    // Nothing ran before 1970; a range must not end before it begins.
+    let begin = DateTime::UNIX_EPOCH;
+    let from = question.from.unwrap_or(question.to.map_or(begin, |to| begin.min(to)));
+    let to = || question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
+    let until = after.clone().unwrap_or_else(to);
+    let query = query(&app.settings.table, *granularity, question.status, from, until);
+    // Of granularity and status the query selects by one.
+    let selects_all = granularity.is_none() || question.status.is_none();
+    let page_size = if selects_all {
+        // One to tell whether to go on, and the one to go on from, which the range includes.
+        u32::try_from(*limit).unwrap_or(MAXIMUM_LIMIT) + 1 + u32::from(after.is_some())
+    } else {
+        EXAMINED_AT_ONCE
+    };
+    let mut page = Page { runs: Vec::new(), next: None };
+    let mut last: Option<String> = None;
+    let mut examined = 0;
+    app.client
+        .query_until(&query, page_size, |items| {
+            for item in items {
+                let key = text(&item, "SK").unwrap_or_default().to_owned();
+                if Some(&key) == after.as_ref() {
+                    continue;
+                }
+                let entry = readable(app, item, request_id).filter(|entry| {
+                    granularity.is_none_or(|granularity| entry.granularity == granularity.name())
+                });
+                let is_full = entry.is_some() && page.runs.len() == *limit;
+                if is_full || examined == MAXIMUM_EXAMINED {
+                    page.next = last.take();
+                    return ControlFlow::Break(());
+                }
+                examined += 1;
+                last = Some(key);
+                page.runs.extend(entry);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+    Ok(page)
+}
+
+/// The entry; one that cannot be read is logged and left out.
+fn readable(app: &App, item: Item, request_id: &RequestId) -> Option<Entry> {
+    Entry::from_item(item)
+        .map_err(|error| {
+            let line = json!({
+                "event": "unreadable_entry",
+                "requestId": request_id.0,
+                "reason": error.to_string(),
+            });
+            app.host.log(Severity::Error, &line);
+        })
+        .ok()
+}

@@ -1,0 +1,315 @@
+//! Refreshing the snapshot: one at a time in the whole world, not too often, and within the writes
+//! that Workers KV gives away in a day.
+//!
+//! KV cannot tell what was just written, so all of this is decided in an item of the table,
+//! `ANALYTICS_STATE` / `realtime`: who is refreshing and until when, when the snapshot was last
+//! written, how often today. It changes by conditional writes: of two that read the same item one
+//! finds it changed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    catalogue::{Catalogue, definition::Rollup},
+    dynamodb::{Client, Error, Item, Read, UpdateItem, from_item, key, number, string},
+    host::{Severity, SharedHost},
+    period::format_instant,
+};
+
+use super::{Counted, Snapshot, SnapshotStore, count};
+
+/// How long a refresh may take before another one may begin.
+const LEASE: TimeDelta = TimeDelta::seconds(30);
+
+/// How long before its end a lease no longer allows the snapshot to be written, so that two writes
+/// are never within the second in which KV takes one.
+const MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// How long after a write the snapshot is fresh enough for everybody who did not ask for a fresh one.
+pub const REFRESH_DISTANCE: TimeDelta = TimeDelta::seconds(60);
+
+/// How long after a write a fresh snapshot that was asked for is not written.
+pub const FRESH_DISTANCE: TimeDelta = TimeDelta::seconds(10);
+
+/// How many writes a day may have. The free plan has 1,000; a tick every five minutes takes 288.
+/// Source: [Workers KV limits](https://developers.cloudflare.com/kv/platform/limits/).
+pub const DAILY_WRITES: u32 = 950;
+
+/// After how many writes of a day only ticks still write: 600 and 288 are less than
+/// [`DAILY_WRITES`], so whatever is asked for, no tick is left out.
+pub const REQUESTED_DAILY_WRITES: u32 = 600;
+
+/// Why a refresh is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The cron event.
+    Tick,
+    /// A request found the snapshot expired or missing.
+    Stale,
+    /// A request asked for fresh figures.
+    Fresh,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The counters were made.
+    Counted(Snapshot),
+    /// Another refresh is under way.
+    Held,
+    /// The last one is too recent, or the day's writes are used up.
+    NotDue,
+}
+
+/// Makes the snapshot and puts it into the store.
+pub struct Refresher<'app> {
+    /// The client of the platform's table.
+    pub client: Client,
+    /// Time, randomness, log.
+    pub host: SharedHost,
+    /// The platform's table.
+    pub table: &'app str,
+    /// The catalogue of metrics.
+    pub catalogue: &'app Catalogue,
+    /// Where the snapshot is kept.
+    pub store: &'app dyn SnapshotStore,
+}
+
+/// The item's attributes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Stored {
+    lease_holder: Option<String>,
+    lease_expires_at: i64,
+    written_at: i64,
+    writes_of: String,
+    writes: u32,
+}
+
+/// A lease that was taken.
+struct Lease {
+    holder: String,
+    /// Until when the snapshot may be written; `None` where it may not.
+    writes_until: Option<DateTime<Utc>>,
+}
+
+enum Acquired {
+    Taken(Lease),
+    Not(Outcome),
+}
+
+fn state_key() -> Item {
+    key("ANALYTICS_STATE", "realtime")
+}
+
+impl Refresher<'_> {
+    /// Makes the counters and stores them, unless somebody else is at it or it is too soon. Logs one
+    /// line that says what was done.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB cannot be asked, or the state cannot be read.
+    pub async fn refresh(&self, occasion: Occasion) -> Result<Outcome, Error> {
+        let begun = self.host.now();
+        let mut problems = Vec::new();
+        let outcome = self.try_refresh(occasion, &mut problems).await;
+        let status = match &outcome {
+            Ok(Outcome::Counted(_)) if problems.is_empty() => "complete",
+            Ok(Outcome::Counted(_)) => "partial",
+            Ok(Outcome::Held) => "held",
+            Ok(Outcome::NotDue) => "not due",
+            Err(error) => {
+                problems.push(error.to_string());
+                "failed"
+            }
+        };
+        let usage = self.client.meter().total();
+        let occasion = match occasion {
+            Occasion::Tick => "tick",
+            Occasion::Stale => "stale",
+            Occasion::Fresh => "fresh",
+        };
+        let line = json!({
+            "event": "realtime", "occasion": occasion, "status": status, "problems": problems,
+            "requests": usage.requests, "pages": usage.pages,
+            "readUnits": usage.read_units, "writeUnits": usage.write_units,
+            "milliseconds": (self.host.now() - begun).num_milliseconds(),
+        });
+        let severity = if problems.is_empty() { Severity::Info } else { Severity::Error };
+        self.host.log(severity, &line);
+        outcome
+    }
+
+    async fn try_refresh(
+        &self,
+        occasion: Occasion,
+        problems: &mut Vec<String>,
+    ) -> Result<Outcome, Error> {
+        let lease = match self.acquire(occasion, problems).await? {
+            Acquired::Taken(lease) => lease,
+            Acquired::Not(outcome) => return Ok(outcome),
+        };
+        let counted = self.count(problems).await;
+        let mut written = None;
+        if let Ok(snapshot) = &counted {
+            written = self.write(&lease, snapshot, problems).await;
+        }
+        self.release(&lease, written, problems).await;
+        counted.map(Outcome::Counted)
+    }
+
+    async fn count(&self, problems: &mut Vec<String>) -> Result<Snapshot, Error> {
+        let at = self.host.now();
+        let Counted { mut snapshot, problems: found } =
+            count(&self.client, self.table, self.catalogue, at).await?;
+        problems.extend(found);
+        self.carry(&mut snapshot, problems).await;
+        Ok(snapshot)
+    }
+
+    /// Keeps totals of which there is no record any more as the stored snapshot has them: they are
+    /// as right as they were, and say when that was.
+    async fn carry(&self, snapshot: &mut Snapshot, problems: &mut Vec<String>) {
+        let missing: Vec<&str> = self
+            .catalogue
+            .metrics()
+            .iter()
+            .filter(|metric| metric.rollup == Rollup::Last)
+            .map(|metric| metric.name.as_str())
+            .filter(|name| snapshot.counter(name).is_none())
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        match self.store.get().await {
+            Ok(stored) => {
+                let stored = stored.as_deref().and_then(Snapshot::parse);
+                let counters = stored.into_iter().flat_map(|stored| stored.counters);
+                snapshot.counters.extend(
+                    counters.filter(|counter| missing.contains(&counter.metric_key.as_str())),
+                );
+            }
+            Err(why) => problems.push(format!("the stored snapshot could not be read: {why}")),
+        }
+    }
+
+    /// Stores the snapshot while the lease allows it; says when that was.
+    async fn write(
+        &self,
+        lease: &Lease,
+        snapshot: &Snapshot,
+        problems: &mut Vec<String>,
+    ) -> Option<DateTime<Utc>> {
+        let until = lease.writes_until?;
+        if self.host.now() >= until {
+            problems.push("counting took too long; the snapshot was not stored".to_owned());
+            return None;
+        }
+        let written = match serde_json::to_string(snapshot) {
+            Ok(text) => self.store.put(text).await,
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = written {
+            problems.push(format!("the snapshot could not be stored: {why}"));
+        }
+        // Also one that failed may have been a write.
+        Some(self.host.now())
+    }
+
+    async fn acquire(
+        &self,
+        occasion: Occasion,
+        problems: &mut Vec<String>,
+    ) -> Result<Acquired, Error> {
+        let item = self.client.get(self.table, state_key(), Read::Consistent).await?;
+        let stored: Stored = match item.map(from_item).transpose() {
+            Ok(stored) => stored.unwrap_or_default(),
+            // Whoever holds it ends within the lease; what was counted is lost with it.
+            Err(error) => {
+                problems.push(format!("the state of the counters cannot be read: {error}"));
+                return Ok(Acquired::Not(Outcome::NotDue));
+            }
+        };
+        let now = self.host.now();
+        if stored.lease_expires_at > now.timestamp_millis() {
+            return Ok(Acquired::Not(Outcome::Held));
+        }
+        let today = now.format("%Y-%m-%d").to_string();
+        let writes = if stored.writes_of == today { stored.writes } else { 0 };
+        let (distance, most) = match occasion {
+            Occasion::Tick => (REFRESH_DISTANCE, DAILY_WRITES),
+            Occasion::Stale => (REFRESH_DISTANCE, REQUESTED_DAILY_WRITES),
+            Occasion::Fresh => (FRESH_DISTANCE, REQUESTED_DAILY_WRITES),
+        };
+        let since = now.timestamp_millis() - stored.written_at;
+        let may_write = since >= distance.num_milliseconds() && writes < most;
+        // Fresh figures that were asked for are made in any case.
+        if !may_write && occasion != Occasion::Fresh {
+            return Ok(Acquired::Not(Outcome::NotDue));
+        }
+        let holder = match self.host.random() {
+            Ok(random) => format!("{random:032x}"),
+            Err(error) => {
+                problems.push(error.to_string());
+                return Ok(Acquired::Not(Outcome::NotDue));
+            }
+        };
+        let written_at = if may_write { now.timestamp_millis() } else { stored.written_at };
+        // A holder's own lease counts as free: the answer to a first attempt may have been lost.
+        let seen = match &stored.lease_holder {
+            Some(_) => "leaseHolder = :seen",
+            None => "attribute_not_exists(leaseHolder)",
+        };
+        let mut values = vec![
+            (":holder", string(&holder)),
+            (":expiry", number(&(now + LEASE).timestamp_millis())),
+            (":entity", string("AnalyticsState")),
+            (":written", number(&written_at)),
+            (":today", string(today)),
+            (":writes", number(&(writes + u32::from(may_write)))),
+        ];
+        values.extend(stored.lease_holder.map(|holder| (":seen", string(holder))));
+        let update = UpdateItem::new(
+            self.table,
+            state_key(),
+            "SET leaseHolder = :holder, leaseExpiresAt = :expiry, EntityType = :entity, \
+             writtenAt = :written, writesOf = :today, writes = :writes",
+            Some(&format!("{seen} OR leaseHolder = :holder")),
+            values,
+        );
+        match self.client.send(&update).await {
+            Ok(_) => {
+                let writes_until = may_write.then_some(now + LEASE - MARGIN);
+                Ok(Acquired::Taken(Lease { holder, writes_until }))
+            }
+            Err(error) if error.is_condition_failure() => Ok(Acquired::Not(Outcome::Held)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the lease back; one that cannot be given back runs out.
+    async fn release(
+        &self,
+        lease: &Lease,
+        written: Option<DateTime<Utc>>,
+        problems: &mut Vec<String>,
+    ) {
+        let mut update = "SET leaseExpiresAt = :free".to_owned();
+        let mut values = vec![(":free", number(&0)), (":holder", string(&lease.holder))];
+        if let Some(written) = written {
+            update.push_str(", writtenAt = :written");
+            values.push((":written", number(&written.timestamp_millis())));
+        }
+        let holds = Some("leaseHolder = :holder");
+        let update = UpdateItem::new(self.table, state_key(), &update, holds, values);
+        match self.client.send(&update).await {
+            Ok(_) => {}
+            Err(error) if error.is_condition_failure() => {}
+            Err(error) => {
+                let until = format_instant(self.host.now() + LEASE);
+                problems.push(format!("the lease runs out by itself, before {until}: {error}"));
+            }
+        }
+    }
+}

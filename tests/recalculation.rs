@@ -1,0 +1,610 @@
+//! Recalculating the past through the API and the queue: what is asked for, what becomes of it, and
+//! what must not change.
+//!
+//! Run with `cargo test --test recalculation`.
+
+// On wasm only tests/wasm.rs runs.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use chrono::{DateTime, TimeDelta, Utc};
+use edge_analytics::{
+    api::{App, SessionMemory, router},
+    catalogue::Catalogue,
+    dynamodb::{Client, RetryPolicy},
+    ledger::Trigger,
+    period::{Granularity, Period, format_instant},
+    record::Record,
+    run::Engine,
+    settings::Settings,
+};
+use http::{Method, Request, StatusCode, header};
+use sample_platform::Item;
+use serde_json::{Value, json};
+use support::{
+    api::{Answer, Api, METRICS, TOKEN, get, instant, variable, with_token},
+    database::{Backend, TestTable, connection},
+    engine_suite::{TYPES, assert_same, end, platform, stored_in},
+    fault_proxy::{Fault, FaultProxy},
+    host::TestHost,
+    oracle,
+    queue::TestQueue,
+    realtime::Surroundings,
+};
+
+const RECALCULATE: &str = "/api/admin/analytics/recalculate";
+
+/// Gives up soon: some of these tests let DynamoDB fail for good.
+const POLICY: RetryPolicy = RetryPolicy {
+    base: Duration::from_millis(1),
+    cap: Duration::from_millis(5),
+    attempt_timeout: Duration::from_secs(5),
+    deadline: Duration::from_millis(200),
+};
+
+/// A platform of which the hours of some days and the days were counted, the API over it, its queue
+/// and the engine that consumes it.
+struct World {
+    table: TestTable,
+    items: Vec<Item>,
+    host: Arc<TestHost>,
+    queue: TestQueue,
+    api: Api,
+    engine: Engine,
+    surroundings: Surroundings,
+}
+
+/// The first hour of all.
+fn begin() -> DateTime<Utc> {
+    end() - TimeDelta::hours(3 + 3 * 24)
+}
+
+impl World {
+    /// Three days and three hours, counted by their own events.
+    async fn new() -> Self {
+        Self::behind(|endpoint| async { endpoint }).await
+    }
+
+    /// The same, with the API and the consumer behind what `proxy` answers.
+    async fn behind<Proxied: Future<Output = String>>(
+        proxy: impl FnOnce(String) -> Proxied,
+    ) -> Self {
+        let items = platform(40);
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let host = TestHost::at(end() + TimeDelta::minutes(20));
+        let direct = Self::engine(&table.endpoint, &table.name, &host);
+        let mut at = begin();
+        while at < end() {
+            at += TimeDelta::hours(1);
+            host.set(at + TimeDelta::seconds(5));
+            direct.run(Granularity::Hourly, at).await;
+            if at.time() == chrono::NaiveTime::MIN {
+                direct.run(Granularity::Daily, at + TimeDelta::minutes(5)).await;
+            }
+        }
+        let midnight = end() - TimeDelta::hours(3);
+        direct.run(Granularity::Weekly, midnight + TimeDelta::minutes(10)).await;
+        direct.run(Granularity::Monthly, midnight + TimeDelta::minutes(15)).await;
+        host.set(end() + TimeDelta::minutes(20));
+        let endpoint = proxy(table.endpoint.clone()).await;
+        let queue = TestQueue::default();
+        let surroundings = Surroundings::default();
+        let settings = Settings::read(|name| variable(name, &endpoint, &table.name)).unwrap();
+        let api = Api(router(App {
+            client: Client::with_policy(settings.connection.clone(), host.clone(), POLICY),
+            settings,
+            catalogue: Catalogue::embedded().unwrap(),
+            host: host.clone(),
+            sessions: SessionMemory::default(),
+            queue: Arc::new(queue.clone()),
+            snapshots: Arc::new(surroundings.snapshots.clone()),
+            background: Arc::new(surroundings.background.clone()),
+            cache: Arc::new(surroundings.cache.clone()),
+        }));
+        let engine = Self::engine(&endpoint, &table.name, &host);
+        Self { table, items, host, queue, api, engine, surroundings }
+    }
+
+    fn engine(endpoint: &str, table: &str, host: &Arc<TestHost>) -> Engine {
+        let client = Client::with_policy(connection(endpoint), host.clone(), POLICY);
+        Engine::new(client, host.clone(), table.to_owned(), Catalogue::embedded().unwrap())
+    }
+
+    async fn post(&self, body: &Value) -> Answer {
+        self.post_to(RECALCULATE, body).await
+    }
+
+    async fn post_to(&self, uri: &str, body: &Value) -> Answer {
+        let request = with_token(Request::builder().method(Method::POST).uri(uri))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.api.send(request).await
+    }
+
+    /// Starts a job that must be accepted.
+    async fn start(&self, body: &Value) -> Value {
+        let answer = self.post(body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        answer.json()["data"].clone()
+    }
+
+    async fn follow(&self, job: &Value) -> Value {
+        let id = job["jobId"].as_str().unwrap();
+        let answer = self.api.get(format!("{RECALCULATE}/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()["data"].clone()
+    }
+
+    async fn all_records(&self) -> BTreeMap<(String, String, String), Record> {
+        let mut records = BTreeMap::new();
+        for granularity in Granularity::ALL {
+            let mut period = Period::containing(granularity, begin());
+            while period.end() < end() {
+                for name in TYPES {
+                    if let Some(record) = stored_in(&self.table, name, period).await {
+                        let at = format_instant(period.start());
+                        records.insert((granularity.to_string(), at, name.to_owned()), record);
+                    }
+                }
+                period = period.next();
+            }
+        }
+        records
+    }
+}
+
+fn range(metric_type: &str, granularity: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> Value {
+    json!({
+        "metricType": metric_type, "granularity": granularity,
+        "startDate": format_instant(start), "endDate": format_instant(end),
+    })
+}
+
+/// Everything that ever was.
+fn everything(granularity: &str) -> Value {
+    range("all", granularity, begin() - TimeDelta::days(40), end() + TimeDelta::days(2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_accepted_followed_and_ends() {
+    let world = World::new().await;
+    let answer = world.post(&everything("hourly")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let job = answer.json()["data"].clone();
+    let id = job["jobId"].as_str().unwrap();
+    let location = answer.headers.get(header::LOCATION).unwrap().to_str().unwrap();
+    assert_eq!(location, format!("{RECALCULATE}/{id}"));
+    // Only hours since the beginning that are over.
+    assert_eq!(job["periods"], 75);
+    assert_eq!(
+        (&job["status"], &job["done"], &job["failed"]),
+        (&json!("queued"), &json!(0), &json!(0))
+    );
+    assert_eq!(job["finishedAt"], Value::Null);
+    assert_eq!(job["startedAt"], world.follow(&job).await["startedAt"]);
+
+    // The same again while it runs is the running one.
+    assert!(world.queue.deliver_one(&world.engine).await);
+    let again = world.start(&everything("hourly")).await;
+    assert_eq!(again["jobId"], job["jobId"]);
+    assert_eq!((&again["status"], &again["done"]), (&json!("running"), &json!(48)));
+    assert_eq!(world.queue.waiting(), 1);
+
+    // Another slice of hours, the days, the week, the month.
+    assert_eq!(world.queue.deliver_all(&world.engine).await, 4);
+    let ended = world.follow(&job).await;
+    assert_eq!(
+        (&ended["status"], &ended["done"], &ended["failed"]),
+        (&json!("complete"), &json!(75), &json!(0))
+    );
+    assert!(ended["finishedAt"].is_string());
+    // Afterwards it is another one.
+    assert_ne!(world.start(&everything("hourly")).await["jobId"], job["jobId"]);
+}
+
+/// All of the past is recalculated after the platform has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_right_and_what_it_has_forgotten_is_kept() {
+    let world = World::new().await;
+    let before = world.all_records().await;
+    // A user leaves, media change their status and visibility, people move on, an order shows.
+    let mut items = world.items.clone();
+    let mut changed = Vec::new();
+    for item in &mut items {
+        let entity = item.get("EntityType").and_then(|entity| entity["S"].as_str()).unwrap_or("");
+        match entity {
+            "User" => {
+                item.insert("lastActive".to_owned(), json!({"S": format_instant(end())}));
+                if item["userId"]["S"].as_str().unwrap().ends_with('3') {
+                    item.insert("isActive".to_owned(), json!({"BOOL": false}));
+                }
+                item.insert("plan".to_owned(), json!({"S": "pro"}));
+            }
+            "Media" => {
+                item.insert("status".to_owned(), json!({"S": "failed"}));
+                item.insert("isPublic".to_owned(), json!({"S": "false"}));
+            }
+            _ => continue,
+        }
+        changed.push(item.clone());
+    }
+    world.table.put(&changed).await;
+    for granularity in ["hourly", "daily", "weekly", "monthly"] {
+        world.host.set(end() + TimeDelta::hours(1));
+        let job = world.start(&everything(granularity)).await;
+        world.queue.deliver_all(&world.engine).await;
+        let job = world.follow(&job).await;
+        assert_eq!(job["status"], "complete", "{job}");
+    }
+    let after = world.all_records().await;
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let current_only = ["activeUsers", "deletedUsers", "mediaByStatus", "totalViews", "MRR"];
+    let mut differ = 0;
+    for ((granularity, at, name), record) in &after {
+        let context = format!("{granularity} {at} {name}");
+        let old = &before[&(granularity.clone(), at.clone(), name.clone())];
+        for metric in current_only {
+            assert_eq!(record.metrics.get(metric), old.metrics.get(metric), "{context} {metric}");
+        }
+        assert!(record.calculated_at > old.calculated_at || granularity != "hourly", "{context}");
+        differ += usize::from(record.metrics != old.metrics);
+        let period = record.period;
+        let mut expected =
+            oracle::expected_period(&items, period.start(), period.next().start(), None);
+        let mut expected = expected.remove(name.as_str()).unwrap();
+        // Only what the table still tells, and of the first day, week and month only what is not
+        // short.
+        let is_short = record.coverage.is_some_and(|coverage| coverage.present < coverage.expected);
+        expected.retain(|metric, _| {
+            !current_only.contains(&metric.as_str())
+                && (!is_short || record.metrics.contains_key(metric))
+        });
+        let mut actual = record.metrics.clone();
+        actual.retain(|metric, _| !current_only.contains(&metric.as_str()));
+        assert_same(&actual, &expected, &context);
+    }
+    assert!(differ > 100, "only {differ} records changed: the comparison means little");
+
+    // Once more: nothing but the time of calculation.
+    let job = world.start(&everything("hourly")).await;
+    world.host.set(end() + TimeDelta::hours(1) + TimeDelta::minutes(30));
+    world.queue.deliver_all(&world.engine).await;
+    assert_eq!(world.follow(&job).await["status"], "complete");
+    for (key, record) in world.all_records().await {
+        let mut first = after[&key].clone();
+        assert!(record.calculated_at >= first.calculated_at, "{key:?}");
+        first.calculated_at = record.calculated_at;
+        assert_eq!(record, first, "{key:?}");
+    }
+}
+
+/// Days whose hours are past retention are counted from the platform's items; the hours are not
+/// brought back.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_past_the_retention_of_their_hours_are_counted() {
+    let world = World::new().await;
+    let day = Period::containing(Granularity::Daily, end() - TimeDelta::days(2));
+    let before = stored_in(&world.table, "users", day).await.unwrap();
+    world.host.set(end() + TimeDelta::days(60));
+    let job = world.start(&range("users", "daily", day.start(), day.end())).await;
+    assert_eq!(job["periods"], 1);
+    world.queue.deliver_all(&world.engine).await;
+    let ended = world.follow(&job).await;
+    assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(1)), "{ended}");
+    let after = stored_in(&world.table, "users", day).await.unwrap();
+    assert!(after.calculated_at > before.calculated_at);
+    assert_eq!(after.metrics, before.metrics);
+    let other = stored_in(&world.table, "media", day).await.unwrap();
+    assert!(other.calculated_at < after.calculated_at, "only one type was asked for");
+}
+
+/// A slice that keeps failing is noted with its reason, the others are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_that_fails_is_given_up_and_the_others_are_done() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let rule = broken.clone();
+    let world = World::behind(|endpoint| async move {
+        let proxy = FaultProxy::start(&endpoint, move |seen| {
+            if rule.load(Ordering::SeqCst) && seen.queries("MEDIA") {
+                Fault::AccessDenied
+            } else {
+                Fault::None
+            }
+        })
+        .await;
+        proxy.endpoint
+    })
+    .await;
+    let before = world.all_records().await;
+    let job = world.start(&everything("hourly")).await;
+    // The first slice is delivered four times, then given up.
+    for _ in 0..5 {
+        assert!(world.queue.deliver_one(&world.engine).await);
+    }
+    let half = world.follow(&job).await;
+    assert_eq!((&half["failed"], &half["done"]), (&json!(48), &json!(0)), "{half}");
+    let reason = half["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("AccessDeniedException") && reason.contains("media"), "{reason}");
+    broken.store(false, Ordering::SeqCst);
+    world.queue.deliver_all(&world.engine).await;
+    let ended = world.follow(&job).await;
+    assert_eq!(ended["status"], "failed", "{ended}");
+    assert_eq!((&ended["done"], &ended["failed"]), (&json!(27), &json!(48)));
+    // What could not be computed is as it was.
+    let first =
+        before.keys().find(|(granularity, _, name)| granularity == "hourly" && name == "media");
+    assert_eq!(world.all_records().await[first.unwrap()], before[first.unwrap()]);
+
+    // Every attempt is in the ledger, with the job's name and its number.
+    let entries = support::ledger::entries(&world.table).await;
+    let slices: Vec<_> =
+        entries.iter().filter(|entry| entry.trigger == Trigger::Recalculate).collect();
+    assert!(slices.iter().all(|entry| entry.job_id.as_deref() == job["jobId"].as_str()));
+    let attempts: Vec<u32> = slices.iter().map(|entry| entry.attempt).collect();
+    assert_eq!(attempts[..5], [1, 2, 3, 4, 1]);
+    assert!(slices[0].types_failed["media"].contains("AccessDeniedException"));
+    assert!(slices[0].usage.requests > 10 && slices[0].estimated_cost_usd > 0.0);
+}
+
+/// When the answer to moving the job is lost, the next slice is still asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_does_not_end_a_job() {
+    let lost = Arc::new(AtomicBool::new(false));
+    let rule = lost.clone();
+    let world = World::behind(|endpoint| async move {
+        let proxy = FaultProxy::start(&endpoint, move |seen| {
+            let moves = seen.operation == "PutItem"
+                && seen.body["Item"]["PK"]["S"] == "ANALYTICS_JOB"
+                && seen.body["Item"]["nextSlice"]["N"] == "1";
+            if moves && !rule.swap(true, Ordering::SeqCst) {
+                Fault::AnswerLost
+            } else {
+                Fault::None
+            }
+        })
+        .await;
+        proxy.endpoint
+    })
+    .await;
+    let job = world.start(&everything("hourly")).await;
+    assert_eq!(world.queue.deliver_all(&world.engine).await, 5);
+    assert!(lost.load(Ordering::SeqCst), "no answer was lost");
+    let ended = world.follow(&job).await;
+    assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(75)), "{ended}");
+}
+
+/// A message that is delivered twice does no harm: each period is counted once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_twice_moves_the_job_once() {
+    let world = World::new().await;
+    let job = world.start(&everything("hourly")).await;
+    let message =
+        edge_analytics::job::Message { job_id: job["jobId"].as_str().unwrap().to_owned() };
+    let (one, other) =
+        tokio::join!(world.engine.recalculate(&message), world.engine.recalculate(&message));
+    let sent = [one, other]
+        .iter()
+        .filter(|next| matches!(next, edge_analytics::run::Next::Send(_)))
+        .count();
+    // Both did the first slice, or the second found it done and did the next.
+    let now = world.follow(&job).await;
+    assert!(sent == 1 && now["done"] == 48 || sent == 2 && now["done"] == 75, "{sent} {now}");
+    world.queue.deliver_all(&world.engine).await;
+    let ended = world.follow(&job).await;
+    assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(75)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_what_would_be_done_and_starts_nothing() {
+    let world = World::new().await;
+    let uri = format!("{RECALCULATE}?preview=true");
+    let answer = world.post_to(&uri, &everything("hourly")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(
+        answer.json()["data"],
+        json!({
+            "metricType": "all", "granularity": "hourly", "periods": 75,
+            "first": format_instant(begin()),
+            "last": format_instant(end() - TimeDelta::hours(1)),
+            // 29, 30 and 31 May; the week from 25 May; May.
+            "refreshed": {"daily": 3, "weekly": 1, "monthly": 1},
+        })
+    );
+    assert_eq!(world.queue.waiting(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_answered_by_name() {
+    let world = World::new().await;
+    let good = everything("hourly");
+    let with = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body
+    };
+    let without = |name: &str| {
+        let mut body = good.clone();
+        body.as_object_mut().unwrap().remove(name);
+        body
+    };
+    for (body, error) in [
+        (without("metricType"), "metricType is required"),
+        (without("granularity"), "granularity is required"),
+        (without("startDate"), "startDate is required"),
+        (without("endDate"), "endDate is required"),
+        (with("startDate", json!("yesterday")), "Invalid startDate format. Use ISO 8601 format"),
+        (with("startDate", json!("2026-08-01")), "startDate must be before endDate"),
+        (
+            with("granularity", json!("yearly")),
+            "Invalid granularity. Must be one of: hourly, daily, weekly, monthly",
+        ),
+        (with("metricType", json!(7)), "metricType must be a string"),
+        (with("force", json!("yes")), "Unknown field: force"),
+        (with("startDate", json!("2020-01-01")), "Range too large"),
+        (with("metricType", json!("storage")), "Nothing to recalculate"),
+        (
+            range("users", "hourly", begin() - TimeDelta::hours(9), begin() - TimeDelta::hours(2)),
+            "Nothing to recalculate",
+        ),
+        (json!([1, 2]), "Invalid JSON body"),
+        (json!("text"), "Invalid JSON body"),
+    ] {
+        let answer = world.post(&body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}: {}", answer.text());
+        assert_eq!(answer.json()["error"], error, "{body}");
+        assert_eq!(answer.json()["success"], false);
+    }
+    let send = |body: Vec<u8>, content_type: &'static str| {
+        let request = with_token(Request::builder().method(Method::POST).uri(RECALCULATE))
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Body::from(body))
+            .unwrap();
+        world.api.send(request)
+    };
+    let repeated = br#"{"metricType": "all", "metricType": "users"}"#.to_vec();
+    assert_eq!(send(repeated, "application/json").await.json()["error"], "metricType is repeated");
+    let cut = send(b"{".to_vec(), "application/json; charset=utf-8").await;
+    assert_eq!(
+        (cut.status, &cut.json()["error"]),
+        (StatusCode::BAD_REQUEST, &json!("Invalid JSON body"))
+    );
+    let deep = send("[".repeat(60_000).into_bytes(), "application/json").await;
+    assert_eq!(deep.status, StatusCode::BAD_REQUEST);
+    let large = send(vec![b' '; 64 * 1024 + 1], "application/json").await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // What a form on another site could send with the cookie.
+    let form = send(good.to_string().into_bytes(), "text/plain").await;
+    assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let stranger = Request::builder()
+        .method(Method::POST)
+        .uri(RECALCULATE)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(good.to_string()))
+        .unwrap();
+    assert_eq!(world.api.send(stranger).await.status, StatusCode::UNAUTHORIZED);
+    for id in ["0123", "latest%23abc", &"0".repeat(32), &"x".repeat(500)] {
+        let answer = world.api.get(format!("{RECALCULATE}/{id}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{id}");
+    }
+    let stranger =
+        world.api.send(get(format!("{RECALCULATE}/0")).body(Body::empty()).unwrap()).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.queue.waiting(), 0);
+    assert!(!TOKEN.is_empty());
+}
+
+/// A queue that takes no message is said, and the request can be made again at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_is_said() {
+    let world = World::new().await;
+    world.queue.refuse(true);
+    let answer = world.post(&everything("daily")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    assert!(answer.headers.contains_key(header::RETRY_AFTER));
+    world.queue.refuse(false);
+    let job = world.start(&everything("daily")).await;
+    assert_eq!((&job["status"], world.queue.waiting()), (&json!("queued"), 1));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Answers that are kept
+
+/// `GET /metrics` through the cache and without one, which must say the same; what the cache did.
+async fn asked(world: &World, query: &str) -> (String, Value) {
+    let uri = format!("{METRICS}?{query}");
+    let answer = world.api.get(&uri).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    answer.assert_common_headers();
+    let table = &world.table;
+    let uncached = Api::new(&table.endpoint, &table.name, world.host.clone()).get(&uri).await;
+    assert_eq!(answer.json(), uncached.json(), "{query}");
+    world.surroundings.background.join().await;
+    (answer.header("x-cache").unwrap().to_owned(), answer.json()["data"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_answer_is_never_older_than_a_recalculation() {
+    let world = World::new().await;
+    let hours = "metricType=media&granularity=hourly&startDate=2026-05-30&endDate=2026-05-31";
+    let days = "metricType=all&granularity=daily&startDate=2026-05-30&endDate=2026-05-31";
+    let month = "metricType=media&granularity=monthly&startDate=2026-05-01&endDate=2026-05-31";
+    let cached = async |query: &str| asked(&world, query).await.0;
+    // What was rolled up a moment ago may still be changing.
+    world.host.set(end() + TimeDelta::minutes(40));
+    for query in [hours, days, month] {
+        assert_eq!(cached(query).await, "miss", "{query}");
+        assert_eq!(cached(query).await, "hit", "{query}");
+    }
+    // The same question in other words, and none that differs.
+    let other_words = "endDate=2026-05-31T02:00:00%2B02:00&granularity=hourly&startDate=2026-05-30&metricType=media";
+    assert_eq!(cached(other_words).await, "hit");
+    for other in [
+        &format!("{hours}&metrics=newMedia"),
+        &hours.replace("media", "albums"),
+        &hours.replace("05-31", "05-31T01:00:00Z"),
+    ] {
+        assert_eq!(cached(other).await, "miss", "{other}");
+    }
+    // What is not over, or not whole, is not kept.
+    for open in
+        [hours.replace("05-31", "06-02"), days.replace("05-30", "05-20").replace("05-31", "06-01")]
+    {
+        for _ in 0..2 {
+            assert_eq!(cached(&open).await, "bypass", "{open}");
+        }
+    }
+
+    // A medium that showed late, in an hour of the 30th.
+    let before = asked(&world, hours).await.1;
+    let late = json!({
+        "PK": {"S": "MEDIA#late"}, "SK": {"S": "METADATA"}, "EntityType": {"S": "Media"},
+        "GSI4PK": {"S": "MEDIA"}, "GSI4SK": {"S": "2026-05-30T10:30:00.000Z#late"},
+        "createdAt": {"S": "2026-05-30T10:30:00.000Z"}, "isPublic": {"S": "true"},
+    });
+    world.table.put(&[late.as_object().unwrap().clone()]).await;
+    assert_eq!(cached(hours).await, "hit");
+    let day = instant("2026-05-30T00:00:00Z");
+    world.start(&range("media", "hourly", day, day + TimeDelta::hours(23))).await;
+    let total = |data: &Value| data["summary"]["totals"]["newMedia"].as_i64().unwrap();
+    let mut slices = 0;
+    // After every slice, whatever it touched: the answer is as without a cache.
+    while world.queue.deliver_one(&world.engine).await {
+        slices += 1;
+        for query in [hours, days, month] {
+            asked(&world, query).await;
+        }
+        assert_eq!(total(&asked(&world, hours).await.1), total(&before) + 1, "{slices}");
+    }
+    assert!(slices >= 3, "hours, a day, a month");
+    for query in [hours, days] {
+        assert_eq!(cached(query).await, "bypass", "just changed: {query}");
+    }
+    // The month is as of its last day, which was not asked for and says the same.
+    assert_eq!(cached(month).await, "hit");
+    world.host.set(end() + TimeDelta::minutes(70));
+    for query in [hours, days] {
+        assert_eq!(cached(query).await, "miss", "{query}");
+        assert_eq!(cached(query).await, "hit", "{query}");
+    }
+    assert_eq!(total(&asked(&world, hours).await.1), total(&before) + 1);
+
+    // Nobody sees a kept answer without being let in, and no key or lifetime is too long.
+    let uri = format!("{METRICS}?{hours}");
+    assert_eq!(world.api.send(get(&uri).body(Body::empty()).unwrap()).await.status, 401);
+    for (key, lifetime) in world.surroundings.cache.kept() {
+        assert!(key.len() == "metrics/".len() + 43, "{key}");
+        assert!(lifetime <= Duration::from_hours(24), "{lifetime:?}");
+    }
+}

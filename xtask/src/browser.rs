@@ -1,0 +1,155 @@
+//! The dashboard in a real Chromium: its tests, its screenshots and its measurements, against the
+//! built Worker on a sample platform that ends now.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chrono::SecondsFormat;
+use clap::{Args, ValueEnum};
+use sample_platform::{Shape, accounts, generate};
+
+use crate::{
+    dashboard,
+    dev::current_hour,
+    embedded_dynamodb::{EmbeddedDynamoDb, TABLE},
+    error::{Error, Result},
+    package::{Recipe, build},
+    processes::Signals,
+    project::Project,
+    setup::{Needs, Tools, chromium, set_up},
+    test::show_and_run,
+};
+
+/// The platform is older than everything that is counted.
+const DAYS: u32 = 60;
+
+const SEED: u64 = 1;
+
+/// The files of the tests, after whatever chooses among them.
+const TESTS: &str = "e2e/*.test.ts";
+
+/// What is done in the browser.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// Run the tests
+    #[default]
+    Tests,
+    /// Take pictures of every page in both themes, wide and narrow
+    Screenshots,
+    /// Measure when the overview is painted, and the bytes it loads
+    Measurements,
+}
+
+impl Work {
+    /// The script of `www/package.json` that does it.
+    fn script(self) -> &'static str {
+        match self {
+            Self::Tests => "e2e",
+            Self::Screenshots => "screenshots",
+            Self::Measurements => "measure",
+        }
+    }
+
+    /// Users of the sample: few, so that hours are counted in a moment, unless somebody looks.
+    fn users(self) -> u32 {
+        match self {
+            Self::Tests => 400,
+            Self::Screenshots | Self::Measurements => 2_000,
+        }
+    }
+}
+
+/// What is done in the browser, and with what.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// What to do
+    #[arg(value_enum, default_value_t)]
+    work: Work,
+
+    /// Use the package and the dashboard that were built last
+    #[arg(long)]
+    no_build: bool,
+
+    /// Handed to the script, after `--`, such as `--test-name-pattern=zoom`
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Does what `options` say, alone.
+pub async fn run(project: &Project, options: &Options, signals: &mut Signals) -> Result<()> {
+    let work = async {
+        let tools = set_up(project, needs()).await?;
+        if !options.no_build {
+            dashboard::build(project).await?;
+            build(project, &tools, &Recipe::release()).await?;
+        }
+        in_chromium(project, &tools, options.work, &options.arguments).await
+    };
+    signals.interrupt(work).await
+}
+
+/// Runs the tests against the package and the dashboard that are built.
+pub async fn test(project: &Project, tools: &Tools) -> Result<()> {
+    in_chromium(project, tools, Work::Tests, &[]).await
+}
+
+/// What this asks of the machine.
+pub fn needs() -> Needs {
+    Needs { chromium: true, ..Needs::default() }
+}
+
+async fn in_chromium(
+    project: &Project,
+    tools: &Tools,
+    work: Work,
+    arguments: &[String],
+) -> Result<()> {
+    let chromium = chromium().await?;
+    let folder = Folder::make(project)?;
+    let sample = Shape { users: work.users(), days: DAYS, seed: SEED, end: current_hour() };
+    let dynamodb = EmbeddedDynamoDb::start(&folder.0).await?;
+    dynamodb.import(generate(&sample)).await?;
+    let accounts = accounts(SEED);
+
+    let mut command = project.command("npm");
+    command
+        .current_dir(project.dashboard())
+        .args(["run", "--silent", work.script(), "--"])
+        .args(arguments)
+        .args((work == Work::Tests).then_some(TESTS))
+        .env("EDGE_ANALYTICS_CHROMIUM", chromium)
+        .env("EDGE_ANALYTICS_NODE", &tools.node)
+        .env("EDGE_ANALYTICS_WRANGLER", &tools.wrangler)
+        .env("EDGE_ANALYTICS_FOLDER", &folder.0)
+        .env("EDGE_ANALYTICS_DYNAMODB", dynamodb.endpoint())
+        .env("EDGE_ANALYTICS_TABLE", TABLE)
+        .env("EDGE_ANALYTICS_END", sample.end.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .env("EDGE_ANALYTICS_ADMIN_SESSION", accounts.administrator.session_id)
+        .env("EDGE_ANALYTICS_ORDINARY_SESSION", accounts.ordinary_session_id)
+        .env("EDGE_ANALYTICS_EXPIRED_SESSION", accounts.expired_session_id);
+    let line = format!("npm run {} (in www)", work.script());
+    let result = show_and_run(&line, &mut command).await;
+    dynamodb.stop().await;
+    result
+}
+
+/// A folder of its own for each run, deleted at its end: two may run at once.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(project: &Project) -> Result<Self> {
+        let name = format!(".edge-analytics/browser-{}", std::process::id());
+        let path = project.root().join(Path::new(&name));
+        fs::create_dir_all(&path).map_err(Error::file("make the folder", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left over disturbs nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

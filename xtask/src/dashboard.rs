@@ -1,0 +1,69 @@
+//! The dashboard in `www/`: built into the static assets that the Worker serves, checked, tested.
+
+use std::{fs, path::PathBuf};
+
+use tokio::process::Command;
+
+use crate::{
+    error::{Error, Result},
+    package::gzip_size,
+    processes::run_quietly,
+    progress::Activity,
+    project::Project,
+    steps::Steps,
+    test::show_and_run,
+};
+
+/// Gzipped bytes of JavaScript that the dashboard may load.
+const SIZE_BUDGET: u64 = 120_000;
+
+fn npm(project: &Project, arguments: &[&str]) -> Command {
+    let mut command = project.command("npm");
+    command.current_dir(project.dashboard()).args(arguments);
+    command
+}
+
+/// Builds the dashboard; returns the folder of its files.
+pub async fn build(project: &Project) -> Result<PathBuf> {
+    let doing = "building the dashboard";
+    let activity = Activity::start(doing, "a few seconds");
+    run_quietly(doing, &mut npm(project, &["run", "--silent", "build"]), &activity).await?;
+    let size = javascript_size(project)?;
+    activity.finish(&format!("{size} bytes of JavaScript, gzipped"));
+    Ok(project.dashboard().join("dist"))
+}
+
+/// Checks types and style, and runs the tests that need no browser.
+pub async fn check_and_test(project: &Project, steps: &mut Steps) -> Result<()> {
+    for (name, script) in
+        [("types and style of the dashboard", "check"), ("unit tests of the dashboard", "test")]
+    {
+        let line = format!("npm run {script} (in www)");
+        let mut command = npm(project, &["run", "--silent", script]);
+        steps.step(name, show_and_run(&line, &mut command)).await?;
+    }
+    Ok(())
+}
+
+/// Fails if the dashboard loads more JavaScript than it may.
+pub fn check_size(project: &Project) -> Result<()> {
+    let actual = javascript_size(project)?;
+    eprintln!("the dashboard's JavaScript: {actual} bytes gzipped; the budget is {SIZE_BUDGET}");
+    if actual > SIZE_BUDGET {
+        return Err(Error::TooLarge { actual, budget: SIZE_BUDGET });
+    }
+    Ok(())
+}
+
+fn javascript_size(project: &Project) -> Result<u64> {
+    let folder = project.dashboard().join("dist/assets");
+    let mut size = 0;
+    for entry in fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
+        let path = entry.map_err(Error::file("read", &folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "js") {
+            let script = fs::read(&path).map_err(Error::file("read", &path))?;
+            size += gzip_size(&script, &path)?;
+        }
+    }
+    Ok(size)
+}
