@@ -1,5 +1,5 @@
 // The picture: a uPlot chart that follows its inputs, the pointer and the keyboard.
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { describePoint } from '../model/describe.ts';
@@ -41,7 +41,9 @@ export function Plot(props: Props) {
   );
   const identity = [range.granularity, range.running?.start, zone, palette, zoom?.join(), content].join(' ');
 
-  useEffect(() => {
+  // Drawn before the next event is handled: a key pressed right after a zoom would else move the point
+  // of the old picture, and the new one would put it back.
+  useLayoutEffect(() => {
     const element = place.current;
     if (!element) return;
     const input = { data, before, shown, range, zoom, zone };

@@ -52,6 +52,7 @@ export function useResource<T>(
       setState((before) => ({ ...forKey(before, key), loading: true }));
       try {
         const data = await loadLatest.current(abort.signal);
+        if (abort.signal.aborted) return;
         failures = 0;
         const loadedAt = Date.now();
         remember(key, data, loadedAt);
