@@ -39,9 +39,6 @@ const DEAD_LETTER_QUEUE: &str = "edge-analytics-recalculation-failed";
 /// How long a request of the API tries to reach DynamoDB: somebody is waiting.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest name of a job; ours have 32 characters.
-const MAXIMUM_ID: usize = 64;
-
 /// Kept for as long as the isolate lives.
 static SESSIONS: LazyLock<SessionMemory> = LazyLock::new(SessionMemory::default);
 
@@ -145,12 +142,12 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::
     let queue = WorkersQueue(env.queue(QUEUE_BINDING)?);
     let is_dead_letter = batch.queue() == DEAD_LETTER_QUEUE;
     for message in batch.raw_iter() {
-        let Some(job_id) = message.body().as_string().filter(|id| id.len() <= MAXIMUM_ID) else {
-            fail("recalculation", "a message of the queue names no job and was dropped");
+        let due = message.body().as_string();
+        let Some(due) = due.as_deref().and_then(Message::from_body) else {
+            fail("recalculation", "a message of the queue names no slice and was dropped");
             message.ack();
             continue;
         };
-        let due = Message { job_id };
         let next = if is_dead_letter {
             engine.give_up(&due).await
         } else {
@@ -161,7 +158,7 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::
             Next::TryAgain(_) => message.retry(),
             Next::Send(next) => match queue.send(next).await {
                 Ok(()) => message.ack(),
-                // The slice is done; delivered again, the message does the next one.
+                // The slice is done; delivered again, the message asks for the next one's.
                 Err(cause) => {
                     fail("recalculation", &format!("the queue took no message: {cause}"));
                     message.retry();

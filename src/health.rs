@@ -263,13 +263,19 @@ fn checked(instant: &str) -> Option<String> {
     parse_instant(instant).map(format_instant)
 }
 
-/// A text of a failure, shortened. AWS names users, accounts and tables in its texts, as ARNs; those
-/// are for the operator's log and not for whoever watches.
+/// A text of a failure, shortened. AWS names users, accounts and tables in its texts, as ARNs, and we
+/// say on which table or index a request failed; that is for the operator's log and not for whoever
+/// watches.
 fn without_names_of_aws(text: &str) -> String {
-    let words: Vec<&str> = text
-        .split(' ')
-        .map(|word| if word.to_ascii_lowercase().contains("arn:") { "…" } else { word })
-        .collect();
+    let all: Vec<&str> = text.split(' ').collect();
+    let is_target = |at: usize| {
+        at > 0
+            && all[at - 1] == "on"
+            && all.get(at + 1).is_some_and(|next| next.starts_with("failed"))
+    };
+    let is_name = |at: usize| is_target(at) || all[at].to_ascii_lowercase().contains("arn:");
+    let words: Vec<&str> =
+        all.iter().enumerate().map(|(at, word)| if is_name(at) { "…" } else { word }).collect();
     let mut short: String = words
         .join(" ")
         .chars()
@@ -287,6 +293,18 @@ fn without_names_of_aws(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::run::Progress;
+
+    #[test]
+    fn a_failure_is_told_without_names() {
+        let arn = "arn:aws:iam::123456789012:user/worker";
+        let text = format!(
+            "Query on platform/GSI4 failed after 3 attempts: AccessDeniedException (HTTP 400): User: \
+             {arn} may not query on Mondays"
+        );
+        let expected = "Query on … failed after 3 attempts: AccessDeniedException (HTTP 400): User: \
+                        … may not query on Mondays";
+        assert_eq!(without_names_of_aws(&text), expected);
+    }
 
     fn instant(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()

@@ -23,10 +23,6 @@ use crate::{
 /// The most periods that one request may recalculate.
 pub const MAXIMUM_PERIODS: usize = 2000;
 
-/// How many periods are counted from the platform's items in one slice. Two days of hours are at most
-/// 48 records a type, and share their passes.
-const COUNTED_AT_ONCE: usize = 48;
-
 /// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
 const ROLLED_UP_AT_ONCE: usize = 10;
 
@@ -38,6 +34,9 @@ const KEPT: TimeDelta = TimeDelta::days(90);
 
 /// The most reasons of failed slices that a job names.
 const MAXIMUM_REASONS: usize = 20;
+
+/// The longest body of a message, in bytes; ours have fewer than 40.
+const MAXIMUM_BODY: usize = 64;
 
 const PARTITION: &str = "ANALYTICS_JOB";
 
@@ -128,11 +127,31 @@ pub enum Work {
     RollUp,
 }
 
-/// What the queue carries: the job whose next slice is due.
+/// What the queue carries: the slice of a job that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The job.
     pub job_id: String,
+    /// Which of its slices, from 0.
+    pub slice: usize,
+}
+
+impl Message {
+    /// As the queue carries it: `{jobId}#{slice}`.
+    #[must_use]
+    pub fn to_body(&self) -> String {
+        format!("{}#{}", self.job_id, self.slice)
+    }
+
+    /// Reads a body; `None` if it is none of ours.
+    #[must_use]
+    pub fn from_body(body: &str) -> Option<Self> {
+        if body.len() > MAXIMUM_BODY {
+            return None;
+        }
+        let (job_id, slice) = body.split_once('#')?;
+        Some(Self { job_id: job_id.to_owned(), slice: slice.parse().ok()? })
+    }
 }
 
 /// Where messages are put, to come back to [`crate::run::Engine::recalculate`] one by one.
@@ -194,6 +213,12 @@ impl Job {
             begin: format_instant(begin),
             retention: [hourly, daily, weekly, monthly],
         }
+    }
+
+    /// The message for its next slice.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        Message { job_id: self.job_id.clone(), slice: self.next_slice }
     }
 
     /// How far it is.
@@ -360,10 +385,21 @@ impl Plan {
                     periods.chunks(at_once).map(|some| Slice { work, periods: some.to_vec() }),
                 );
             };
-            cut(Work::Count, counted, COUNTED_AT_ONCE);
+            let at_once = counted.first().map_or(1, |period| counted_at_once(period.granularity()));
+            cut(Work::Count, counted, at_once);
             cut(Work::RollUp, rolled_up, ROLLED_UP_AT_ONCE);
         }
         slices
+    }
+}
+
+/// How many periods are counted from the platform's items in one slice. They share their passes, and
+/// what they have to keep in memory, such as the distinct visitors of each, grows with their time.
+fn counted_at_once(granularity: Granularity) -> usize {
+    match granularity {
+        Granularity::Hourly => 48,
+        Granularity::Daily => 2,
+        Granularity::Weekly | Granularity::Monthly => 1,
     }
 }
 
@@ -423,6 +459,29 @@ mod tests {
             shape(&plan().slices(&[day])),
             [(Work::Count, "daily", 1), (Work::RollUp, "weekly", 1), (Work::RollUp, "monthly", 1)]
         );
+    }
+
+    #[test]
+    fn what_is_counted_at_once_covers_little_time() {
+        let first = Period::containing(Granularity::Daily, at(3, 2, 0));
+        let days: Vec<Period> =
+            std::iter::successors(Some(first), |day| Some(day.next())).take(5).collect();
+        let counted: Vec<usize> = plan()
+            .slices(&days)
+            .iter()
+            .filter(|slice| slice.work == Work::Count)
+            .map(|slice| slice.periods.len())
+            .collect();
+        assert_eq!(counted, [2, 2, 1]);
+    }
+
+    #[test]
+    fn a_message_survives_the_queue() {
+        let message = Message { job_id: "5f".repeat(16), slice: 12 };
+        assert_eq!(Message::from_body(&message.to_body()), Some(message));
+        for body in ["", "5f5f", "5f5f#", "5f5f#-1", &format!("{}#1", "5".repeat(99))] {
+            assert_eq!(Message::from_body(body), None, "{body}");
+        }
     }
 
     #[test]

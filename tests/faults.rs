@@ -34,6 +34,7 @@ use support::{
     engine_suite::{TYPES, assert_same, end, platform, stored, stored_in},
     fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
+    ledger::entries,
     oracle,
 };
 
@@ -261,6 +262,15 @@ async fn a_day_with_a_hole_has_no_sums() {
     assert_eq!(report.left, 1, "the day waits for its hour: {report:?}");
     let coverage = Coverage { present: 23, expected: 24 };
     assert_eq!(report.period.short["media"], coverage);
+    assert_eq!(report.status, Status::Partial);
+    let entered = entries(&table).await;
+    let own = entered.iter().find(|entry| entry.granularity == "daily").unwrap();
+    assert_eq!(own.status, Status::Partial);
+    let said = own
+        .problems
+        .iter()
+        .any(|problem| problem.contains("media of") && problem.contains("23 of 24"));
+    assert!(said, "{own:?}");
 
     let day = Period::containing(Granularity::Daily, midnight - TimeDelta::hours(1));
     let expected = oracle::expected_period(&items, day.start(), midnight, None);

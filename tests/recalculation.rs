@@ -23,10 +23,11 @@ use edge_analytics::{
     api::{App, SessionMemory, router},
     catalogue::Catalogue,
     dynamodb::{Client, RetryPolicy},
+    job::Message,
     ledger::Trigger,
     period::{Granularity, Period, format_instant},
     record::Record,
-    run::Engine,
+    run::{Engine, Next},
     settings::Settings,
 };
 use http::{Method, Request, StatusCode, header};
@@ -358,6 +359,63 @@ async fn a_slice_that_fails_is_given_up_and_the_others_are_done() {
     assert!(slices[0].usage.requests > 10 && slices[0].estimated_cost_usd > 0.0);
 }
 
+/// A message that was delivered too often fails the slice it was sent for, not the one that is due by
+/// now.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_slice_of_a_dead_letter_is_given_up() {
+    let world = World::new().await;
+    let job = world.start(&everything("hourly")).await;
+    assert!(world.queue.deliver_one(&world.engine).await);
+    let message = Message { job_id: job["jobId"].as_str().unwrap().to_owned(), slice: 0 };
+    let due = Message { slice: 1, ..message.clone() };
+    for next in [world.engine.give_up(&message).await, world.engine.recalculate(&message).await] {
+        assert_eq!(next, Next::Send(due.clone()));
+    }
+    let now = world.follow(&job).await;
+    assert_eq!((&now["done"], &now["failed"]), (&json!(48), &json!(0)), "{now}");
+    world.queue.deliver_all(&world.engine).await;
+    let ended = world.follow(&job).await;
+    assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(75)), "{ended}");
+}
+
+/// A job that makes an hour for a day's sake tells nothing that only the hour's own event can, though
+/// it is asked for in the hour after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_never_tells_what_only_an_event_can() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let rule = broken.clone();
+    let world = World::behind(|endpoint| async move {
+        let proxy = FaultProxy::start(&endpoint, move |seen| {
+            if rule.load(Ordering::SeqCst) && seen.queries("MEDIA") {
+                Fault::AccessDenied
+            } else {
+                Fault::None
+            }
+        })
+        .await;
+        proxy.endpoint
+    })
+    .await;
+    let day = Period::containing(Granularity::Daily, end());
+    let midnight = day.next().start();
+    world.host.set(midnight + TimeDelta::minutes(10));
+    let asked = range("all", "daily", day.start(), day.start() + TimeDelta::hours(1));
+    let job = world.start(&asked).await;
+    // The slice of its hours is given up; the day's makes what it lacks.
+    for _ in 0..5 {
+        assert!(world.queue.deliver_one(&world.engine).await);
+    }
+    broken.store(false, Ordering::SeqCst);
+    world.queue.deliver_all(&world.engine).await;
+    assert_eq!(world.follow(&job).await["status"], "failed");
+    let hour = Period::containing(Granularity::Hourly, midnight - TimeDelta::hours(1));
+    let media = stored_in(&world.table, "media", hour).await.unwrap();
+    let expected = oracle::expected_period(&world.items, hour.start(), midnight, None);
+    let mut expected = expected["media"].clone();
+    assert!(expected.remove("mediaByStatus").is_some());
+    assert_same(&media.metrics, &expected, "media of the last hour");
+}
+
 /// When the answer to moving the job is lost, the next slice is still asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_does_not_end_a_job() {
@@ -390,14 +448,10 @@ async fn a_lost_answer_does_not_end_a_job() {
 async fn a_message_that_comes_twice_moves_the_job_once() {
     let world = World::new().await;
     let job = world.start(&everything("hourly")).await;
-    let message =
-        edge_analytics::job::Message { job_id: job["jobId"].as_str().unwrap().to_owned() };
+    let message = Message { job_id: job["jobId"].as_str().unwrap().to_owned(), slice: 0 };
     let (one, other) =
         tokio::join!(world.engine.recalculate(&message), world.engine.recalculate(&message));
-    let sent = [one, other]
-        .iter()
-        .filter(|next| matches!(next, edge_analytics::run::Next::Send(_)))
-        .count();
+    let sent = [one, other].iter().filter(|next| matches!(next, Next::Send(_))).count();
     // Both did the first slice, or the second found it done and did the next.
     let now = world.follow(&job).await;
     assert!(sent == 1 && now["done"] == 48 || sent == 2 && now["done"] == 75, "{sent} {now}");

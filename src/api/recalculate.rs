@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     dynamodb::Read,
-    job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Message, Plan},
+    job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
     period::{Granularity, Period, format_instant},
     run::{StartError, State as RunState, move_job, read_job, start_job, state_key},
 };
@@ -130,7 +130,7 @@ pub async fn start(
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
     if is_new {
-        let message = Message { job_id: job.job_id.clone() };
+        let message = job.message();
         if let Err(why) = app.queue.send(message).await {
             return Err(withdraw(&app, job, why).await);
         }

@@ -53,7 +53,7 @@ impl Host for WorkersHost {
     }
 }
 
-/// A Cloudflare Queue. A message's body is the job's name, as text.
+/// A Cloudflare Queue. A message's body is text.
 #[derive(Debug, Clone)]
 pub struct WorkersQueue(pub worker::Queue);
 
@@ -61,7 +61,7 @@ impl JobQueue for WorkersQueue {
     fn send(&self, message: Message) -> BoxFuture<'static, Result<(), String>> {
         let queue = self.0.clone();
         Box::pin(SendWrapper::new(async move {
-            let message = worker::RawMessageBuilder::new(message.job_id.into())
+            let message = worker::RawMessageBuilder::new(message.to_body().into())
                 .build_with_content_type(worker::QueueContentType::Text);
             queue.send_raw(message).await.map_err(|error| error.to_string())
         }))

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::period::Period;
+use crate::{
+    period::{Period, Span},
+    plan::plan,
+};
 
 use super::{
     Engine, Report, Run,
@@ -18,7 +21,8 @@ const OVERHEAD: u64 = 8;
 
 impl Engine {
     /// Makes what is missing of `hours`, which are in order, as far as the budget allows; `passes` is
-    /// how many requests reading the platform's items takes. Returns the hours that are complete.
+    /// how many requests reading the platform's items has taken this run, 0 if it has not. Returns
+    /// the hours that are complete.
     pub(super) async fn fill(
         &self,
         run: &Run<'_>,
@@ -31,6 +35,7 @@ impl Engine {
         let types = &run.types;
         let mut complete = BTreeSet::new();
         let mut rest = hours;
+        let mut passes = passes.max(self.fewest_requests(hours));
         while !rest.is_empty() && self.has_budget(run) {
             let used = run.client.meter().total().requests + passes + OVERHEAD;
             let spare = self.options.budget.requests.saturating_sub(used);
@@ -70,6 +75,7 @@ impl Engine {
                 .filter(|(_, names)| !names.is_disjoint(&lacking))
                 .map(|(hour, _)| (*hour, occasion(*hour)))
                 .collect();
+            let pages = run.client.meter().total().pages;
             let counted = match self.count(writer, &wanted, &lacking, beginning.at).await {
                 Ok(counted) => counted,
                 Err(why) => {
@@ -77,6 +83,7 @@ impl Engine {
                     break;
                 }
             };
+            passes = passes.max(run.client.meter().total().pages - pages);
             self.enter_caught_up(run, &beginning, &counted.periods, report).await;
             let failing = lacking.iter().filter(|name| {
                 counted.periods.iter().all(|period| period.types_failed.contains_key(**name))
@@ -86,5 +93,12 @@ impl Engine {
             complete.extend(can_be_whole.difference(&counted.holes));
         }
         Ok(complete)
+    }
+
+    /// The requests that reading the platform's items for `hours` takes at least: a page a pass.
+    fn fewest_requests(&self, hours: &[Period]) -> u64 {
+        let spans: Vec<Span> = hours.iter().copied().map(Span::from).collect();
+        let passes = plan(&self.catalogue, self.catalogue.metrics(), &spans, &self.table);
+        u64::try_from(passes.len()).unwrap_or(u64::MAX)
     }
 }

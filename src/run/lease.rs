@@ -67,6 +67,8 @@ pub struct DeadHolder {
     pub task: String,
     /// When it took the lease, as written.
     pub since: String,
+    /// Which attempt at its task it was, from 1.
+    pub attempt: u32,
 }
 
 /// Who has the lease.
@@ -218,6 +220,7 @@ impl<'client> Lease<'client> {
                         holder: was.holder,
                         task: was.task,
                         since: was.since,
+                        attempt: was.attempt.max(1),
                     });
                     let mut state = State::from_item(answer.attributes)?;
                     // The event of that hour has been here, though its run could not say so.

@@ -61,6 +61,8 @@ struct Run<'run> {
     types: BTreeSet<&'run str>,
     /// Also write what says the same, with the new time of calculation.
     rewrites: bool,
+    /// An event's own run: it may tell what only the time of that event can tell.
+    is_event: bool,
 }
 
 /// Where a run stood when it began a piece that has an entry of its own in the ledger.
@@ -102,6 +104,7 @@ impl Engine {
                     begun,
                     types: self.types(),
                     rewrites: false,
+                    is_event: true,
                 };
                 if granularity == Granularity::Hourly {
                     self.run_hour(&run, period, &mut report).await;
@@ -176,7 +179,7 @@ impl Engine {
             entry.status = report.status;
             entry.left = report.left;
             entry.malformed = report.malformed.clone();
-            entry.problems.clone_from(&report.problems);
+            entry.problems.extend(report.problems.iter().cloned());
             for late in &report.recalculated {
                 for (name, why) in &late.types_failed {
                     let problem = format!("{name} of {}: {why}", late.timestamp);
@@ -239,7 +242,7 @@ impl Engine {
         let piece = Piece {
             run_id: &dead.holder,
             trigger,
-            attempt: 1,
+            attempt: dead.attempt,
             started,
             finished: run.begun,
             usage: Usage::default(),

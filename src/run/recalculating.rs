@@ -1,8 +1,8 @@
 //! Recalculation: starting a job, and doing its slices one at a time.
 //!
-//! A message names a job; its next slice is done, the job moves on, the next message is sent. A crash
-//! repeats one slice: the job moves only if it still is where the slice began, and doing a slice twice
-//! changes nothing but `calculatedAt`. A slice that keeps failing is given up and noted, and the job
+//! A message names a job and its next slice; the slice is done, the job moves on, the next message is
+//! sent. A crash repeats one slice: the job moves only if it still is where the slice began, and doing
+//! a slice twice changes nothing but `calculatedAt`. A slice that keeps failing is given up and noted, and the job
 //! goes on.
 
 use chrono::{DateTime, Utc};
@@ -126,7 +126,7 @@ pub async fn move_job(
 }
 
 impl Engine {
-    /// Does the next slice of the message's job.
+    /// Does the message's slice, if its job still is there.
     pub async fn recalculate(&self, message: &Message) -> Next {
         let started = self.host.now();
         let client = self.client.with_own_meter();
@@ -135,8 +135,8 @@ impl Engine {
             Ok(None) => return self.drop_message(message, "there is no such job"),
             Err(error) => return self.try_again(message, error.to_string()),
         };
-        if job.finished_at.is_some() {
-            return Next::Nothing;
+        if let Some(next) = overtaken(&job, message) {
+            return next;
         }
         let slices = match job.slices() {
             Ok(slices) => slices,
@@ -165,6 +165,7 @@ impl Engine {
             types,
             // What was asked for says when it was recalculated, also where it is the same.
             rewrites: job.asked_for(slice) > 0,
+            is_event: false,
         };
         let begin = parse_instant(&job.begin).unwrap_or(started);
         let reports = match slice.work {
@@ -191,14 +192,17 @@ impl Engine {
         }
     }
 
-    /// Gives the next slice of the message's job up: its message was delivered too often.
+    /// Gives the message's slice up, if its job still is there: it was delivered too often.
     pub async fn give_up(&self, message: &Message) -> Next {
         let client = self.client.with_own_meter();
         let mut job = match read_job(&client, &self.table, &message.job_id).await {
-            Ok(Some(job)) if job.finished_at.is_none() => job,
-            Ok(_) => return Next::Nothing,
+            Ok(Some(job)) => job,
+            Ok(None) => return self.drop_message(message, "there is no such job"),
             Err(error) => return self.try_again(message, error.to_string()),
         };
+        if let Some(next) = overtaken(&job, message) {
+            return next;
+        }
         let slices = match job.slices() {
             Ok(slices) => slices,
             Err(error) => return self.drop_message(message, &error.to_string()),
@@ -250,7 +254,7 @@ impl Engine {
         if job.next_slice == slices {
             job.finished_at = Some(now);
         }
-        let message = Message { job_id: job.job_id.clone() };
+        let message = job.message();
         match move_job(client, &self.table, &job, seen).await {
             Ok(()) if job.finished_at.is_some() => Next::Nothing,
             Ok(()) => Next::Send(message),
@@ -323,7 +327,7 @@ impl Engine {
     ) -> Vec<PeriodReport> {
         let mut reports = Vec::new();
         for period in &slice.periods {
-            reports.push(self.make(run, *period, begin, report).await.report);
+            reports.push(self.make(run, *period, true, begin, report).await.report);
         }
         reports
     }
@@ -353,7 +357,7 @@ impl Engine {
             periods.push(&nothing_done);
         }
         if let Some(mut entry) = piece.entry(&periods, &self.options.prices) {
-            entry.problems.clone_from(&report.problems);
+            entry.problems.extend(report.problems.iter().cloned());
             self.enter(run, &entry, run.begun, report).await;
         }
     }
@@ -386,6 +390,15 @@ impl Engine {
     fn try_again(&self, message: &Message, why: String) -> Next {
         log_problem(&self.host, message, &why);
         Next::TryAgain(why)
+    }
+}
+
+/// What is to be done when the job is no longer where the message was sent for: nothing if it is
+/// finished, else its slice of now has a message, with deliveries of its own.
+fn overtaken(job: &Job, message: &Message) -> Option<Next> {
+    match &job.finished_at {
+        Some(_) => Some(Next::Nothing),
+        None => (job.next_slice != message.slice).then(|| Next::Send(job.message())),
     }
 }
 

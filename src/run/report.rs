@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::{
     dynamodb::Usage,
     ledger::{Entry, Status, Trigger},
-    period::{Period, format_instant},
+    period::{Granularity, Period, format_instant},
     record::Coverage,
+    rollup::made_from,
 };
 
 use super::{options::Prices, writing::WriteOutcome};
@@ -34,7 +35,7 @@ pub struct PeriodReport {
     /// Types that could not be computed or written, and why.
     pub types_failed: BTreeMap<String, String>,
     /// For a coarser period: how many of its finer periods' records were there, by type, where some
-    /// were not.
+    /// of our time were not. What would be short by that is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub short: BTreeMap<String, Coverage>,
 }
@@ -100,12 +101,20 @@ impl PeriodReport {
     /// How making the period ended.
     #[must_use]
     pub fn status(&self) -> Status {
-        let none_written = self.types_written.is_empty() && self.types_unchanged.is_empty();
-        match (self.types_failed.is_empty(), none_written) {
-            (true, _) => Status::Complete,
-            (false, false) => Status::Partial,
-            (false, true) => Status::Failed,
-        }
+        let nothing = self.types_written.is_empty() && self.types_unchanged.is_empty();
+        status_of(self.types_failed.is_empty(), self.short.is_empty(), nothing)
+    }
+
+    /// Why metrics are absent though nothing failed here, in words.
+    fn shortages(&self) -> impl Iterator<Item = String> {
+        let finer = made_from(self.period.granularity()).map_or("finer", Granularity::name);
+        self.short.iter().map(move |(name, Coverage { present, expected })| {
+            format!(
+                "{name} of {}: {present} of {expected} {finer} records were there, so what would \
+                 be short is absent",
+                self.timestamp
+            )
+        })
     }
 
     /// Notes what became of the record of one type.
@@ -173,6 +182,14 @@ impl Report {
     }
 }
 
+fn status_of(nothing_failed: bool, is_whole: bool, nothing_written: bool) -> Status {
+    match (nothing_failed, is_whole, nothing_written) {
+        (true, true, _) => Status::Complete,
+        (false, _, true) => Status::Failed,
+        _ => Status::Partial,
+    }
+}
+
 /// A piece of a run that has an entry of its own in the ledger.
 pub(super) struct Piece<'run> {
     pub(super) run_id: &'run str,
@@ -200,11 +217,9 @@ impl Piece<'_> {
             types_failed.entry(name.clone()).or_insert_with(|| why.clone());
         }
         let nothing = types_written.is_empty() && types_unchanged.is_empty();
-        let status = match (types_failed.is_empty(), nothing) {
-            (true, _) => Status::Complete,
-            (false, true) => Status::Failed,
-            (false, false) => Status::Partial,
-        };
+        let is_whole = periods.iter().all(|report| report.short.is_empty());
+        let status = status_of(types_failed.is_empty(), is_whole, nothing);
+        let problems = periods.iter().flat_map(|report| report.shortages()).collect();
         Some(Entry {
             run_id: self.run_id.to_owned(),
             granularity: first.granularity.to_owned(),
@@ -218,7 +233,7 @@ impl Piece<'_> {
             types_unchanged,
             types_superseded: union(|report| &report.types_superseded),
             types_failed,
-            problems: Vec::new(),
+            problems,
             malformed: BTreeMap::new(),
             left: 0,
             started_at: format_instant(self.started),

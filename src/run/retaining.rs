@@ -23,19 +23,20 @@ struct Change {
 }
 
 impl Engine {
-    /// Makes the `ttl` of existing records what the configuration says.
+    /// Makes the `ttl` of existing records what the configuration says; whether `progress` now says
+    /// that all of them are.
     pub(super) async fn apply_retention(
         &self,
         run: &Run<'_>,
         progress: &mut Progress,
         report: &mut Report,
-    ) {
+    ) -> bool {
         let retention = self.options.retention;
         let wanted = retention.to_string();
         // The first daily run has not applied any: it looks at all there is, which is little.
         let applied = progress.retention.clone().unwrap_or_default();
         if applied == wanted {
-            return;
+            return false;
         }
         let before: Vec<&str> = applied.split('/').collect();
         let mut all_done = true;
@@ -57,6 +58,7 @@ impl Engine {
         if all_done {
             progress.retention = Some(wanted);
         }
+        all_done
     }
 
     /// Changes the `ttl` of the records of `granularity` where it is another one; whether all were
@@ -66,6 +68,9 @@ impl Engine {
         run: &Run<'_>,
         granularity: Granularity,
     ) -> Result<bool, Error> {
+        if !self.has_budget(run) {
+            return Ok(false);
+        }
         let mut changes = Vec::new();
         let query = query_of_expiries(&self.table, granularity);
         run.client

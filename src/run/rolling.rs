@@ -44,6 +44,14 @@ pub(super) struct Made {
     complete: bool,
 }
 
+impl Made {
+    fn failed(run: &Run<'_>, period: Period, why: &str) -> Self {
+        let mut report = PeriodReport::new(period);
+        report.fail(run.types.iter().copied(), why);
+        Self { report, complete: false }
+    }
+}
+
 impl Engine {
     pub(super) async fn run_rollup(&self, run: &Run<'_>, own: Period, report: &mut Report) {
         let granularity = own.granularity();
@@ -67,7 +75,8 @@ impl Engine {
         let watermark = progress.watermark(granularity);
         let unknown = periods_between(watermark.map_or(first, Period::next), own);
         let unknown: Vec<Period> = unknown.collect();
-        let marked = state.stale(granularity).into_iter().filter(|period| *period < own);
+        let stale: BTreeSet<Period> = state.stale(granularity).into_iter().collect();
+        let marked = stale.iter().copied().filter(|period| *period < own);
         // What is past retention need not be made any more.
         let (mut made, pending): (BTreeSet<Period>, BTreeSet<Period>) = unknown
             .into_iter()
@@ -80,7 +89,8 @@ impl Engine {
                 continue;
             }
             let beginning = self.begin_piece(run, report);
-            let result = self.make(run, period, begin, report).await;
+            let is_stale = stale.contains(&period);
+            let result = self.make(run, period, is_stale, begin, report).await;
             if result.complete {
                 made.insert(period);
             } else {
@@ -92,7 +102,7 @@ impl Engine {
         }
         // Whatever failed for earlier periods is tried for this one, whose time is now.
         report.failing.clear();
-        let result = self.make(run, own, begin, report).await;
+        let result = self.make(run, own, stale.contains(&own), begin, report).await;
         report.status = result.report.status();
         report.period = result.report;
         if result.complete {
@@ -111,15 +121,18 @@ impl Engine {
         report.left = left.len();
         progress.note_holes(left.iter().copied(), left.len());
         Self::note_run(&mut progress, run, report);
-        if granularity == Granularity::Daily {
-            self.apply_retention(run, &mut progress, report).await;
-        }
         let marks: Vec<String> = made
             .iter()
             .flat_map(|period| state.settled_marks(*period, run.begun))
             .cloned()
             .collect();
         self.write_progress(run, granularity, &progress, marks, report).await;
+        // Last, because it may take more than what is left of the run.
+        if granularity == Granularity::Daily
+            && self.apply_retention(run, &mut progress, report).await
+        {
+            self.write_progress(run, granularity, &progress, Vec::new(), report).await;
+        }
     }
 
     async fn write_progress(
@@ -165,11 +178,13 @@ impl Engine {
     }
 
     /// Makes the records of `period`, after what is missing of its finer periods since `begin`. What
-    /// cannot be made of those is noted as a problem; the record then has what is not short.
+    /// cannot be made of those is noted as a problem; the record then has what is not short. Where
+    /// the finer records are past retention, what there is stays unless it `is_stale`.
     pub(super) fn make<'run>(
         &'run self,
         run: &'run Run<'run>,
         period: Period,
+        is_stale: bool,
         begin: DateTime<Utc>,
         report: &'run mut Report,
     ) -> LocalBoxFuture<'run, Made> {
@@ -179,13 +194,9 @@ impl Engine {
                 finer.iter().copied().filter(|finer| finer.end() >= begin).collect();
             let retention = self.options.retention;
             if ours.iter().any(|finer| retention.has_ended(*finer, run.scheduled)) {
-                return self.count_itself(run, period).await;
+                return self.count_itself(run, (period, ours.len()), is_stale, report).await;
             }
-            let failed = |why: String| {
-                let mut failed = PeriodReport::new(period);
-                failed.fail(run.types.iter().copied(), &why);
-                Made { report: failed, complete: false }
-            };
+            let failed = |why: String| Made::failed(run, period, &why);
             let mut stored = match self.read_with(run, &finer, period).await {
                 Ok(stored) => stored,
                 Err(why) => return failed(why),
@@ -207,29 +218,59 @@ impl Engine {
                 };
             }
             let writer = self.writer(run);
-            let report = self.write_rolled_up(run, &writer, period, &finer, stored).await;
-            let complete = report.types_failed.is_empty()
-                && report.short.values().all(|coverage| coverage.present >= ours.len());
+            let mut report = self.write_rolled_up(run, &writer, period, &finer, stored).await;
+            // What lies before our time is not lacking.
+            report.short.retain(|_, coverage| coverage.present < ours.len());
+            let complete = report.types_failed.is_empty() && report.short.is_empty();
             Made { report, complete }
         })
     }
 
-    /// Counts the period itself from the platform's items.
-    async fn count_itself(&self, run: &Run<'_>, period: Period) -> Made {
-        let writer = self.writer(run);
-        let wanted = [(period, Occasion::Recalculation)];
-        match self.count(&writer, &wanted, &run.types, self.host.now()).await {
-            Ok(counted) => {
-                let report = counted.periods.into_iter().next();
-                let report = report.unwrap_or_else(|| PeriodReport::new(period));
-                Made { complete: counted.holes.is_empty(), report }
-            }
-            Err(why) => {
-                let mut report = PeriodReport::new(period);
-                report.fail(run.types.iter().copied(), &why);
-                Made { report, complete: false }
+    /// Counts from the platform's items what the period itself lacks, which has so many finer ones of
+    /// our time, or all of it if it `is_stale` or was asked for. What fails for other periods of this run is left to the next one.
+    async fn count_itself(
+        &self,
+        run: &Run<'_>,
+        (period, finer): (Period, usize),
+        is_stale: bool,
+        report: &mut Report,
+    ) -> Made {
+        let stored = match self.read_with(run, &[], period).await {
+            Ok(stored) => stored,
+            Err(why) => return Made::failed(run, period, &why),
+        };
+        let is_whole = |name: &&str| {
+            let stored = stored.get(&((*name).to_owned(), period));
+            let record = stored.and_then(|stored| stored.as_ref().ok());
+            let coverage = record.map(|record| record.coverage);
+            coverage.is_some_and(|of| of.is_none_or(|coverage| coverage.present >= finer))
+        };
+        let is_wanted = |name: &&str| is_stale || run.rewrites || !is_whole(name);
+        let (failing, wanted): (BTreeSet<&str>, BTreeSet<&str>) = run
+            .types
+            .iter()
+            .copied()
+            .filter(is_wanted)
+            .partition(|name| report.failing.contains(*name));
+        let mut made = PeriodReport::new(period);
+        if !wanted.is_empty() {
+            let writer = self.writer(run);
+            let at = [(period, Occasion::Recalculation)];
+            match self.count(&writer, &at, &wanted, self.host.now()).await {
+                Ok(counted) => made = counted.periods.into_iter().next().unwrap_or(made),
+                Err(why) => made.fail(wanted, &why),
             }
         }
+        report.failing.extend(made.types_failed.keys().cloned());
+        made.fail(
+            failing,
+            "it fails for other periods of this run too, and is left to the next one",
+        );
+        made.types_unchanged.extend(
+            run.types.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()),
+        );
+        made.sort();
+        Made { complete: made.types_failed.is_empty(), report: made }
     }
 
     async fn read_with(
@@ -261,7 +302,7 @@ impl Engine {
                 return;
             }
             let beginning = self.begin_piece(run, report);
-            let made = self.make(run, *period, begin, report).await;
+            let made = self.make(run, *period, false, begin, report).await;
             let periods = std::slice::from_ref(&made.report);
             self.enter_caught_up(run, &beginning, periods, report).await;
             report.caught_up.push(made.report);
@@ -287,7 +328,8 @@ impl Engine {
         // The hour that ended just before this event is told as its own event would, if no later
         // one has been here.
         let current = Period::containing(Granularity::Hourly, run.scheduled).previous();
-        let is_current = |hour| hour == current && lease.state.progress.is_in_order(hour);
+        let is_current =
+            |hour| run.is_event && hour == current && lease.state.progress.is_in_order(hour);
         let occasion = |hour| {
             if is_current(hour) { Occasion::Scheduled } else { Occasion::Recalculation }
         };

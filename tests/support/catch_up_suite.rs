@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     database::{Backend, TestTable},
-    engine_suite::{TYPES, platform},
+    engine_suite::{TYPES, assert_same, platform},
     fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
     timeline::{
@@ -302,6 +302,59 @@ pub async fn a_day_that_cannot_be_made_is_tried_again(backend: Backend) {
         // Media were told late, the others by the event after the day.
         let of_day = told_for(&late(&items, period), &last_told(&items, period), &["media"]);
         assert_records(&table, period, &of_day, "healed").await;
+    }
+}
+
+/// A day whose hours are past retention is counted once, for the types that it lacks: what is there
+/// stays as it was made, however long another type fails.
+pub async fn what_is_past_the_hours_retention_is_not_counted_again(backend: Backend) {
+    let items = platform(12);
+    let table = TestTable::with(backend, &items).await;
+    let mut options = Options::default();
+    options.retention.hourly = 2;
+    every_hour(&table, "2026-05-25T01:00", "2026-05-25T01:00").await;
+    let fails = |seen: &Seen| if seen.queries("MEDIA") { Fault::AccessDenied } else { Fault::None };
+    let first = day("2026-05-25");
+    let of_first = ("albums".to_owned(), first);
+    let mut made = None;
+    for date in 26..=31 {
+        let event = format!("2026-05-{date}T00:05");
+        let (report, proxy) = through(&table, options, Granularity::Daily, &event, fails).await;
+        assert_eq!(report.left, date - 25, "{report:?}");
+        let asked = proxy.seen().iter().filter(|(_, body)| is_of_media(body)).count();
+        assert!(asked <= 2, "{asked} on {date}");
+        let albums = records(&table, &[first]).await[&of_first].clone();
+        let before = made.replace(albums.clone());
+        assert!(before.is_none_or(|before| before == albums), "{albums:?}");
+    }
+    let now = at("2026-06-01T00:06");
+    let report = run_at(&table, options, Granularity::Daily, at("2026-06-01T00:05"), now).await;
+    assert!(report.is_healthy() && report.left == 0, "{report:?}");
+    for date in 25..=30 {
+        let period = day(&format!("2026-05-{date}"));
+        let media = &records(&table, &[period]).await[&("media".to_owned(), period)];
+        assert_same(&media.metrics, &late(&items, period)["media"], &format!("media of {date}"));
+    }
+    assert_eq!(Some(&records(&table, &[first]).await[&of_first]), made.as_ref());
+}
+
+/// With no more requests than the Workers free plan has, a daily run makes as many of its hours as
+/// it can, and not one request more.
+pub async fn the_fewest_requests_suffice_for_a_day(backend: Backend) {
+    let items = platform(12);
+    let table = down_for_two_days(backend, &items).await;
+    let mut options = Options::default();
+    options.budget.requests = 45;
+    let event = at("2026-05-31T00:05");
+    let mut there = 0;
+    for run in 1..=3 {
+        let now = event + TimeDelta::minutes(run);
+        let report = run_at(&table, options, Granularity::Daily, event, now).await;
+        assert!(report.usage.requests <= 50, "{report:?}");
+        assert!(report.problems.is_empty(), "{report:?}");
+        let hours = records(&table, &missed_hours()).await.len() / TYPES.len();
+        assert!(hours > there, "run {run}: {report:?}");
+        there = hours;
     }
 }
 
@@ -624,6 +677,8 @@ macro_rules! catch_up_suite {
             a_type_that_fails_heals,
             a_type_that_fails_holds_nothing_up,
             a_day_that_cannot_be_made_is_tried_again,
+            what_is_past_the_hours_retention_is_not_counted_again,
+            the_fewest_requests_suffice_for_a_day,
             events_out_of_order,
             a_late_change_reaches_every_granularity,
             a_daily_run_before_the_last_hours,

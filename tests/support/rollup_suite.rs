@@ -145,7 +145,8 @@ pub async fn the_first_day_has_only_what_is_not_short(backend: Backend) {
     .await;
     let coverage = Coverage { present: 3, expected: 24 };
     assert_eq!(stored_in(&table, "media", day(20)).await.unwrap().coverage, Some(coverage));
-    assert_eq!(report.period.short["media"], coverage);
+    // Nothing of our time is lacking.
+    assert!(report.period.short.is_empty(), "{report:?}");
 }
 
 /// A missing hour that another run is working on is waited for; when that run is dead, its hour is
