@@ -75,8 +75,8 @@ impl Engine {
         let watermark = progress.watermark(granularity);
         let unknown = periods_between(watermark.map_or(first, Period::next), own);
         let unknown: Vec<Period> = unknown.collect();
-        let stale: BTreeSet<Period> = state.stale(granularity).into_iter().collect();
-        let marked = stale.iter().copied().filter(|period| *period < own);
+        let marked_stale: BTreeSet<Period> = state.stale(granularity).into_iter().collect();
+        let marked = marked_stale.iter().copied().filter(|period| *period < own);
         // What is past retention need not be made any more.
         let (mut made, pending): (BTreeSet<Period>, BTreeSet<Period>) = unknown
             .into_iter()
@@ -89,7 +89,7 @@ impl Engine {
                 continue;
             }
             let beginning = self.begin_piece(run, report);
-            let is_stale = stale.contains(&period);
+            let is_stale = marked_stale.contains(&period);
             let result = self.make(run, period, is_stale, begin, report).await;
             if result.complete {
                 made.insert(period);
@@ -102,7 +102,7 @@ impl Engine {
         }
         // Whatever failed for earlier periods is tried for this one, whose time is now.
         report.failing.clear();
-        let result = self.make(run, own, stale.contains(&own), begin, report).await;
+        let result = self.make(run, own, marked_stale.contains(&own), begin, report).await;
         report.status = result.report.status();
         report.period = result.report;
         if result.complete {
@@ -227,7 +227,8 @@ impl Engine {
     }
 
     /// Counts from the platform's items what the period itself lacks, which has so many finer ones of
-    /// our time, or all of it if it `is_stale` or was asked for. What fails for other periods of this run is left to the next one.
+    /// our time, or all of it if it `is_stale` or was asked for. What fails for other periods of this
+    /// run is left to the next one.
     async fn count_itself(
         &self,
         run: &Run<'_>,
