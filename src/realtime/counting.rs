@@ -4,7 +4,8 @@
 //! A flow in a span of time is the sum of the records of the full hours in it and of what key ranges
 //! find in the rest: the running hour, the part of an hour at the other end, hours whose record is
 //! missing. Where the items cannot be read by key range, only full hours are added up, and the counter
-//! is as of the last one. A total is the latest record's, plus what came since if that can be read.
+//! is as of the last one. A total is the latest record's; one that nothing but the creation of items
+//! makes grow is brought up to now by what came since. What is deleted shows at the next hourly run.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -92,7 +93,7 @@ pub async fn count(
 
     let flows: Vec<&Metric> =
         catalogue.realtime().flows.iter().filter_map(|name| catalogue.metric(name)).collect();
-    // What came since the record, of each total that what came since is all that can have changed.
+    // What came since the record, of each total of which that is what changed since.
     let arrivals: Vec<Metric> = catalogue
         .metrics()
         .iter()
@@ -142,14 +143,16 @@ pub async fn count(
     Ok(Counted { snapshot: Snapshot::new(at, counters), problems })
 }
 
-/// Whether a total changes by what is created alone, as far as can be known between the hours: it
-/// counts or adds up items by when they were created, of which the table forgets nothing.
+/// Whether a total changes by what is created alone, but for what is deleted: it counts every item,
+/// by when it was created. An item that has to meet conditions, or whose value is added up, can
+/// enter, leave or change long after that, which only a full pass sees.
 fn grows_by_arrivals(metric: &Metric) -> bool {
     metric.rollup == Rollup::Last
         && metric.window == Some(Window::ToDate)
         && metric.past == Past::Exact
+        && metric.conditions.is_empty()
         && metric.by.is_none()
-        && matches!(metric.measure, Measure::Count | Measure::Sum)
+        && metric.measure == Measure::Count
 }
 
 /// Whether the metric's items of any span can be read by key range.
