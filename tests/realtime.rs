@@ -915,3 +915,37 @@ async fn the_dashboard_shows_nothing_past_retention_and_takes_two_requests() {
     assert!(media["last30Days"][29]["value"].is_number());
     assert_eq!(media["last30Days"][28]["value"], Value::Null);
 }
+/// Hours go on being counted while no tick comes: a stock is the later of counter and record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_is_the_later_of_counter_and_record() {
+    let (mut world, _) = dashboard_world().await;
+    let stocks = HEADLINES.into_iter().filter(|(.., kind)| *kind == 's');
+    let headline = |data: &Value, name: &str| {
+        let headlines = data["headlines"].as_array().unwrap();
+        headlines.iter().find(|headline| headline["metric"] == name).unwrap().clone()
+    };
+    world.count_hour(instant("2026-06-01T03:00:00Z")).await;
+    let data = world.data(DASHBOARD).await;
+    let hour = oracle::expected_hour(&world.then, instant("2026-06-01T02:00:00Z"), None);
+    for (metric_type, name, _) in stocks.clone() {
+        let headline = headline(&data, name);
+        assert_eq!(headline["asOf"], "2026-06-01T03:00:00.000Z", "{name}");
+        assert_number(&headline["value"], hour[metric_type][name].as_f64(), name);
+        let change = &headline["change"];
+        assert_eq!(change["comparedTo"], "2026-05-31T03:00:00.000Z", "{name}");
+        // The counters below are as the tick left them.
+        assert_ne!(metric(&data, name)["lastUpdated"], "2026-06-01T03:00:00.000Z", "{name}");
+    }
+    world.surroundings.background.join().await;
+    world.go_on_to(instant("2026-06-01T03:05:00Z")).await;
+    world.tick().await;
+    let data = world.data(DASHBOARD).await;
+    let expected = world.expected();
+    for (_, name, _) in stocks {
+        let headline = headline(&data, name);
+        let (value, as_of) = &expected[name];
+        assert_eq!(headline["asOf"], json!(as_of), "{name}");
+        assert_number(&headline["value"], value.as_f64(), name);
+    }
+}
+
