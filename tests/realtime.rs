@@ -501,7 +501,14 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
     wrote(REQUESTED_DAILY_WRITES - 2).await;
     assert_eq!(refresh(minute(1), Occasion::Fresh).await, (true, 1));
     assert_eq!(refresh(minute(2), Occasion::Stale).await, (true, 1));
-    // Enough was asked for today: it is still counted and answered, but not written.
+    // Enough was asked for today: it is still counted and answered, but not written, and leaves the
+    // state alone, so that no tick finds it taken.
+    let state = async || {
+        let key = edge_analytics::dynamodb::key("ANALYTICS_STATE", "realtime");
+        let read = edge_analytics::dynamodb::Read::Consistent;
+        table.client().get(&table.name, key, read).await.unwrap().unwrap().into_inner()
+    };
+    let before = state().await;
     assert_eq!(refresh(minute(3), Occasion::Fresh).await, (true, 0));
     assert_eq!(refresh(minute(4), Occasion::Stale).await, (false, 0));
     assert_eq!(refresh(minute(5), Occasion::Tick).await, (true, 1));
