@@ -510,6 +510,7 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
     };
     let before = state().await;
     assert_eq!(refresh(minute(3), Occasion::Fresh).await, (true, 0));
+    assert_eq!(state().await, before);
     assert_eq!(refresh(minute(4), Occasion::Stale).await, (false, 0));
     assert_eq!(refresh(minute(5), Occasion::Tick).await, (true, 1));
     assert_eq!(refresh(minute(10), Occasion::Tick).await, (true, 1));
@@ -734,11 +735,82 @@ async fn without_dynamodb_the_snapshot_is_still_answered() {
     }
 }
 
+/// Hours are kept for a day, and none was counted after midnight: what comes from the last one is
+/// shown until a day after it, whoever counted it when.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_counter_outlives_the_retention_of_its_records() {
+    let world = World::at(instant("2026-06-01T00:00:00Z")).await;
+    let settings = Settings::read(|name| match name {
+        "RETENTION_HOURLY_DAYS" => Some("1".to_owned()),
+        _ => variable(name, &world.endpoint, &world.table.name),
+    });
+    let host = world.host.clone();
+    let keeping = Api::with_surroundings(settings.unwrap(), host, IMPATIENT, &world.surroundings);
+    let shown = async |api: &Api, uri: &str| {
+        let answer = api.get(uri).await;
+        assert_eq!(answer.status.as_u16(), 200, "{uri}: {}", answer.text());
+        counters_in(&answer.json()["data"]).into_keys().collect::<Vec<String>>()
+    };
+    let all: Vec<String> = world.expected().into_keys().collect();
+    let without = |excluded: &dyn Fn(&str) -> bool| {
+        all.iter().filter(|name| !excluded(name)).cloned().collect::<Vec<String>>()
+    };
+    let is_total = |name: &str| !name.starts_with("new") && !name.starts_with("visitors");
+    let is_day = |name: &str| name.ends_with("Last24Hours");
+    // Known of full hours only: from 00:00 yesterday. The others' first full hour began at 01:00.
+    let is_of_hours = |name: &str| name.starts_with("newUsers") || name.starts_with("newRevenue");
+    let is_day_of_hours = |name: &str| is_day(name) && is_of_hours(name);
+    // One snapshot; what is written after it is not seen.
+    world.host.set(instant("2026-06-01T00:20:00Z"));
+    world.tick().await;
+    world.surroundings.snapshots.lag(true);
+    for (at, expected) in [
+        ("2026-06-01T00:59:59.999Z", all.clone()),
+        ("2026-06-01T01:00:00.000Z", without(&is_day_of_hours)),
+        ("2026-06-01T01:59:59.999Z", without(&is_day_of_hours)),
+        ("2026-06-01T02:00:00.000Z", without(&is_day)),
+        ("2026-06-01T23:59:59.999Z", without(&is_day)),
+        ("2026-06-02T00:00:00.000Z", without(&|name| is_day(name) || is_total(name))),
+    ] {
+        world.host.set(instant(at));
+        assert_eq!(shown(&keeping, REALTIME).await, expected, "{at}");
+        world.surroundings.background.join().await;
+        assert_eq!(shown(&world.api, REALTIME).await, all, "kept for ever, {at}");
+        world.surroundings.background.join().await;
+    }
+    // Counted now, from records that are still there.
+    let since = without(&|name| is_day_of_hours(name) || is_total(name));
+    let kept = without(&is_day_of_hours);
+    let fresh = format!("{REALTIME}?fresh=true");
+    world.host.set(instant("2026-06-02T00:10:00Z"));
+    assert_eq!(shown(&keeping, &fresh).await, since);
+    assert_eq!(shown(&world.api, &fresh).await, kept);
+    world.surroundings.snapshots.break_down(true);
+    for uri in [REALTIME, DASHBOARD] {
+        assert_eq!(shown(&keeping, uri).await, since);
+        assert_eq!(shown(&world.api, uri).await, kept);
+    }
+    let data = keeping.get(DASHBOARD).await.json()["data"].clone();
+    let headlines = data["headlines"].as_array().unwrap();
+    assert!(headlines.iter().all(|headline| headline["value"] == Value::Null), "{data}");
+    // Carried from the snapshot before, when no record is looked at any more.
+    world.surroundings.snapshots.break_down(false);
+    world.surroundings.snapshots.lag(false);
+    world.host.set(instant("2026-06-02T04:00:00Z"));
+    world.tick().await;
+    let since = without(&|name| is_of_hours(name) || is_total(name));
+    assert_eq!(shown(&keeping, REALTIME).await, since);
+    assert_eq!(shown(&world.api, REALTIME).await, without(&is_of_hours));
+}
+
 #[test]
 fn a_snapshot_of_another_version_is_none() {
-    let text = r#"{"version":2,"refreshedAt":"2026-06-01T02:40:00.000Z","counters":[]}"#;
-    assert_eq!(Snapshot::parse(text), None);
-    assert!(Snapshot::parse(&text.replace('2', "1")).is_some());
+    let of_version = |version: u32| {
+        let text = r#"{"version":VERSION,"refreshedAt":"2026-06-01T02:40:00.000Z","counters":[]}"#;
+        Snapshot::parse(&text.replace("VERSION", &version.to_string()))
+    };
+    assert!(of_version(2).is_some());
+    assert_eq!((of_version(1), of_version(3)), (None, None));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -873,6 +945,40 @@ async fn the_dashboard_is_what_the_platform_came_to() {
     }
 }
 
+/// Hours go on being counted while no tick comes: a stock is the later of counter and record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_is_the_later_of_counter_and_record() {
+    let (mut world, _) = dashboard_world().await;
+    let stocks = HEADLINES.into_iter().filter(|(.., kind)| *kind == 's');
+    let headline = |data: &Value, name: &str| {
+        let headlines = data["headlines"].as_array().unwrap();
+        headlines.iter().find(|headline| headline["metric"] == name).unwrap().clone()
+    };
+    world.count_hour(instant("2026-06-01T03:00:00Z")).await;
+    let data = world.data(DASHBOARD).await;
+    let hour = oracle::expected_hour(&world.then, instant("2026-06-01T02:00:00Z"), None);
+    for (metric_type, name, _) in stocks.clone() {
+        let headline = headline(&data, name);
+        assert_eq!(headline["asOf"], "2026-06-01T03:00:00.000Z", "{name}");
+        assert_number(&headline["value"], hour[metric_type][name].as_f64(), name);
+        let change = &headline["change"];
+        assert_eq!(change["comparedTo"], "2026-05-31T03:00:00.000Z", "{name}");
+        // The counters below are as the tick left them.
+        assert_ne!(metric(&data, name)["lastUpdated"], "2026-06-01T03:00:00.000Z", "{name}");
+    }
+    world.surroundings.background.join().await;
+    world.go_on_to(instant("2026-06-01T03:05:00Z")).await;
+    world.tick().await;
+    let data = world.data(DASHBOARD).await;
+    let expected = world.expected();
+    for (_, name, _) in stocks {
+        let headline = headline(&data, name);
+        let (value, as_of) = &expected[name];
+        assert_eq!(headline["asOf"], json!(as_of), "{name}");
+        assert_number(&headline["value"], value.as_f64(), name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hole_is_a_hole_and_costs_what_needs_it() {
     let (world, before) = dashboard_world().await;
@@ -922,37 +1028,3 @@ async fn the_dashboard_shows_nothing_past_retention_and_takes_two_requests() {
     assert!(media["last30Days"][29]["value"].is_number());
     assert_eq!(media["last30Days"][28]["value"], Value::Null);
 }
-/// Hours go on being counted while no tick comes: a stock is the later of counter and record.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stock_is_the_later_of_counter_and_record() {
-    let (mut world, _) = dashboard_world().await;
-    let stocks = HEADLINES.into_iter().filter(|(.., kind)| *kind == 's');
-    let headline = |data: &Value, name: &str| {
-        let headlines = data["headlines"].as_array().unwrap();
-        headlines.iter().find(|headline| headline["metric"] == name).unwrap().clone()
-    };
-    world.count_hour(instant("2026-06-01T03:00:00Z")).await;
-    let data = world.data(DASHBOARD).await;
-    let hour = oracle::expected_hour(&world.then, instant("2026-06-01T02:00:00Z"), None);
-    for (metric_type, name, _) in stocks.clone() {
-        let headline = headline(&data, name);
-        assert_eq!(headline["asOf"], "2026-06-01T03:00:00.000Z", "{name}");
-        assert_number(&headline["value"], hour[metric_type][name].as_f64(), name);
-        let change = &headline["change"];
-        assert_eq!(change["comparedTo"], "2026-05-31T03:00:00.000Z", "{name}");
-        // The counters below are as the tick left them.
-        assert_ne!(metric(&data, name)["lastUpdated"], "2026-06-01T03:00:00.000Z", "{name}");
-    }
-    world.surroundings.background.join().await;
-    world.go_on_to(instant("2026-06-01T03:05:00Z")).await;
-    world.tick().await;
-    let data = world.data(DASHBOARD).await;
-    let expected = world.expected();
-    for (_, name, _) in stocks {
-        let headline = headline(&data, name);
-        let (value, as_of) = &expected[name];
-        assert_eq!(headline["asOf"], json!(as_of), "{name}");
-        assert_number(&headline["value"], value.as_f64(), name);
-    }
-}
-

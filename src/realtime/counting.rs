@@ -230,6 +230,11 @@ impl Ground<'_> {
         Some(sum)
     }
 
+    /// The earliest hour from `start` to before `end` that has a record of the metric.
+    fn earliest(&self, metric: &Metric, start: Period, end: DateTime<Utc>) -> Option<Period> {
+        hours(start, end).find(|hour| self.recorded(metric, *hour).is_some())
+    }
+
     /// A total: brought up to now if it can be, else as the latest record has it.
     fn total(&self, metric: &Metric, grows: bool) -> Option<Counter> {
         let latest = self.latest(metric)?;
@@ -243,43 +248,49 @@ impl Ground<'_> {
             numbers::add(numbers::from_json(stored)?, since).map(numbers::to_json)
         };
         let name = metric.name.clone();
-        Some(match grows.then(up_to_now).flatten() {
+        let counter = match grows.then(up_to_now).flatten() {
             Some(value) => Counter::new(name, value, self.at, COUNTED_TTL),
             None => Counter::new(name, stored.clone(), latest.next().start(), CARRIED_TTL),
-        })
+        };
+        Some(counter.made_from(Some(latest)))
     }
 
     /// What is new today and in the last 24 hours.
     fn flow(&self, metric: &Metric) -> Vec<Counter> {
         let midnight = Period::containing(Granularity::Daily, self.at).start();
         let today = Period::containing(Granularity::Hourly, midnight);
-        let (since_midnight, last_day, as_of, ttl);
+        let (since_midnight, last_day, as_of, ttl, first, end);
         if is_readable(self.catalogue, metric) {
             let running = self.found(metric, RUNNING);
             let plus = |hours: Option<Decimal>, rest: Option<Decimal>| numbers::add(hours?, rest?);
             since_midnight = plus(self.over(metric, today, self.running), running);
-            let full = self.over(metric, self.first_full_hour(), self.running);
+            (first, end) = (self.first_full_hour(), self.running);
+            let full = self.over(metric, first, end);
             last_day = plus(plus(full, running), self.found(metric, TAIL));
             as_of = (self.at, self.at);
             ttl = COUNTED_TTL;
         } else {
             let Some(latest) = self.latest(metric) else { return Vec::new() };
             // Everything before this is counted; of a day that has just begun that is nothing.
-            let end = latest.next().start();
+            end = latest.next().start();
             since_midnight = self.over(metric, today, end);
-            let first = Period::containing(Granularity::Hourly, end - TimeDelta::hours(24));
+            first = Period::containing(Granularity::Hourly, end - TimeDelta::hours(24));
             last_day = self.over(metric, first, end);
             as_of = (end.max(midnight), end);
             ttl = CARRIED_TTL;
         }
-        let counter = |time: &str, value: Option<Decimal>, as_of| {
+        let counter = |time: &str, value: Option<Decimal>, as_of, first| {
             let name = format!("{}{time}", metric.name);
-            Some(Counter::new(name, numbers::to_json(value?), as_of, ttl))
+            let counter = Counter::new(name, numbers::to_json(value?), as_of, ttl);
+            Some(counter.made_from(self.earliest(metric, first, end)))
         };
-        [counter("Today", since_midnight, as_of.0), counter("Last24Hours", last_day, as_of.1)]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            counter("Today", since_midnight, as_of.0, today),
+            counter("Last24Hours", last_day, as_of.1, first),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -173,7 +173,8 @@ impl Refresher<'_> {
     }
 
     /// Keeps totals of which there is no record any more as the stored snapshot has them: they are
-    /// as right as they were, and say when that was.
+    /// as right as they were, and say when that was. Where they are answered it is seen to that none
+    /// outlives the retention of its record ([`Snapshot::within`]).
     async fn carry(&self, snapshot: &mut Snapshot, problems: &mut Vec<String>) {
         let missing: Vec<&str> = self
             .catalogue
