@@ -147,10 +147,21 @@ pub trait JobQueue: Send + Sync {
 pub struct JobError(String);
 
 impl JobRequest {
-    /// What tells this request from others.
+    /// What tells this request from others: the type, and the periods of the whole range, however it
+    /// was written. Which of them are there to be recalculated changes as time goes by; asking again
+    /// an hour later is the same request.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { metric_type, granularity, first, last, .. } = self;
+        let Self { metric_type, granularity, start_date, end_date, .. } = self;
+        let range = || {
+            let granularity = self.granularity().ok()?;
+            let (start, end) = (parse_instant(start_date)?, parse_instant(end_date)?);
+            let first = Period::starting_at_or_after(granularity, start);
+            let last = Period::containing(granularity, end);
+            Some((format_instant(first.start()), format_instant(last.start())))
+        };
+        // Our own instants can be read; whatever else is there is compared as it is.
+        let (first, last) = range().unwrap_or_else(|| (start_date.clone(), end_date.clone()));
         let text = format!("{metric_type:?} {granularity} {first} {last}");
         let mut fingerprint = String::new();
         for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
