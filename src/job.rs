@@ -16,7 +16,7 @@ use crate::{
     dynamodb::{Item, from_item, key, number, string, to_item},
     host::BoxFuture,
     period::{Granularity, Period, format_instant, parse_instant},
-    retention::Retention,
+    retention::{RUNS_AND_JOBS, Retention},
     rollup::{finer_periods, made_into},
 };
 
@@ -28,9 +28,6 @@ const ROLLED_UP_AT_ONCE: usize = 10;
 
 /// A job that has not moved for so long is dead; its request can be made again.
 const DEAD_AFTER: TimeDelta = TimeDelta::hours(1);
-
-/// How long a job is kept.
-const KEPT: TimeDelta = TimeDelta::days(90);
 
 /// The most reasons of failed slices that a job names.
 const MAXIMUM_REASONS: usize = 20;
@@ -166,10 +163,21 @@ pub trait JobQueue: Send + Sync {
 pub struct JobError(String);
 
 impl JobRequest {
-    /// What tells this request from others.
+    /// What tells this request from others: the type, and the periods of the whole range, however it
+    /// was written. Which of them are there to be recalculated changes as time goes by; asking again
+    /// an hour later is the same request.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let Self { metric_type, granularity, first, last, .. } = self;
+        let Self { metric_type, granularity, start_date, end_date, .. } = self;
+        let range = || {
+            let granularity = self.granularity().ok()?;
+            let (start, end) = (parse_instant(start_date)?, parse_instant(end_date)?);
+            let first = Period::starting_at_or_after(granularity, start);
+            let last = Period::containing(granularity, end);
+            Some((format_instant(first.start()), format_instant(last.start())))
+        };
+        // Our own instants can be read; whatever else is there is compared as it is.
+        let (first, last) = range().unwrap_or_else(|| (start_date.clone(), end_date.clone()));
         let text = format!("{metric_type:?} {granularity} {first} {last}");
         let mut fingerprint = String::new();
         for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
@@ -293,7 +301,7 @@ impl Job {
         let mut attributes =
             to_item(self).map_err(|error| JobError(error.to_string()))?.into_inner();
         let started = parse_instant(&self.started_at).unwrap_or_default();
-        let ttl = (started + KEPT).timestamp();
+        let ttl = (started + RUNS_AND_JOBS).timestamp();
         attributes.extend(job_key(&self.job_id).into_inner());
         attributes.insert("EntityType".to_owned(), string("AnalyticsJob"));
         attributes.insert("ttl".to_owned(), number(&ttl));

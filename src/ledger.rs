@@ -6,16 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dynamodb::{Item, KeyRange, Query, Usage, from_item, to_item},
     period::{Granularity, format_instant},
+    retention::RUNS_AND_JOBS,
 };
-
-/// How long an entry is kept.
-const KEPT: TimeDelta = TimeDelta::days(90);
 
 /// The most reasons an entry keeps; an item is at most 400 KB.
 const MAXIMUM_REASONS: usize = 50;
@@ -173,7 +171,7 @@ impl Entry {
             by_status_partition: format!("{PARTITION}_STATUS#{}", self.status.name()),
             by_status_sort: sort,
             entity_type: "AnalyticsRun".to_owned(),
-            ttl: (started + KEPT).timestamp(),
+            ttl: (started + RUNS_AND_JOBS).timestamp(),
             entry,
         };
         to_item(&stored).map_err(|error| LedgerError(error.to_string()))

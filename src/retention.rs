@@ -1,15 +1,20 @@
-//! Retention: how long records are kept after their period's end.
+//! Retention: how long records are kept after their period's end, and runs and jobs after their
+//! start.
 //!
 //! Source: the platform's contract, section 2.
 
 use std::fmt;
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use crate::period::{Granularity, Period};
 
 /// The longest retention that can be configured, in days: a hundred years.
 pub const MAXIMUM_DAYS: u32 = 36_500;
+
+/// How long the ledger's entries and recalculation jobs are kept after their start; their `ttl` says
+/// the same. DynamoDB deletes days later, so what is older must not be shown.
+pub const RUNS_AND_JOBS: TimeDelta = TimeDelta::days(90);
 
 /// Days that records are kept after their period's end, by granularity; 0 keeps them for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

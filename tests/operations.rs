@@ -42,6 +42,7 @@ use support::{
 };
 
 const RUNS: &str = "/api/admin/analytics/runs";
+const RECALCULATE: &str = "/api/admin/analytics/recalculate";
 const HEALTH: &str = "/api/admin/analytics/health";
 
 // ---------------------------------------------------------------------------------------------
@@ -522,6 +523,92 @@ async fn a_ledger_that_cannot_be_read_is_an_error_and_not_an_empty_page() {
     }
 }
 
+/// What is past its 90 days is not shown, though DynamoDB has not deleted it yet.
+#[tokio::test]
+async fn runs_past_their_retention_are_not_shown_though_they_are_still_there() {
+    let host = StandingHost::at(instant(LATER));
+    let api = Api::new(&LEDGER_TABLE.endpoint, &LEDGER_TABLE.name, host.clone());
+    let all = format!("{RUNS}?limit=100");
+    let first = data(&api, &format!("{all}&from=2026-01-01")).await;
+    let cursor = first["nextCursor"].as_str().unwrap().to_owned();
+    let days = TimeDelta::days(90);
+    for (now, oldest) in [
+        (instant("2026-06-01T00:20:00Z") + days - TimeDelta::milliseconds(1), 20),
+        (instant("2026-06-01T00:20:00Z") + days, 21),
+        (instant("2026-06-01T00:49:00Z") + days, 50),
+    ] {
+        host.set(now);
+        let oldest = stamp(instant("2026-06-01T00:00:00Z") + TimeDelta::minutes(oldest));
+        let kept = |known: &Known| known.0 >= oldest;
+        let whole = expected(kept);
+        for query in ["", "&from=0000-01-01", "&from=2026-06-01T00:00:30Z&to=2026-06-02"] {
+            assert_eq!(pages(&api, &format!("limit=100{query}")).await.concat(), whole, "{query}");
+        }
+        for (filter, granularity, status) in [
+            ("granularity=hourly", Some("hourly"), None),
+            ("status=partial", None, Some("partial")),
+            ("granularity=hourly&status=partial", Some("hourly"), Some("partial")),
+        ] {
+            let all = expected(|known| {
+                kept(known)
+                    && granularity.is_none_or(|granularity| granularity == known.2)
+                    && status.is_none_or(|status| status == known.3)
+            });
+            assert_eq!(pages(&api, &format!("limit=9&{filter}")).await.concat(), all, "{filter}");
+        }
+        // A range that was over before, and one that is by now.
+        for query in ["to=2026-06-01T00:10:00Z", "from=2026-05-01&to=2026-06-01T00:20:00Z"] {
+            let found = data(&api, &format!("{RUNS}?{query}")).await;
+            assert_eq!(found, json!({"runs": [], "nextCursor": null}), "{query}");
+        }
+        // A page of before goes on as far as there is something: it stands behind a hundred runs.
+        let rest = data(&api, &format!("{all}&from=2026-01-01&cursor={cursor}")).await;
+        assert_eq!(names(&rest), whole.get(100..).unwrap_or_default());
+        assert_eq!(rest["nextCursor"], Value::Null);
+    }
+}
+
+/// An entry and a job are shown until the time to live that they were given, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_of_runs_and_jobs_ends_with_their_time_to_live() {
+    let table = TestTable::with(Backend::Dynoxide, &platform(20)).await;
+    let host = StandingHost::at(end());
+    let engine = engine_at(&table.endpoint, &table.name, host.clone());
+    engine.run(Granularity::Hourly, end()).await;
+    let api = Api::new(&table.endpoint, &table.name, host.clone());
+    let hour = range("hourly", end() - TimeDelta::hours(1), end());
+    let job = recalculate(&api, &hour).await;
+    let job = format!("{RECALCULATE}/{}", job["jobId"].as_str().unwrap());
+    let of = async |partition: &str| {
+        let query = Query {
+            table: table.name.clone(),
+            index: None,
+            partition_key: "PK".to_owned(),
+            sort_key: "SK".to_owned(),
+            partition: partition.to_owned(),
+            range: None,
+            projection: Vec::new(),
+            descending: false,
+        };
+        let ttl = |item: &edge_analytics::dynamodb::Item| match &item["ttl"] {
+            AttributeValue::N(seconds) => seconds.parse::<i64>().unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let items = table.client().query(&query).await.unwrap();
+        items.iter().map(ttl).collect::<BTreeSet<_>>()
+    };
+    let expiry = end() + TimeDelta::days(90);
+    let seconds = BTreeSet::from([expiry.timestamp()]);
+    assert_eq!((of("ANALYTICS_RUN").await, of("ANALYTICS_JOB").await), (seconds.clone(), seconds));
+
+    host.set(expiry - TimeDelta::milliseconds(1));
+    assert_eq!(data(&api, RUNS).await["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(api.get(&job).await.status.as_u16(), 200);
+    host.set(expiry);
+    assert_eq!(data(&api, RUNS).await["runs"], json!([]));
+    assert_eq!(api.get(&job).await.error(404), "Unknown recalculation");
+}
+
 /// The entries of real runs are listed as the runs reported them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_engine_enters_is_listed() {
@@ -545,6 +632,61 @@ async fn what_the_engine_enters_is_listed() {
         // All but the request that wrote the entry itself.
         assert_eq!(run["requests"], report.usage.requests - 1);
     }
+}
+
+// ---------------------------------------------------------------------------------------------
+// POST /recalculate
+
+fn range(granularity: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> Value {
+    json!({
+        "metricType": "all", "granularity": granularity,
+        "startDate": stamp(start), "endDate": stamp(end),
+    })
+}
+
+/// Starts a job that must be accepted.
+async fn recalculate(api: &Api, body: &Value) -> Value {
+    let request = with_token(Request::post(RECALCULATE)).header("Content-Type", "application/json");
+    let answer = api.send(request.body(Body::from(body.to_string())).unwrap()).await;
+    assert_eq!(answer.status.as_u16(), 202, "{}", answer.text());
+    answer.json()["data"].clone()
+}
+
+/// Which hours of a range are over and within retention is another question every hour; the request
+/// is the same.
+#[tokio::test]
+async fn the_same_range_an_hour_later_is_the_running_job() {
+    let table = TestTable::with(Backend::Dynoxide, &[begin("2026-01-01T00:00:00.000Z")]).await;
+    let settings = Settings::read(|name| match name {
+        "RETENTION_HOURLY_DAYS" => Some("10".to_owned()),
+        name => variable(name, &table.endpoint, &table.name),
+    });
+    let host = StandingHost::at(instant("2026-06-01T10:58:00Z"));
+    let api = Api::with_settings(settings.unwrap(), host.clone(), IMPATIENT);
+    // From before retention to tomorrow.
+    let (start, tomorrow) = (instant("2026-05-02T00:00:00Z"), instant("2026-06-02T00:00:00Z"));
+    let first = recalculate(&api, &range("hourly", start, tomorrow)).await;
+    // The hours that end after 05-22T10:58 and before 10:58 today.
+    assert_eq!(first["periods"], 10 * 24);
+    host.set(instant("2026-06-01T11:01:00Z"));
+    let same = recalculate(&api, &range("hourly", start, tomorrow)).await;
+    assert_eq!(same, first);
+    // However it is written: these are the same hours.
+    let (earlier, later) = (start - TimeDelta::minutes(1), tomorrow + TimeDelta::minutes(1));
+    assert_eq!(recalculate(&api, &range("hourly", earlier, later)).await, first);
+    // Others are not.
+    let hour = TimeDelta::hours(1);
+    for other in [
+        range("hourly", start + hour, tomorrow),
+        range("hourly", start, tomorrow + hour),
+        range("daily", start, tomorrow),
+    ] {
+        assert_ne!(recalculate(&api, &other).await["jobId"], first["jobId"], "{other}");
+    }
+    // It counts as dead an hour after it last moved.
+    host.set(instant("2026-06-01T11:58:00Z"));
+    let next = recalculate(&api, &range("hourly", start, tomorrow)).await;
+    assert_ne!(next["jobId"], first["jobId"]);
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -301,6 +301,53 @@ async fn every_counter_is_right_at_every_tick_while_the_platform_goes_on() {
     assert!(problems.is_empty(), "{problems:?}");
 }
 
+/// What changes in an item that has been counted is not known before the next full pass, and no
+/// counter claims it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_hidden_since_the_hour_shows_at_the_next_hour_and_not_before() {
+    let mut world = World::at(instant("2026-06-01T02:00:00Z")).await;
+    world.go_on_to(instant("2026-06-01T02:10:00Z")).await;
+    // A medium and an album that are days old are hidden, and shown.
+    let old = instant("2026-05-28T00:00:00Z");
+    let mut flipped = Vec::new();
+    for (entity, from, to) in [
+        ("Media", "true", "false"),
+        ("Media", "false", "true"),
+        ("Media", "true", "false"),
+        ("Album", "true", "false"),
+    ] {
+        let is_wanted = |item: &&mut Item| {
+            item.get("EntityType").is_some_and(|one| one["S"] == entity)
+                && item.get("isPublic").is_some_and(|one| one["S"] == from)
+                && (instant("2026-05-01T00:00:00Z")..old).contains(&moment(item))
+                && !flipped.contains(&key_of(item))
+        };
+        let item = world.items.iter_mut().find(is_wanted).unwrap();
+        item.insert("isPublic".to_owned(), json!({ "S": to }));
+        flipped.push(key_of(item));
+        let item = item.clone();
+        // It stays like that.
+        let later = world.all.iter_mut().find(|other| key_of(other) == key_of(&item)).unwrap();
+        later.clone_from(&item);
+        world.table.put(&[item]).await;
+    }
+    world.go_on_to(instant("2026-06-01T02:15:00Z")).await;
+    world.tick().await;
+    let before = counters_in(&world.surroundings.snapshots.last());
+    assert_counters(&before, &world.expected(), "before the next hour");
+    assert_eq!(before["publicMedia"].1, "2026-06-01T02:00:00.000Z");
+    assert_eq!(before["publicAlbums"].1, "2026-06-01T02:00:00.000Z");
+    assert_eq!(before["totalMedia"].1, "2026-06-01T02:15:00.000Z");
+
+    world.count_hour(instant("2026-06-01T03:00:00Z")).await;
+    world.go_on_to(instant("2026-06-01T03:05:00Z")).await;
+    world.tick().await;
+    let after = counters_in(&world.surroundings.snapshots.last());
+    assert_counters(&after, &world.expected(), "after it");
+    assert_ne!(after["publicMedia"].0, before["publicMedia"].0);
+    assert_eq!(after["publicMedia"].1, "2026-06-01T03:00:00.000Z");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_hour_is_counted_where_that_can_be_done() {
     let mut world = World::at(instant("2026-06-01T02:00:00Z")).await;
@@ -373,11 +420,9 @@ async fn a_partition_that_cannot_be_read_costs_its_counters_and_no_others() {
     expected.remove("newMediaToday");
     expected.remove("newMediaLast24Hours");
     let hour = oracle::expected_hour(&world.then, instant("2026-06-01T01:00:00Z"), None);
-    for name in ["totalMedia", "publicMedia", "privateMedia"] {
-        // Carried from the record, and as old as that.
-        let carried = (hour["media"][name].clone(), "2026-06-01T02:00:00.000Z".to_owned());
-        expected.insert(name.to_owned(), carried);
-    }
+    // Carried from the record, and as old as that.
+    let carried = (hour["media"]["totalMedia"].clone(), "2026-06-01T02:00:00.000Z".to_owned());
+    expected.insert("totalMedia".to_owned(), carried);
     let counted = counters_in(&world.surroundings.snapshots.last());
     assert_counters(&counted, &expected, "without media");
     let line = world.refreshes().pop().unwrap();
@@ -456,8 +501,16 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
     wrote(REQUESTED_DAILY_WRITES - 2).await;
     assert_eq!(refresh(minute(1), Occasion::Fresh).await, (true, 1));
     assert_eq!(refresh(minute(2), Occasion::Stale).await, (true, 1));
-    // Enough was asked for today: it is still counted and answered, but not written.
+    // Enough was asked for today: it is still counted and answered, but not written, and leaves the
+    // state alone, so that no tick finds it taken.
+    let state = async || {
+        let key = edge_analytics::dynamodb::key("ANALYTICS_STATE", "realtime");
+        let read = edge_analytics::dynamodb::Read::Consistent;
+        table.client().get(&table.name, key, read).await.unwrap().unwrap().into_inner()
+    };
+    let before = state().await;
     assert_eq!(refresh(minute(3), Occasion::Fresh).await, (true, 0));
+    assert_eq!(state().await, before);
     assert_eq!(refresh(minute(4), Occasion::Stale).await, (false, 0));
     assert_eq!(refresh(minute(5), Occasion::Tick).await, (true, 1));
     assert_eq!(refresh(minute(10), Occasion::Tick).await, (true, 1));
@@ -682,11 +735,82 @@ async fn without_dynamodb_the_snapshot_is_still_answered() {
     }
 }
 
+/// Hours are kept for a day, and none was counted after midnight: what comes from the last one is
+/// shown until a day after it, whoever counted it when.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_counter_outlives_the_retention_of_its_records() {
+    let world = World::at(instant("2026-06-01T00:00:00Z")).await;
+    let settings = Settings::read(|name| match name {
+        "RETENTION_HOURLY_DAYS" => Some("1".to_owned()),
+        _ => variable(name, &world.endpoint, &world.table.name),
+    });
+    let host = world.host.clone();
+    let keeping = Api::with_surroundings(settings.unwrap(), host, IMPATIENT, &world.surroundings);
+    let shown = async |api: &Api, uri: &str| {
+        let answer = api.get(uri).await;
+        assert_eq!(answer.status.as_u16(), 200, "{uri}: {}", answer.text());
+        counters_in(&answer.json()["data"]).into_keys().collect::<Vec<String>>()
+    };
+    let all: Vec<String> = world.expected().into_keys().collect();
+    let without = |excluded: &dyn Fn(&str) -> bool| {
+        all.iter().filter(|name| !excluded(name)).cloned().collect::<Vec<String>>()
+    };
+    let is_total = |name: &str| !name.starts_with("new") && !name.starts_with("visitors");
+    let is_day = |name: &str| name.ends_with("Last24Hours");
+    // Known of full hours only: from 00:00 yesterday. The others' first full hour began at 01:00.
+    let is_of_hours = |name: &str| name.starts_with("newUsers") || name.starts_with("newRevenue");
+    let is_day_of_hours = |name: &str| is_day(name) && is_of_hours(name);
+    // One snapshot; what is written after it is not seen.
+    world.host.set(instant("2026-06-01T00:20:00Z"));
+    world.tick().await;
+    world.surroundings.snapshots.lag(true);
+    for (at, expected) in [
+        ("2026-06-01T00:59:59.999Z", all.clone()),
+        ("2026-06-01T01:00:00.000Z", without(&is_day_of_hours)),
+        ("2026-06-01T01:59:59.999Z", without(&is_day_of_hours)),
+        ("2026-06-01T02:00:00.000Z", without(&is_day)),
+        ("2026-06-01T23:59:59.999Z", without(&is_day)),
+        ("2026-06-02T00:00:00.000Z", without(&|name| is_day(name) || is_total(name))),
+    ] {
+        world.host.set(instant(at));
+        assert_eq!(shown(&keeping, REALTIME).await, expected, "{at}");
+        world.surroundings.background.join().await;
+        assert_eq!(shown(&world.api, REALTIME).await, all, "kept for ever, {at}");
+        world.surroundings.background.join().await;
+    }
+    // Counted now, from records that are still there.
+    let since = without(&|name| is_day_of_hours(name) || is_total(name));
+    let kept = without(&is_day_of_hours);
+    let fresh = format!("{REALTIME}?fresh=true");
+    world.host.set(instant("2026-06-02T00:10:00Z"));
+    assert_eq!(shown(&keeping, &fresh).await, since);
+    assert_eq!(shown(&world.api, &fresh).await, kept);
+    world.surroundings.snapshots.break_down(true);
+    for uri in [REALTIME, DASHBOARD] {
+        assert_eq!(shown(&keeping, uri).await, since);
+        assert_eq!(shown(&world.api, uri).await, kept);
+    }
+    let data = keeping.get(DASHBOARD).await.json()["data"].clone();
+    let headlines = data["headlines"].as_array().unwrap();
+    assert!(headlines.iter().all(|headline| headline["value"] == Value::Null), "{data}");
+    // Carried from the snapshot before, when no record is looked at any more.
+    world.surroundings.snapshots.break_down(false);
+    world.surroundings.snapshots.lag(false);
+    world.host.set(instant("2026-06-02T04:00:00Z"));
+    world.tick().await;
+    let since = without(&|name| is_of_hours(name) || is_total(name));
+    assert_eq!(shown(&keeping, REALTIME).await, since);
+    assert_eq!(shown(&world.api, REALTIME).await, without(&is_of_hours));
+}
+
 #[test]
 fn a_snapshot_of_another_version_is_none() {
-    let text = r#"{"version":2,"refreshedAt":"2026-06-01T02:40:00.000Z","counters":[]}"#;
-    assert_eq!(Snapshot::parse(text), None);
-    assert!(Snapshot::parse(&text.replace('2', "1")).is_some());
+    let of_version = |version: u32| {
+        let text = r#"{"version":VERSION,"refreshedAt":"2026-06-01T02:40:00.000Z","counters":[]}"#;
+        Snapshot::parse(&text.replace("VERSION", &version.to_string()))
+    };
+    assert!(of_version(2).is_some());
+    assert_eq!((of_version(1), of_version(3)), (None, None));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -818,6 +942,40 @@ async fn the_dashboard_is_what_the_platform_came_to() {
         if !forgets {
             assert_number(&month[29]["value"], found(midnight - hours(24), midnight), name);
         }
+    }
+}
+
+/// Hours go on being counted while no tick comes: a stock is the later of counter and record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_is_the_later_of_counter_and_record() {
+    let (mut world, _) = dashboard_world().await;
+    let stocks = HEADLINES.into_iter().filter(|(.., kind)| *kind == 's');
+    let headline = |data: &Value, name: &str| {
+        let headlines = data["headlines"].as_array().unwrap();
+        headlines.iter().find(|headline| headline["metric"] == name).unwrap().clone()
+    };
+    world.count_hour(instant("2026-06-01T03:00:00Z")).await;
+    let data = world.data(DASHBOARD).await;
+    let hour = oracle::expected_hour(&world.then, instant("2026-06-01T02:00:00Z"), None);
+    for (metric_type, name, _) in stocks.clone() {
+        let headline = headline(&data, name);
+        assert_eq!(headline["asOf"], "2026-06-01T03:00:00.000Z", "{name}");
+        assert_number(&headline["value"], hour[metric_type][name].as_f64(), name);
+        let change = &headline["change"];
+        assert_eq!(change["comparedTo"], "2026-05-31T03:00:00.000Z", "{name}");
+        // The counters below are as the tick left them.
+        assert_ne!(metric(&data, name)["lastUpdated"], "2026-06-01T03:00:00.000Z", "{name}");
+    }
+    world.surroundings.background.join().await;
+    world.go_on_to(instant("2026-06-01T03:05:00Z")).await;
+    world.tick().await;
+    let data = world.data(DASHBOARD).await;
+    let expected = world.expected();
+    for (_, name, _) in stocks {
+        let headline = headline(&data, name);
+        let (value, as_of) = &expected[name];
+        assert_eq!(headline["asOf"], json!(as_of), "{name}");
+        assert_number(&headline["value"], value.as_f64(), name);
     }
 }
 

@@ -191,18 +191,18 @@ impl Ground {
         periods_before(running, count).find(|period| value(records, metric, *period).is_some())
     }
 
-    /// A stock: as the counter has it, else as the latest hour, against 24 hours before, at the end
-    /// of an hour.
+    /// A stock: as the counter has it or the latest hour, whichever is later, against 24 hours
+    /// before, at the end of an hour.
     fn stock(&self, metric: &Metric) -> Option<Headline> {
         let counter = self.snapshot.as_ref().and_then(|snapshot| snapshot.counter(&metric.name));
-        let found = counter.and_then(|counter| Some((counter.value.clone(), counter.as_of()?)));
-        let (present, as_of) = if let Some(found) = found {
-            found
-        } else {
-            let latest = self.latest(metric, self.hour)?;
+        let current = counter.and_then(|counter| Some((counter.value.clone(), counter.as_of()?)));
+        let recorded = self.latest(metric, self.hour).and_then(|latest| {
             let stored = value(&self.hours, metric, latest)?;
-            (numbers::to_json(stored), latest.next().start())
-        };
+            Some((numbers::to_json(stored), latest.next().start()))
+        });
+        // Hours go on being counted while ticks fail, and the other way round.
+        let found = recorded.into_iter().chain(current);
+        let (present, as_of) = found.max_by_key(|(_, as_of)| *as_of)?;
         let day_before = as_of - TimeDelta::hours(24);
         let hour = Period::containing(Granularity::Hourly, day_before).previous();
         Some(Headline {

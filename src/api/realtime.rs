@@ -52,7 +52,9 @@ pub async fn figures(
     let mut refreshing = false;
     if is_fresh {
         match refresher(app).refresh(Occasion::Fresh).await? {
-            Outcome::Counted(snapshot) => return Ok(Figures::counted(snapshot)),
+            Outcome::Counted(snapshot) => {
+                return Ok(Figures::of(app, "dynamodb", false, Some(snapshot)));
+            }
             Outcome::Held => refreshing = true,
             Outcome::NotDue => {}
         }
@@ -72,7 +74,7 @@ pub async fn figures(
             for problem in &counted.problems {
                 log(problem);
             }
-            return Ok(Figures::counted(counted.snapshot));
+            return Ok(Figures::of(app, "dynamodb", false, Some(counted.snapshot)));
         }
     };
     let snapshot = stored.as_deref().and_then(|text| {
@@ -91,7 +93,7 @@ pub async fn figures(
             let _ = refresher(&app).refresh(Occasion::Stale).await;
         }));
     }
-    Ok(Figures { source: "kv", refreshing, snapshot })
+    Ok(Figures::of(app, "kv", refreshing, snapshot))
 }
 
 fn refresher(app: &App) -> Refresher<'_> {
@@ -105,8 +107,11 @@ fn refresher(app: &App) -> Refresher<'_> {
 }
 
 impl Figures {
-    fn counted(snapshot: Snapshot) -> Self {
-        Self { source: "dynamodb", refreshing: false, snapshot: Some(snapshot) }
+    /// Without what is past retention, whenever it was counted.
+    fn of(app: &App, source: &'static str, refreshing: bool, snapshot: Option<Snapshot>) -> Self {
+        let retention = &app.settings.options.retention;
+        let snapshot = snapshot.map(|snapshot| snapshot.within(retention, app.host.now()));
+        Self { source, refreshing, snapshot }
     }
 
     /// The counters with their age.

@@ -15,7 +15,8 @@ use serde_json::{Value as Json, json};
 use crate::{
     dynamodb::Read,
     job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
-    period::{Granularity, Period, format_instant},
+    period::{Granularity, Period, format_instant, parse_instant},
+    retention::RUNS_AND_JOBS,
     run::{StartError, State as RunState, move_job, read_job, start_job, state_key},
 };
 
@@ -152,9 +153,14 @@ pub async fn follow(
 ) -> Result<Response, ApiError> {
     let is_id = job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let job = if is_id { read_job(&app.client, &app.settings.table, &job_id).await? } else { None };
-    let job = job.ok_or(ApiError::UnknownJob)?;
+    let job = job.filter(|job| is_kept(job, app.host.now())).ok_or(ApiError::UnknownJob)?;
     let body = json!({ "success": true, "data": JobView::from(job) });
     Ok(json_response(StatusCode::OK, &body))
+}
+
+/// Whether the job is within retention, whether DynamoDB has deleted what is not or will.
+fn is_kept(job: &Job, now: DateTime<Utc>) -> bool {
+    parse_instant(&job.started_at).is_none_or(|started| now < started + RUNS_AND_JOBS)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::{
     host::Severity,
     ledger::{Entry, Status, query},
     period::{Granularity, format_instant},
+    retention::RUNS_AND_JOBS,
 };
 
 use super::{
@@ -189,11 +190,15 @@ impl Cursor {
 /// Reads entries until there are as many as asked for and one more, which tells whether to go on.
 async fn read(app: &App, request: &Request, request_id: &RequestId) -> Result<Page, ApiError> {
     let Request { question, granularity, limit, after } = request;
-    // Nothing ran before 1970; a range must not end before it begins.
-    let begin = DateTime::UNIX_EPOCH;
-    let from = question.from.unwrap_or(question.to.map_or(begin, |to| begin.min(to)));
+    // What started 90 days ago or earlier is past retention, whether DynamoDB has deleted it or not.
+    let kept = app.host.now() - RUNS_AND_JOBS + TimeDelta::milliseconds(1);
+    let from = question.from.map_or(kept, |from| from.max(kept));
     let to = || question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
     let until = after.clone().unwrap_or_else(to);
+    // The range may end before that, and so may a page that was asked for earlier.
+    if until <= format_instant(from) {
+        return Ok(Page { runs: Vec::new(), next: None });
+    }
     let query = query(&app.settings.table, *granularity, question.status, from, until);
     // Of granularity and status the query selects by one.
     let selects_all = granularity.is_none() || question.status.is_none();

@@ -4,7 +4,8 @@
 //! A flow in a span of time is the sum of the records of the full hours in it and of what key ranges
 //! find in the rest: the running hour, the part of an hour at the other end, hours whose record is
 //! missing. Where the items cannot be read by key range, only full hours are added up, and the counter
-//! is as of the last one. A total is the latest record's, plus what came since if that can be read.
+//! is as of the last one. A total is the latest record's; one that nothing but the creation of items
+//! makes grow is brought up to now by what came since. What is deleted shows at the next hourly run.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -92,7 +93,7 @@ pub async fn count(
 
     let flows: Vec<&Metric> =
         catalogue.realtime().flows.iter().filter_map(|name| catalogue.metric(name)).collect();
-    // What came since the record, of each total that what came since is all that can have changed.
+    // What came since the record, of each total of which that is what changed since.
     let arrivals: Vec<Metric> = catalogue
         .metrics()
         .iter()
@@ -142,14 +143,16 @@ pub async fn count(
     Ok(Counted { snapshot: Snapshot::new(at, counters), problems })
 }
 
-/// Whether a total changes by what is created alone, as far as can be known between the hours: it
-/// counts or adds up items by when they were created, of which the table forgets nothing.
+/// Whether a total changes by what is created alone, but for what is deleted: it counts every item,
+/// by when it was created. An item that has to meet conditions, or whose value is added up, can
+/// enter, leave or change long after that, which only a full pass sees.
 fn grows_by_arrivals(metric: &Metric) -> bool {
     metric.rollup == Rollup::Last
         && metric.window == Some(Window::ToDate)
         && metric.past == Past::Exact
+        && metric.conditions.is_empty()
         && metric.by.is_none()
-        && matches!(metric.measure, Measure::Count | Measure::Sum)
+        && metric.measure == Measure::Count
 }
 
 /// Whether the metric's items of any span can be read by key range.
@@ -227,6 +230,11 @@ impl Ground<'_> {
         Some(sum)
     }
 
+    /// The earliest hour from `start` to before `end` that has a record of the metric.
+    fn earliest(&self, metric: &Metric, start: Period, end: DateTime<Utc>) -> Option<Period> {
+        hours(start, end).find(|hour| self.recorded(metric, *hour).is_some())
+    }
+
     /// A total: brought up to now if it can be, else as the latest record has it.
     fn total(&self, metric: &Metric, grows: bool) -> Option<Counter> {
         let latest = self.latest(metric)?;
@@ -240,43 +248,49 @@ impl Ground<'_> {
             numbers::add(numbers::from_json(stored)?, since).map(numbers::to_json)
         };
         let name = metric.name.clone();
-        Some(match grows.then(up_to_now).flatten() {
+        let counter = match grows.then(up_to_now).flatten() {
             Some(value) => Counter::new(name, value, self.at, COUNTED_TTL),
             None => Counter::new(name, stored.clone(), latest.next().start(), CARRIED_TTL),
-        })
+        };
+        Some(counter.made_from(Some(latest)))
     }
 
     /// What is new today and in the last 24 hours.
     fn flow(&self, metric: &Metric) -> Vec<Counter> {
         let midnight = Period::containing(Granularity::Daily, self.at).start();
         let today = Period::containing(Granularity::Hourly, midnight);
-        let (since_midnight, last_day, as_of, ttl);
+        let (since_midnight, last_day, as_of, ttl, first, end);
         if is_readable(self.catalogue, metric) {
             let running = self.found(metric, RUNNING);
             let plus = |hours: Option<Decimal>, rest: Option<Decimal>| numbers::add(hours?, rest?);
             since_midnight = plus(self.over(metric, today, self.running), running);
-            let full = self.over(metric, self.first_full_hour(), self.running);
+            (first, end) = (self.first_full_hour(), self.running);
+            let full = self.over(metric, first, end);
             last_day = plus(plus(full, running), self.found(metric, TAIL));
             as_of = (self.at, self.at);
             ttl = COUNTED_TTL;
         } else {
             let Some(latest) = self.latest(metric) else { return Vec::new() };
             // Everything before this is counted; of a day that has just begun that is nothing.
-            let end = latest.next().start();
+            end = latest.next().start();
             since_midnight = self.over(metric, today, end);
-            let first = Period::containing(Granularity::Hourly, end - TimeDelta::hours(24));
+            first = Period::containing(Granularity::Hourly, end - TimeDelta::hours(24));
             last_day = self.over(metric, first, end);
             as_of = (end.max(midnight), end);
             ttl = CARRIED_TTL;
         }
-        let counter = |time: &str, value: Option<Decimal>, as_of| {
+        let counter = |time: &str, value: Option<Decimal>, as_of, first| {
             let name = format!("{}{time}", metric.name);
-            Some(Counter::new(name, numbers::to_json(value?), as_of, ttl))
+            let counter = Counter::new(name, numbers::to_json(value?), as_of, ttl);
+            Some(counter.made_from(self.earliest(metric, first, end)))
         };
-        [counter("Today", since_midnight, as_of.0), counter("Last24Hours", last_day, as_of.1)]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            counter("Today", since_midnight, as_of.0, today),
+            counter("Last24Hours", last_day, as_of.1, first),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

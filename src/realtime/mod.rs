@@ -13,7 +13,8 @@ use serde_json::Value as Json;
 
 use crate::{
     host::BoxFuture,
-    period::{format_instant, parse_instant},
+    period::{Granularity, Period, format_instant, parse_instant},
+    retention::Retention,
 };
 
 pub use counting::{Counted, count};
@@ -28,8 +29,9 @@ pub const COUNTED_TTL: TimeDelta = TimeDelta::minutes(10);
 /// How long a counter holds that comes from the hourly records alone: two hours.
 pub const CARRIED_TTL: TimeDelta = TimeDelta::hours(2);
 
-/// The version of the snapshot that we write and read.
-const SNAPSHOT_VERSION: u32 = 1;
+/// The version of the snapshot that we write and read. Of a counter in version 1 nobody knows how
+/// old the records are that it was made from.
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// One counter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,12 +45,30 @@ pub struct Counter {
     pub last_updated: String,
     /// For how many seconds after that it is no stale value.
     pub ttl: i64,
+    /// The start of the earliest hour whose record is in it; absent where it is made from none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    earliest_hour: Option<String>,
 }
 
 impl Counter {
     fn new(metric_key: String, value: Json, as_of: DateTime<Utc>, ttl: TimeDelta) -> Self {
         let last_updated = format_instant(as_of);
-        Self { metric_key, value, last_updated, ttl: ttl.num_seconds() }
+        Self { metric_key, value, last_updated, ttl: ttl.num_seconds(), earliest_hour: None }
+    }
+
+    /// The same counter, made from records of which `hour` is the earliest.
+    fn made_from(self, hour: Option<Period>) -> Self {
+        Self { earliest_hour: hour.map(|hour| format_instant(hour.start())), ..self }
+    }
+
+    /// Whether a record that it is made from is past retention at `now`, so that it must not be
+    /// shown either.
+    fn has_ended(&self, retention: &Retention, now: DateTime<Utc>) -> bool {
+        self.earliest_hour.as_deref().is_some_and(|start| {
+            parse_instant(start)
+                .map(|start| Period::containing(Granularity::Hourly, start))
+                .is_none_or(|hour| retention.has_ended(hour, now))
+        })
     }
 
     /// What the value is as of.
@@ -87,6 +107,13 @@ impl Snapshot {
         // By way of a JSON value, as items are mapped: the code for that is there already.
         let value: Json = serde_json::from_str(text).ok()?;
         serde_json::from_value(value).ok().filter(|read: &Self| read.version == SNAPSHOT_VERSION)
+    }
+
+    /// The snapshot without what is past retention at `now`.
+    #[must_use]
+    pub fn within(mut self, retention: &Retention, now: DateTime<Utc>) -> Self {
+        self.counters.retain(|counter| !counter.has_ended(retention, now));
+        self
     }
 
     /// Whether a refresh is due at `now`.

@@ -37,7 +37,7 @@ pub const FRESH_DISTANCE: TimeDelta = TimeDelta::seconds(10);
 pub const DAILY_WRITES: u32 = 950;
 
 /// After how many writes of a day only ticks still write: 600 and 288 are less than
-/// [`DAILY_WRITES`], so whatever is asked for, no tick is left out.
+/// [`DAILY_WRITES`], so whatever is asked for, no tick lacks its write.
 pub const REQUESTED_DAILY_WRITES: u32 = 600;
 
 /// Why a refresh is wanted.
@@ -96,6 +96,9 @@ struct Lease {
 
 enum Acquired {
     Taken(Lease),
+    /// Nothing more is written today for those who ask: there is nothing to keep apart, and no tick
+    /// must find the lease taken for it.
+    NotNeeded,
     Not(Outcome),
 }
 
@@ -148,6 +151,7 @@ impl Refresher<'_> {
     ) -> Result<Outcome, Error> {
         let lease = match self.acquire(occasion, problems).await? {
             Acquired::Taken(lease) => lease,
+            Acquired::NotNeeded => return self.count(problems).await.map(Outcome::Counted),
             Acquired::Not(outcome) => return Ok(outcome),
         };
         let counted = self.count(problems).await;
@@ -169,7 +173,8 @@ impl Refresher<'_> {
     }
 
     /// Keeps totals of which there is no record any more as the stored snapshot has them: they are
-    /// as right as they were, and say when that was.
+    /// as right as they were, and say when that was. Where they are answered it is seen to that none
+    /// outlives the retention of its record ([`Snapshot::within`]).
     async fn carry(&self, snapshot: &mut Snapshot, problems: &mut Vec<String>) {
         let missing: Vec<&str> = self
             .catalogue
@@ -247,6 +252,9 @@ impl Refresher<'_> {
         // Fresh figures that were asked for are made in any case.
         if !may_write && occasion != Occasion::Fresh {
             return Ok(Acquired::Not(Outcome::NotDue));
+        }
+        if writes >= most {
+            return Ok(Acquired::NotNeeded);
         }
         let holder = match self.host.random() {
             Ok(random) => format!("{random:032x}"),

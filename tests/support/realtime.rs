@@ -148,16 +148,17 @@ pub type Counters = BTreeMap<String, (Value, String)>;
 
 /// Totals that are brought up to now, by type.
 const COUNTED: [(&str, &[&str]); 4] = [
-    ("media", &["totalMedia", "publicMedia", "privateMedia"]),
-    ("albums", &["totalAlbums", "publicAlbums", "privateAlbums"]),
+    ("media", &["totalMedia"]),
+    ("albums", &["totalAlbums"]),
     ("interactions", &["totalLikes", "totalBookmarks", "totalComments"]),
     ("generations", &["totalGenerations"]),
 ];
 
 /// Totals that only the hourly run finds, by type.
-const CARRIED: [(&str, &[&str]); 4] = [
+const CARRIED: [(&str, &[&str]); 5] = [
     ("users", &["totalUsers"]),
-    ("media", &["mediaByStatus"]),
+    ("media", &["publicMedia", "privateMedia", "mediaByStatus"]),
+    ("albums", &["publicAlbums", "privateAlbums"]),
     ("interactions", &["totalViews"]),
     ("business", &["MRR", "totalRevenue"]),
 ];

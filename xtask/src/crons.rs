@@ -11,8 +11,8 @@ use crate::{
     worker::CronSender,
 };
 
-/// The tick of what is shown in real time.
-const TICK: &str = "*/5 * * * *";
+/// The cron expression of the tick of what is shown in real time.
+pub const TICK: &str = "*/5 * * * *";
 
 /// The longest sleep: timers stand still while a machine is suspended, cron events do not.
 const NAP: Duration = Duration::from_secs(30);

@@ -14,7 +14,7 @@ use sample_platform::Change;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    crons::Crons,
+    crons::{Crons, TICK},
     dashboard,
     embedded_dynamodb::EmbeddedDynamoDb,
     error::{Error, Result},
@@ -126,6 +126,9 @@ impl Running {
         match &mut source.embedded {
             Some((database, stored)) => {
                 bring_up_to_date(&worker, database, stored, &folder, options.hours).await?;
+                // Whoever opens the dashboard now sees the counters; the clock's first tick may be
+                // five minutes away.
+                worker.cron_sender().fire(TICK, Utc::now()).await?;
             }
             None => aggregate(&worker, current_hour(), options.hours).await?,
         }
