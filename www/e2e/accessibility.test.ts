@@ -119,34 +119,37 @@ scenario(
   },
 );
 
+/** The smallest window in which the toolbar sticks; on a phone only the banner does. */
 const STICKING = { width: 1100, height: 700 };
 
-scenario(
-  'what has the focus is not under what sticks to the top',
-  { provokes: ['offline'], browser: { viewport: STICKING } },
-  async ({ page, context }) => {
-    await overview(page);
-    await choose(page, 'Custom');
-    const end = region(page, 'Table of the most engaged content');
-    for (const banner of [false, true]) {
-      if (banner) {
-        await context.setOffline(true);
-        await button(region(page, 'Right now'), 'Refresh').click();
-        await page.getByText('Offline.').waitFor();
+for (const [size, viewport] of Object.entries({ window: STICKING, phone: PHONE })) {
+  scenario(
+    `what has the focus on a ${size} is not under what sticks to the top`,
+    { provokes: ['offline'], browser: { viewport } },
+    async ({ page, context }) => {
+      await overview(page);
+      await choose(page, 'Custom');
+      const end = region(page, 'Table of the most engaged content');
+      for (const banner of [false, true]) {
+        if (banner) {
+          await context.setOffline(true);
+          await button(region(page, 'Right now'), 'Refresh').click();
+          await page.getByText('Offline.').waitFor();
+        }
+        await end.focus();
+        // Backwards, each comes into view at the top.
+        for (let step = 0; step < 60; step += 1) {
+          await page.keyboard.press('Shift+Tab');
+          const hidden = await page.evaluate(() => {
+            const focused = document.activeElement as HTMLElement;
+            const { left, top, width } = focused.getBoundingClientRect();
+            const seen = document.elementFromPoint(left + width / 2, top + 2);
+            const cover = seen?.closest('.toolbar, .banner-place');
+            return cover && !cover.contains(focused) ? `${focused.outerHTML.slice(0, 90)} at ${top}` : null;
+          });
+          assert.equal(hidden, null);
+        }
       }
-      await end.focus();
-      // Backwards, each comes into view at the top.
-      for (let step = 0; step < 60; step += 1) {
-        await page.keyboard.press('Shift+Tab');
-        const hidden = await page.evaluate(() => {
-          const focused = document.activeElement as HTMLElement;
-          const { left, top, width } = focused.getBoundingClientRect();
-          const seen = document.elementFromPoint(left + width / 2, top + 2);
-          const cover = seen?.closest('.toolbar, .banner-place');
-          return cover && !cover.contains(focused) ? `${focused.outerHTML.slice(0, 90)} at ${top}` : null;
-        });
-        assert.equal(hidden, null);
-      }
-    }
-  },
-);
+    },
+  );
+}
