@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
-import { button, chartsLoaded, choose, region } from './harness/overview.ts';
+import { button, chartsLoaded, choose, realtimeAge, region } from './harness/overview.ts';
 import { scenario } from './harness/scenario.ts';
 import { DESKTOP, PHONE, type Visitor } from './harness/scene.ts';
 
@@ -33,7 +33,7 @@ async function overview(page: Page): Promise<void> {
   await page.goto('/');
   await chartsLoaded(page);
   await page.locator('li.card[data-metric]').first().waitFor();
-  await region(page, 'Right now').getByText('as of').waitFor();
+  await realtimeAge(page).waitFor();
 }
 
 async function operations(page: Page): Promise<void> {
@@ -118,3 +118,38 @@ scenario(
     await assertAccessible(page);
   },
 );
+
+/** The smallest window in which the toolbar sticks; on a phone only the banner does. */
+const STICKING = { width: 1100, height: 700 };
+
+for (const [size, viewport] of Object.entries({ window: STICKING, phone: PHONE })) {
+  scenario(
+    `what has the focus on a ${size} is not under what sticks to the top`,
+    { provokes: ['offline'], browser: { viewport } },
+    async ({ page, context }) => {
+      await overview(page);
+      await choose(page, 'Custom');
+      const end = region(page, 'Table of the most engaged content');
+      for (const banner of [false, true]) {
+        if (banner) {
+          await context.setOffline(true);
+          await button(region(page, 'Right now'), 'Refresh').click();
+          await page.getByText('Offline.').waitFor();
+        }
+        await end.focus();
+        // Backwards, each comes into view at the top.
+        for (let step = 0; step < 60; step += 1) {
+          await page.keyboard.press('Shift+Tab');
+          const hidden = await page.evaluate(() => {
+            const focused = document.activeElement as HTMLElement;
+            const { left, top, width } = focused.getBoundingClientRect();
+            const seen = document.elementFromPoint(left + width / 2, top + 2);
+            const cover = seen?.closest('.toolbar, .banner-place');
+            return cover && !cover.contains(focused) ? `${focused.outerHTML.slice(0, 90)} at ${top}` : null;
+          });
+          assert.equal(hidden, null);
+        }
+      }
+    },
+  );
+}

@@ -1,7 +1,8 @@
 // Every control is in the address: it changes there, survives a reload, and is undone by going back.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import { button, chart, chartsLoaded, choose, openOverview, region } from './harness/overview.ts';
+import { NOW } from './harness/environment.ts';
+import { button, chart, chartsLoaded, choose, chosen, openOverview, region } from './harness/overview.ts';
 import { addressed, eventually, query, scenario } from './harness/scenario.ts';
 
 interface Control {
@@ -11,130 +12,179 @@ interface Control {
   act: (page: Page) => Promise<unknown>;
   /** The parameters after it. */
   address: Record<string, string>;
-  /** Passes when the control shows it. */
-  shows: (page: Page) => Promise<void>;
+  /** What can be seen of the control. */
+  seen: (page: Page) => Promise<unknown>;
+  /** How that is after it; before it, and when it was undone, it is otherwise. */
+  becomes: unknown;
+  /** The present, where it matters. */
+  now?: number;
 }
 
-const isChecked = (name: string) => async (page: Page) =>
-  assert.equal(await page.getByRole('radio', { name, exact: true }).isChecked(), true, name);
+const rangeAndGranularity = async (page: Page) => [
+  ...(await chosen(page, 'Range')),
+  ...(await chosen(page, 'Granularity')),
+];
 
-const all =
-  (...checks: ((page: Page) => Promise<void>)[]) =>
-  async (page: Page) => {
-    for (const check of checks) await check(page);
-  };
+const fieldValue = (label: string) => (page: Page) =>
+  page
+    .getByLabel(label, { exact: true })
+    .evaluateAll((controls) => controls.map((control) => (control as HTMLInputElement).value));
 
-const isSelected = (label: string, value: string) => async (page: Page) =>
-  assert.equal(await page.getByLabel(label, { exact: true }).inputValue(), value);
-
-const isPressed = (name: string, pressed: boolean) => async (page: Page) =>
-  assert.equal(await button(page, name).getAttribute('aria-pressed'), `${pressed}`, name);
+const pressed = (name: string) => (page: Page) => button(page, name).getAttribute('aria-pressed');
 
 /** Two weeks ago to a week ago: always two dates of the past. */
-const day = (ago: number) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10);
+const day = (ago: number) => new Date(NOW - ago * 86_400_000).toISOString().slice(0, 10);
 const DATES = { from: day(14), to: day(7) };
+const MIDDLE_OF_MONTH = Date.parse(`${day(0).slice(0, 8)}15T12:00:00Z`);
 
 const CONTROLS: Control[] = [
+  {
+    does: 'choosing 24 hours makes the charts hourly',
+    from: '?range=30d&granularity=daily',
+    act: (page) => choose(page, '24 hours'),
+    address: {},
+    seen: rangeAndGranularity,
+    becomes: ['24 hours', 'Hourly'],
+  },
   {
     does: 'choosing 7 days',
     act: (page) => choose(page, '7 days'),
     address: { range: '7d', granularity: 'hourly' },
-    shows: all(isChecked('7 days'), isChecked('Hourly')),
+    seen: rangeAndGranularity,
+    becomes: ['7 days', 'Hourly'],
   },
   {
     does: 'choosing 30 days makes the charts daily',
     from: '?range=12m&granularity=monthly',
     act: (page) => choose(page, '30 days'),
     address: { range: '30d', granularity: 'daily' },
-    shows: all(isChecked('30 days'), isChecked('Daily')),
+    seen: rangeAndGranularity,
+    becomes: ['30 days', 'Daily'],
   },
   {
     does: 'choosing 90 days',
     from: '?range=30d&granularity=daily',
     act: (page) => choose(page, '90 days'),
     address: { range: '90d', granularity: 'daily' },
-    shows: isChecked('90 days'),
+    seen: rangeAndGranularity,
+    becomes: ['90 days', 'Daily'],
   },
   {
     does: 'choosing 12 months',
     from: '?range=30d&granularity=daily',
     act: (page) => choose(page, '12 months'),
     address: { range: '12m', granularity: 'daily' },
-    shows: isChecked('12 months'),
+    seen: rangeAndGranularity,
+    becomes: ['12 months', 'Daily'],
+  },
+  {
+    does: 'choosing this month',
+    from: '?range=30d&granularity=daily',
+    now: MIDDLE_OF_MONTH,
+    act: (page) => choose(page, 'This month'),
+    address: { range: 'month', granularity: 'daily' },
+    seen: rangeAndGranularity,
+    becomes: ['This month', 'Daily'],
+  },
+  {
+    does: 'choosing hourly',
+    from: '?range=30d&granularity=daily',
+    act: (page) => choose(page, 'Hourly'),
+    address: { range: '30d', granularity: 'hourly' },
+    seen: rangeAndGranularity,
+    becomes: ['30 days', 'Hourly'],
+  },
+  {
+    does: 'choosing daily widens the range to 30 days',
+    act: (page) => choose(page, 'Daily'),
+    address: { range: '30d', granularity: 'daily' },
+    seen: rangeAndGranularity,
+    becomes: ['30 days', 'Daily'],
   },
   {
     does: 'choosing weekly widens the range to 90 days',
     act: (page) => choose(page, 'Weekly'),
     address: { range: '90d', granularity: 'weekly' },
-    shows: all(isChecked('Weekly'), isChecked('90 days')),
+    seen: rangeAndGranularity,
+    becomes: ['90 days', 'Weekly'],
   },
   {
     does: 'choosing monthly widens the range to 12 months',
     act: (page) => choose(page, 'Monthly'),
     address: { range: '12m', granularity: 'monthly' },
-    shows: all(isChecked('Monthly'), isChecked('12 months')),
+    seen: rangeAndGranularity,
+    becomes: ['12 months', 'Monthly'],
   },
   {
     does: 'comparing with the period before',
     act: (page) => page.getByLabel('Compare with the period before').check(),
     address: { compare: '1' },
-    shows: async (page) =>
-      assert.equal(await page.getByLabel('Compare with the period before').isChecked(), true),
+    seen: (page) => page.getByLabel('Compare with the period before').isChecked(),
+    becomes: true,
   },
   {
     does: 'telling times in the local zone',
     act: (page) => page.getByLabel('Times in').selectOption('local'),
     address: { zone: 'local' },
-    shows: isSelected('Times in', 'local'),
+    seen: fieldValue('Times in'),
+    becomes: ['local'],
   },
   {
     does: 'choosing the sparklines of 30 days',
     act: (page) => choose(page, 'last 30 days'),
     address: { trend: '30d' },
-    shows: isChecked('last 30 days'),
+    seen: (page) => chosen(page, 'Sparklines'),
+    becomes: ['last 30 days'],
   },
   {
     does: 'showing a series that is hidden',
     act: (page) => button(page, 'Total users').click(),
     address: { toggled: 'totalUsers' },
-    shows: isPressed('Total users', true),
+    seen: pressed('Total users'),
+    becomes: 'true',
   },
   {
     does: 'hiding a series that is shown',
     act: (page) => button(page, 'New views').click(),
     address: { toggled: 'newViews' },
-    shows: all(isPressed('New views', false), async (page) =>
-      assert.match((await chart(page, 'views').textContent()) ?? '', /No series is shown/),
-    ),
+    seen: async (page) => [
+      await pressed('New views')(page),
+      await chart(page, 'views').getByText('No series is shown').count(),
+    ],
+    becomes: ['false', 1],
   },
   {
     does: 'looking at a chart as a table',
     act: (page) => button(page, 'Table of Albums').click(),
     address: { tables: 'albums' },
-    shows: all(isPressed('Table of Albums', true), async (page) =>
-      assert.equal(await region(page, 'Table of Albums').isVisible(), true),
-    ),
+    seen: async (page) => [
+      await pressed('Table of Albums')(page),
+      await region(page, 'Table of Albums').count(),
+    ],
+    becomes: ['true', 1],
   },
   {
     does: 'going to the operations',
     act: (page) => page.getByRole('link', { name: 'Operations' }).click(),
     address: { page: 'operations' },
-    shows: async (page) =>
-      assert.equal(await page.getByRole('link', { name: 'Operations' }).getAttribute('aria-current'), 'page'),
+    seen: (page) => page.getByRole('link', { name: 'Operations' }).getAttribute('aria-current'),
+    becomes: 'page',
   },
   {
     does: 'filtering the ledger by status',
     from: '?page=operations',
     act: (page) => page.getByLabel('Status', { exact: true }).selectOption('failed'),
     address: { page: 'operations', status: 'failed' },
-    shows: isSelected('Status', 'failed'),
+    seen: fieldValue('Status'),
+    becomes: ['failed'],
   },
   {
     does: 'filtering the ledger by granularity',
     from: '?page=operations',
     act: (page) => page.getByLabel('Granularity of runs').selectOption('daily'),
     address: { page: 'operations', runs: 'daily' },
-    shows: isSelected('Granularity of runs', 'daily'),
+    seen: fieldValue('Granularity of runs'),
+    becomes: ['daily'],
   },
   {
     does: 'choosing dates',
@@ -145,26 +195,35 @@ const CONTROLS: Control[] = [
       await button(page, 'Apply').click();
     },
     address: { ...DATES, granularity: 'hourly' },
-    shows: all(isChecked('Custom'), isSelected('From', DATES.from), isSelected('To', DATES.to)),
+    seen: async (page) => [
+      ...(await chosen(page, 'Range')),
+      ...(await fieldValue('From')(page)),
+      ...(await fieldValue('To')(page)),
+    ],
+    becomes: ['Custom', DATES.from, DATES.to],
   },
 ];
 
-for (const { does, from = '', act, address, shows } of CONTROLS) {
+for (const { does, from = '', act, address, seen, becomes, now } of CONTROLS) {
   scenario(`${does} is in the address`, {}, async ({ page }) => {
+    if (now !== undefined) await page.clock.setFixedTime(now);
+    const showing = (expected: unknown) =>
+      eventually(async () => assert.deepEqual(await seen(page), expected));
     await page.goto(`/${from}`);
     await loaded(page);
-    const before = query(page);
+    const [addressBefore, seenBefore] = [query(page), await seen(page)];
+    assert.notDeepEqual(seenBefore, becomes);
     await act(page);
     await addressed(page, address);
-    await eventually(() => shows(page));
+    await showing(becomes);
     await page.reload();
     await loaded(page);
-    await eventually(() => shows(page));
+    await showing(becomes);
     assert.deepEqual(query(page), address);
     await page.goBack();
-    await addressed(page, before);
+    await addressed(page, addressBefore);
     await loaded(page);
-    await assert.rejects(() => shows(page), 'the control is as it was before');
+    await showing(seenBefore);
   });
 }
 
@@ -183,6 +242,7 @@ scenario('dates that cannot be are refused with the reason', {}, async ({ page }
     [DATES.to, DATES.from, 'The first date is after the last one.'],
     ['2999-01-01', '2999-01-02', 'These dates are in the future.'],
     ['', DATES.to, 'Give both dates.'],
+    [`0202${DATES.from.slice(4)}`, DATES.to, 'These dates are too far apart'],
   ] as const) {
     await from.fill(first);
     await to.fill(last);
@@ -190,6 +250,43 @@ scenario('dates that cannot be are refused with the reason', {}, async ({ page }
     await alert.filter({ hasText: reason }).waitFor();
   }
   assert.deepEqual(query(page), {});
+});
+
+scenario('choosing something else ends choosing dates', {}, async ({ page }) => {
+  await openOverview(page);
+  for (const [name, becomes] of [
+    ['Daily', ['30 days', 'Daily']],
+    ['7 days', ['7 days', 'Daily']],
+  ] as const) {
+    await choose(page, 'Custom');
+    assert.deepEqual(await chosen(page, 'Range'), ['Custom']);
+    await choose(page, name);
+    await eventually(async () => assert.deepEqual(await rangeAndGranularity(page), becomes));
+    assert.equal(await page.getByRole('form', { name: 'Custom dates' }).count(), 0);
+  }
+  await choose(page, 'Custom');
+  await page.goBack();
+  await eventually(async () => assert.deepEqual(await rangeAndGranularity(page), ['30 days', 'Daily']));
+});
+
+scenario('dates in the address that make no chart are ignored', {}, async ({ page }) => {
+  for (const dates of ['from=0202-11-01&to=2026-11-20', 'from=2999-01-01&to=2999-01-02']) {
+    await openOverview(page, `?${dates}&granularity=daily`);
+    assert.deepEqual(await rangeAndGranularity(page), ['24 hours', 'Hourly']);
+  }
+});
+
+scenario('a month of which no hour is over yet says so, until one is', {}, async ({ page }) => {
+  const date = new Date(NOW);
+  const month = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
+  await page.clock.setFixedTime(month + 10 * 60_000);
+  await openOverview(page, '?range=month&granularity=daily');
+  await page.getByRole('heading', { name: 'No period of this range is over yet' }).waitFor();
+  assert.equal(await page.locator('.charts').count(), 0);
+  assert.equal(await button(page, 'Export CSV').isDisabled(), true);
+  // The page looks at its clock every quarter of a minute.
+  await page.clock.setFixedTime(month + 70 * 60_000);
+  await page.getByText('1 hourly period:').waitFor({ timeout: 30_000 });
 });
 
 scenario('choosing which period’s most engaged content is listed', {}, async ({ page, stage }) => {

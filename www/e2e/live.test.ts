@@ -1,10 +1,12 @@
 // What happens right now and the headline figures: they are the API's, and renew themselves on request.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import type { Headline } from '../src/api/types.ts';
+import type { Headline, Realtime } from '../src/api/types.ts';
 import { metricNamed } from '../src/model/catalogue.ts';
 import { formatExact, formatPercent, formatSigned } from '../src/model/format.ts';
-import { button, choose, openOverview, region } from './harness/overview.ts';
+import { DAY } from '../src/model/period.ts';
+import { NOW } from './harness/environment.ts';
+import { button, choose, hasFocus, holdBack, openOverview, realtimeAge, region } from './harness/overview.ts';
 import { eventually, scenario } from './harness/scenario.ts';
 
 const FIGURES: Record<string, string> = {
@@ -31,11 +33,21 @@ async function rightNow(page: Page): Promise<Record<string, string>> {
   );
 }
 
-scenario('seeing what happens right now', {}, async ({ page, stage }) => {
+/** The figure of "Right now" with that label. */
+const figure = (page: Page, label: string) =>
+  region(page, 'Right now')
+    .locator('.realtime-figure')
+    .filter({ has: page.getByText(label, { exact: true }) });
+
+scenario('seeing what happens right now', {}, async ({ page }) => {
+  // What is shown is compared with what the page was answered: another answer may be newer.
+  let answered: Realtime | undefined;
+  page.on('response', async (response) => {
+    if (response.url().includes('/realtime')) answered = ((await response.json()) as { data: Realtime }).data;
+  });
   await openOverview(page);
-  // Both may be renewed between the two looks: what counts is that they come to agree.
   await eventually(async () => {
-    const { counters } = await stage.api.realtime();
+    const counters = answered?.counters ?? [];
     const expected = Object.entries(FIGURES).map(([label, key]) => {
       const counter = counters.find(({ metricKey }) => metricKey === key);
       assert.ok(counter && typeof counter.value === 'number', `the API has ${key}`);
@@ -43,20 +55,80 @@ scenario('seeing what happens right now', {}, async ({ page, stage }) => {
     });
     assert.deepEqual(await rightNow(page), Object.fromEntries(expected));
   });
-  await region(page, 'Right now').getByText('as of').waitFor();
+  await realtimeAge(page).waitFor();
+
+  // Users are as of the last hour that was counted, media as of now.
+  const counted = answered?.counters.find(
+    ({ metricKey }) => metricKey === 'newUsersLast24Hours',
+  )?.lastUpdated;
+  await figure(page, 'Users')
+    .getByText(`as of ${counted?.slice(11, 16)}`, { exact: true })
+    .waitFor();
+  assert.equal(await figure(page, 'Media').getByText('as of').count(), 0);
+});
+
+scenario('a day of which nothing is counted yet has no figure', {}, async ({ page }) => {
+  const midnight = new Date(Math.floor(NOW / DAY) * DAY).toISOString();
+  await page.route('**/realtime', async (route) => {
+    const answer = await route.fetch();
+    const body = (await answer.json()) as { data: Realtime };
+    for (const counter of body.data.counters) {
+      if (counter.metricKey === 'newUsersToday') Object.assign(counter, { value: 0, lastUpdated: midnight });
+    }
+    await route.fulfill({ response: answer, json: body });
+  });
+  await openOverview(page);
+  await figure(page, 'Users').getByText('today no data yet').waitFor();
+  assert.match((await figure(page, 'Media').textContent()) ?? '', /today [\d,]+/);
+});
+
+scenario('before the first snapshot the figures come as soon as there is one', {}, async ({ page }) => {
+  let asked = 0;
+  await page.route('**/realtime', (route) => {
+    asked += 1;
+    const data = { source: 'kv', refreshing: true, lastUpdated: null, stale: true, counters: [] };
+    return asked < 3 ? route.fulfill({ json: { success: true, data } }) : route.continue();
+  });
+  await openOverview(page);
+  await figure(page, 'Users').getByText('no data').waitFor();
+  // Two rounds of three seconds, not of thirty.
+  await realtimeAge(page).waitFor({ timeout: 12_000 });
+  assert.ok(asked >= 3);
+});
+
+scenario('refreshing by keyboard keeps the focus', {}, async ({ page }) => {
+  await openOverview(page);
+  await realtimeAge(page).waitFor();
+  let asked = 0;
+  page.on('request', (request) => {
+    if (request.url().includes('fresh=true')) asked += 1;
+  });
+  const release = await holdBack(page, '**/realtime?fresh=true');
+  const refresh = button(region(page, 'Right now'), 'Refresh');
+  await refresh.focus();
+  await page.keyboard.press('Enter');
+  await eventually(async () => assert.equal(await refresh.getAttribute('aria-disabled'), 'true'));
+  assert.equal(await hasFocus(refresh), true);
+  // It does nothing while it is at it.
+  await page.keyboard.press('Enter');
+  assert.equal(asked, 1);
+  release();
+  await eventually(async () => assert.equal(await refresh.getAttribute('aria-disabled'), null));
+  assert.equal(await hasFocus(refresh), true);
+  assert.equal(asked, 1);
 });
 
 scenario('counting anew what happens right now', {}, async ({ page }) => {
   await openOverview(page);
   const panel = region(page, 'Right now');
-  const before = await panel.getByText('as of').locator('time').getAttribute('datetime');
+  const before = await realtimeAge(page).getAttribute('datetime');
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.url().endsWith('/realtime?fresh=true')),
     button(panel, 'Refresh').click(),
   ]);
   assert.equal(answer.status(), 200);
   await eventually(async () => {
-    const after = await panel.getByText('as of').locator('time').getAttribute('datetime');
+    const after = await realtimeAge(page).getAttribute('datetime');
     assert.ok(Date.parse(after ?? '') > Date.parse(before ?? ''), `${before} is followed by ${after}`);
   });
 });

@@ -1,6 +1,6 @@
 // When the overview is painted, warm, and the bytes it loads: the figures of the README.
 import type { Page } from 'playwright-core';
-import { openOverview, region } from './harness/overview.ts';
+import { openOverview, realtimeAge } from './harness/overview.ts';
 import { visit } from './harness/scene.ts';
 import { strike, theStage } from './harness/stage.ts';
 
@@ -17,7 +17,7 @@ interface Paints {
 async function load(page: Page): Promise<Paints> {
   await openOverview(page);
   await page.locator('li.card[data-metric]').first().waitFor();
-  await region(page, 'Right now').getByText('as of').waitFor();
+  await realtimeAge(page).waitFor();
   return await page.evaluate(async () => {
     const figures = performance.now();
     const latest = (type: string) =>

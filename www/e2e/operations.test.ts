@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Locator, Page } from 'playwright-core';
 import type { Job, RecalculationPreview, Run, RunPage } from '../src/api/types.ts';
 import { formatInstant } from '../src/model/format.ts';
-import { button, region } from './harness/overview.ts';
+import { button, hasFocus, holdBack, region } from './harness/overview.ts';
 import { eventually, query, scenario } from './harness/scenario.ts';
 import type { Stage } from './harness/stage.ts';
 
@@ -57,6 +57,36 @@ scenario('paging through the ledger to its end', {}, async ({ page, stage }) => 
   assert.equal(await older.count(), 0);
 });
 
+scenario('older runs that come late are not shown under another filter', {}, async ({ page, stage }) => {
+  await openOperations(page);
+  const release = await holdBack(page, '**/runs?*cursor=*');
+  const first = await rows(page).count();
+  await button(page, 'Show older runs').click();
+  await button(page, 'Loading…').waitFor();
+  await page.getByLabel('Granularity of runs').selectOption('daily');
+  const daily = (await stage.api.get<RunPage>('/runs?granularity=daily')).runs;
+  const shown = () => rows(page).locator('th').allTextContents();
+  await eventually(async () => assert.deepEqual(await shown(), startedOf(daily)));
+  release();
+  await page.getByLabel('Granularity of runs').selectOption('any');
+  await eventually(async () => assert.equal(await rows(page).count(), first));
+  await button(page, 'Show older runs').click();
+  await eventually(async () => assert.ok((await rows(page).count()) > first));
+});
+
+scenario(
+  'a session that expires before older runs are asked for is named as the reason',
+  { provokes: [401] },
+  async ({ page }) => {
+    await openOperations(page);
+    await page.route('**/runs?*cursor=*', (route) =>
+      route.fulfill({ status: 401, json: { success: false, error: 'Unauthorized', message: 'Sign in.' } }),
+    );
+    await button(page, 'Show older runs').click();
+    await page.getByRole('alert').filter({ hasText: 'Your session has expired' }).waitFor();
+  },
+);
+
 scenario('filtering the ledger', {}, async ({ page, stage }) => {
   await openOperations(page);
   await page.getByLabel('Granularity of runs').selectOption('daily');
@@ -93,8 +123,12 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   await page.getByText('24 hourly periods').waitFor();
   await page.getByText(`Refreshed from them: ${preview.refreshed.daily} daily`).waitFor();
 
-  await button(page, 'Start recalculation').click();
+  const title = page.getByRole('heading', { name: 'Recalculate', exact: true });
+  await button(page, 'Start recalculation').focus();
+  await page.keyboard.press('Enter');
   await eventually(() => assert.ok(query(page).job));
+  // The button has gone; whoever uses the keyboard is still at the same place.
+  await eventually(async () => assert.equal(await hasFocus(title), true));
   const progress = page.getByRole('progressbar', { name: 'Recalculation of all, hourly' });
   await progress.waitFor();
   // Watched to its end, over a reload: the address names the job.
@@ -106,11 +140,28 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   const job = await stage.api.get<Job>(`/recalculate/${query(page).job}`);
   assert.deepEqual([job.status, job.done, job.failed], ['complete', 24, 0]);
 
-  await button(page, 'Dismiss').click();
+  await button(page, 'Dismiss').focus();
+  await page.keyboard.press('Enter');
   await eventually(() => assert.equal(query(page).job, undefined));
+  await eventually(async () => assert.equal(await hasFocus(title), true));
   // It is in the ledger like every run.
   await page.reload();
   await rows(page).filter({ hasText: 'recalculate' }).first().waitFor();
+});
+
+scenario('a preview that comes after the choices were changed is not shown', {}, async ({ page }) => {
+  await openOperations(page);
+  const release = await holdBack(page, '**/recalculate?preview=true', 1);
+  await ask(page, 'users', yesterday);
+  await page.getByLabel('Metrics').selectOption('media');
+  // What is asked now need not wait for what was asked before.
+  await button(page, 'Preview').click();
+  await page.getByText('24 hourly periods of Media from').waitFor();
+  const late = page.waitForResponse((response) => response.url().includes('preview=true'));
+  release();
+  await late;
+  await page.getByText('24 hourly periods of Media from').waitFor();
+  assert.equal(await page.getByText('24 hourly periods of Users').count(), 0);
 });
 
 scenario('cancelling a preview, which starts nothing', {}, async ({ page }) => {

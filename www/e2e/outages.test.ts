@@ -1,6 +1,9 @@
 // What is under the page goes away and comes back: the cache, the database, the network.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
+import { HOUR } from '../src/model/period.ts';
+import { END } from './harness/environment.ts';
 import { button, chart, chartsLoaded, choose, openOverview, region } from './harness/overview.ts';
 import { eventually, scenario } from './harness/scenario.ts';
 
@@ -87,3 +90,48 @@ scenario('the network goes away and comes back', { provokes: ['offline'] }, asyn
   await context.setOffline(false);
   await banner(page, 'Offline.').waitFor({ state: 'detached' });
 });
+
+/** Lets the types fail that `fails` says, with what the Worker answers then; others go through. */
+async function failTypes(page: Page, fails: (type: string, start: string) => boolean): Promise<void> {
+  await page.route('**/metrics?*', (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    return fails(query.get('metricType') ?? '', query.get('startDate') ?? '')
+      ? route.fulfill({
+          status: 500,
+          json: { success: false, error: 'Internal error', message: 'It was refused.' },
+        })
+      : route.continue();
+  });
+}
+
+scenario('a type that cannot be read is never said to be absent', { provokes: [500] }, async ({ page }) => {
+  await failTypes(page, (type) => type === 'all' || type === 'interactions');
+  await openOverview(page);
+  await chart(page, 'interactions').getByText('Interactions could not be loaded.').waitFor();
+  const engaged = region(page, 'Most engaged content');
+  await engaged.getByText('The most engaged content could not be loaded.').waitFor();
+  assert.equal(await engaged.getByText('No list was recorded').count(), 0);
+  await page.getByText('Not loaded, and not in the exported CSV: Interactions.').waitFor();
+
+  const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Export CSV').click()]);
+  const header = (await readFile(await download.path(), 'utf8')).split('\r\n')[0]?.split(',') ?? [];
+  assert.ok(header.includes('newUsers'));
+  for (const metric of ['newViews', 'newLikes', 'totalComments']) assert.ok(!header.includes(metric), metric);
+});
+
+scenario(
+  'a type that cannot be read of the period before is not said to have been nothing',
+  { provokes: [500] },
+  async ({ page }) => {
+    const first = new Date(END - 24 * HOUR).toISOString();
+    await failTypes(page, (type, start) => start < first && (type === 'all' || type === 'users'));
+    await openOverview(page, '?compare=1');
+    await chart(page, 'users').getByText('before: not loaded').first().waitFor();
+    await page.getByText('Users of the period before could not be loaded: It was refused.').waitFor();
+    assert.equal(await chart(page, 'users').getByText('nothing before').count(), 0);
+    await chart(page, 'media')
+      .getByText(/vs before|on \d+ of \d+/)
+      .first()
+      .waitFor();
+  },
+);

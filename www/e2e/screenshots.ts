@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { ROOT } from './harness/environment.ts';
-import { chartsLoaded, region } from './harness/overview.ts';
+import { chartsLoaded, realtimeAge, region } from './harness/overview.ts';
 import { DESKTOP, PHONE, visit } from './harness/scene.ts';
 import { strike, theStage } from './harness/stage.ts';
 
@@ -16,7 +16,7 @@ const folder = resolve(process.argv[2] ?? join(ROOT, '.edge-analytics/screenshot
 async function overview(page: Page): Promise<void> {
   await chartsLoaded(page);
   await page.locator('li.card[data-metric]').first().waitFor();
-  await region(page, 'Right now').getByText('as of').waitFor();
+  await realtimeAge(page).waitFor();
 }
 
 async function operations(page: Page): Promise<void> {

@@ -51,6 +51,9 @@ scenario(
     await page.goto('/?page=operations');
     await signIn(page, `${stage.token}x`);
     await isRefused(page, /^This API token is not accepted/);
+    // Nor is one that no request could carry.
+    await signIn(page, 'пароль');
+    await isRefused(page, /^This API token is not accepted/);
     // Where the visitor wanted to go is not forgotten.
     await signIn(page, stage.token);
     await heading(page, 'Operations').waitFor();

@@ -1,7 +1,7 @@
 // Where periods begin, in UTC, whatever the machine's zone.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addPeriods, periodStart, periodsBetween } from '../src/model/period.ts';
+import { addPeriods, countPeriods, periodStart, periodsBetween } from '../src/model/period.ts';
 
 const at = (text: string) => Date.parse(text);
 const iso = (instant: number) => new Date(instant).toISOString();
@@ -17,6 +17,24 @@ test('a period starts where the platform says it does', () => {
 
 test('weeks before the epoch are ISO weeks too', () => {
   assert.equal(iso(periodStart('weekly', at('1969-12-31T12:00:00Z'))), '1969-12-29T00:00:00.000Z');
+});
+
+test('periods are counted without being made', () => {
+  for (const granularity of ['hourly', 'daily', 'weekly', 'monthly'] as const) {
+    const from = periodStart(granularity, at('2024-01-31'));
+    for (const to of ['2024-01-31T00:00:00Z', '2024-03-01T00:00:00Z', '2025-02-28T13:30:00Z']) {
+      assert.equal(
+        countPeriods(granularity, from, at(to)),
+        periodsBetween(granularity, from, at(to)).length,
+        `${granularity} ${to}`,
+      );
+    }
+  }
+});
+
+test('years of two digits are years like others', () => {
+  assert.equal(iso(periodStart('monthly', at('0050-05-17T00:00:00Z'))), '0050-05-01T00:00:00.000Z');
+  assert.equal(iso(addPeriods('monthly', at('0099-12-01T00:00:00Z'), 1)), '0100-01-01T00:00:00.000Z');
 });
 
 test('months have their own lengths', () => {

@@ -103,3 +103,25 @@ test('dates that cannot be used are refused with a reason', () => {
   assert.match(datesProblem('2027-01-01', '2027-01-02', NOW) ?? '', /future/);
   assert.equal(datesProblem('2026-01-01', '2026-01-01', NOW), null);
 });
+
+test('dates of which no granularity makes a chart are refused: too many periods, or none', () => {
+  // A year that was mistyped: 1,824 years are 21,888 months.
+  assert.match(datesProblem('0202-11-01', '2026-11-20', NOW) ?? '', /too far apart/);
+  assert.match(datesProblem('0050-01-01', '2026-11-20', NOW) ?? '', /too far apart/);
+  assert.equal(datesProblem('2002-11-01', '2026-11-20', NOW), null);
+  const early = Date.parse('2026-11-23T00:30:00Z');
+  assert.match(datesProblem('2026-11-23', '2026-11-24', early) ?? '', /over yet/);
+  assert.equal(datesProblem('2026-11-23', '2026-11-23', Date.parse('2026-11-23T01:10:00Z')), null);
+});
+
+test('the first hours of a month: nothing, then an hour, then hours, as time passes', () => {
+  const at = (now: string) => {
+    const instant = Date.parse(now);
+    const chosen = chooseRange(choice('month', 'daily'), instant);
+    return [chosen.granularity, resolveRange(chosen, instant).periods.length];
+  };
+  assert.deepEqual(at('2026-12-01T00:59:00Z'), ['daily', 0]);
+  assert.deepEqual(at('2026-12-01T01:00:00Z'), ['hourly', 1]);
+  assert.deepEqual(at('2026-12-01T09:30:00Z'), ['hourly', 9]);
+  assert.deepEqual(at('2026-12-03T00:00:00Z'), ['daily', 2]);
+});

@@ -42,6 +42,14 @@ test('what cannot be read is ignored', () => {
   assert.deepEqual(view, DEFAULT_VIEW);
 });
 
+test('dates that make no chart are ignored', () => {
+  for (const dates of ['from=0202-11-01&to=2026-11-20', 'from=2027-01-01&to=2027-01-31']) {
+    assert.deepEqual(parseView(`?${dates}&granularity=daily`, NOW).from, null, dates);
+  }
+  const early = Date.parse('2026-11-23T00:30:00Z');
+  assert.equal(parseView('?from=2026-11-23&to=2026-11-23', early).range, '24h');
+});
+
 test('a granularity that does not suit its range is corrected', () => {
   assert.equal(parseView('?range=12m&granularity=hourly', NOW).granularity, 'monthly');
 });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BrowserContext, Page } from 'playwright-core';
-import { ROOT } from './environment.ts';
+import { NOW, ROOT } from './environment.ts';
 import { PATIENCE, type Visitor, visit } from './scene.ts';
 import { type Stage, strike, theStage } from './stage.ts';
 
@@ -27,6 +27,8 @@ export function scenario(name: string, visitor: Visitor, play: (scene: Scene) =>
   test(name, async () => {
     const stage = await theStage();
     const context = await visit(stage, visitor);
+    // Timers go on; what the page takes for the present stays.
+    await context.clock.setFixedTime(NOW);
     const problems = watch(context, stage.worker.url, visitor.provokes ?? []);
     try {
       const page = await context.newPage();

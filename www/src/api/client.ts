@@ -58,6 +58,11 @@ export class ApiError extends Error {
   }
 }
 
+/** What was thrown as what every part of the page can show. */
+export function asApiError(problem: unknown): ApiError {
+  return problem instanceof ApiError ? problem : new ApiError('failed', 'unexpected', String(problem));
+}
+
 export function readToken(): string | null {
   return sessionStorage.getItem(TOKEN_KEY);
 }
@@ -87,6 +92,10 @@ interface Envelope {
 async function call<T>(url: string, signal: AbortSignal | null, body?: unknown): Promise<T> {
   const token = readToken();
   const headers = new Headers({ Accept: 'application/json' });
+  // A header takes no other characters: no server would get to refuse it.
+  if (token && !/^[\x21-\x7e]+$/.test(token)) {
+    throw new ApiError('unauthenticated', 'Unauthorized', 'An API token has no such characters.');
+  }
   if (token) headers.set('Authorization', `Bearer ${token}`);
   const init: RequestInit = { headers, signal, credentials: 'same-origin' };
   if (body !== undefined) {

@@ -1,5 +1,5 @@
 // The frame of every page: header, banner, the page itself; or signing in, where the API refuses.
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { useRoute, ViewContext } from '../state/route.ts';
 import { useAccess } from '../state/session.ts';
 import { ConnectionBanner } from './ConnectionBanner.tsx';
@@ -21,6 +21,14 @@ export function App() {
     document.title = `${title} · Analytics`;
   }, [title]);
 
+  const content = useRef<HTMLElement>(null);
+  const opened = useRef(title);
+  useEffect(() => {
+    // What led to another page may have gone with the old one, and the focus with it.
+    if (title !== opened.current && document.activeElement === document.body) content.current?.focus();
+    opened.current = title;
+  }, [title]);
+
   return (
     <ViewContext.Provider value={route}>
       <a class="skip-link" href="#content">
@@ -28,7 +36,7 @@ export function App() {
       </a>
       <Header signedIn={signedIn} />
       {signedIn && <ConnectionBanner />}
-      <main id="content" tabIndex={-1}>
+      <main id="content" tabIndex={-1} ref={content}>
         <div class="page-head">
           <h1>{title}</h1>
           {signedIn && route[0].page === 'overview' && <HealthNotice />}

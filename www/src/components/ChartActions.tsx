@@ -1,4 +1,5 @@
 // What can be done with a chart: zooming without dragging, the table, the CSV.
+import { useRef } from 'preact/hooks';
 import { csvName, csvOf } from '../model/csv.ts';
 import type { Range } from '../model/range.ts';
 import type { ChartData } from '../model/series.ts';
@@ -6,6 +7,7 @@ import { withToggled } from '../model/view.ts';
 import { zoomIn } from '../model/zoom.ts';
 import { download } from '../state/download.ts';
 import { useView } from '../state/route.ts';
+import { Button } from './Button.tsx';
 
 interface Props {
   data: ChartData;
@@ -19,40 +21,43 @@ export function ChartActions({ data, range, cursor, usable }: Props) {
   const { id, title } = data.spec;
   const asTable = view.tables.has(id);
   const closer = zoomIn(range.periods, view.zoom, cursor);
+  const group = useRef<HTMLDivElement>(null);
+  const resetZoom = () => {
+    change({ zoom: null });
+    // This button goes, and leaves the focus to the one that zooms in.
+    group.current?.querySelector('button')?.focus();
+  };
   return (
-    <div class="chart-actions">
+    <div class="chart-actions" ref={group}>
       {!asTable && (
-        <button
-          type="button"
+        <Button
           aria-label={`Zoom in on ${title}`}
-          disabled={!usable || !closer}
+          off={!usable || !closer}
           onClick={() => change({ zoom: closer })}
         >
           Zoom in
-        </button>
+        </Button>
       )}
       {!asTable && view.zoom && (
-        <button type="button" aria-label={`Reset zoom of ${title}`} onClick={() => change({ zoom: null })}>
+        <button type="button" aria-label={`Reset zoom of ${title}`} onClick={resetZoom}>
           Reset zoom
         </button>
       )}
-      <button
-        type="button"
+      <Button
         aria-pressed={asTable}
         aria-label={`Table of ${title}`}
-        disabled={!usable}
+        off={!usable}
         onClick={() => change({ tables: withToggled(view.tables, id) })}
       >
         Table
-      </button>
-      <button
-        type="button"
+      </Button>
+      <Button
         aria-label={`Export ${title} as CSV`}
-        disabled={!usable}
+        off={!usable}
         onClick={() => download(csvName(id, range), 'text/csv', csvOf([data], range))}
       >
         CSV
-      </button>
+      </Button>
     </div>
   );
 }

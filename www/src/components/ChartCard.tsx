@@ -8,6 +8,7 @@ import { ChartActions } from './ChartActions.tsx';
 import { ChartAge } from './ChartAge.tsx';
 import { ChartPicture } from './ChartPicture.tsx';
 import { DataTable } from './DataTable.tsx';
+import { Failure } from './Failure.tsx';
 import { Legend } from './Legend.tsx';
 import { Readout } from './Readout.tsx';
 import { StatusShares } from './StatusShares.tsx';
@@ -17,6 +18,7 @@ interface Props {
   data: ChartData;
   loading: boolean;
   before: ChartData | null;
+  beforeFailure: string | null;
   range: Range;
   /** Why this type could not be read, though others could. */
   failure: string | null;
@@ -24,7 +26,8 @@ interface Props {
   onRetry: () => void;
 }
 
-export function ChartCard({ data, loading, before, range, failure, now, onRetry }: Props) {
+export function ChartCard(props: Props) {
+  const { data, loading, before, beforeFailure, range, failure, now, onRetry } = props;
   const [view] = useView();
   const [cursor, setCursor] = useState<number | null>(null);
   const { id, title, description } = data.spec;
@@ -42,20 +45,19 @@ export function ChartCard({ data, loading, before, range, failure, now, onRetry 
         <p class="note">{description}</p>
       </div>
       {failure ? (
-        <div class="failure" role="alert">
-          <p>
-            <strong>{title} could not be loaded.</strong> {failure}
-          </p>
-          <button type="button" onClick={onRetry}>
-            Try again
-          </button>
-        </div>
+        <Failure what={title} error={failure} onRetry={onRetry} />
       ) : (
         <>
           {id === 'media-status' && (
             <StatusShares data={data} loading={loading} granularity={range.granularity} />
           )}
-          <Legend data={data} before={before} cursor={asTable ? null : cursor} loading={loading} />
+          <Legend
+            data={data}
+            before={before}
+            beforeFailure={beforeFailure}
+            cursor={asTable ? null : cursor}
+            loading={loading}
+          />
           {!asTable && <Readout data={data} before={before} range={range} cursor={cursor} />}
           {loading && <div class="chart-skeleton skeleton" aria-hidden="true" />}
           {!loading && asTable && <DataTable data={data} before={before} range={range} />}

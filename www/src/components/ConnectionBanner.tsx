@@ -1,7 +1,9 @@
 // Says, once for the whole page, that figures cannot be renewed right now, and when the next try is.
+import { useRef } from 'preact/hooks';
 import { SECOND } from '../model/period.ts';
 import { useNow } from '../state/clock.ts';
-import { tryNow, useOutage } from '../state/connection.ts';
+import { type Outage, tryNow, useOutage } from '../state/connection.ts';
+import { useFocusHandover } from '../state/focus.ts';
 
 const WHAT = {
   network: ['Offline.', 'The server cannot be reached.'],
@@ -12,21 +14,27 @@ export function ConnectionBanner() {
   const outage = useOutage();
   return (
     <div role="status" class="banner-place">
-      {outage && (
-        <div class="banner banner-warn">
-          <p>
-            <strong>{WHAT[outage.kind][0]}</strong> {WHAT[outage.kind][1]} Figures on this page are those
-            loaded last, with their age.
-          </p>
-          {/* Not part of the announcement: it would be read out every second. */}
-          <span aria-hidden="true">
-            <Countdown until={outage.retryAt} />
-          </span>
-          <button type="button" onClick={tryNow}>
-            Try now
-          </button>
-        </div>
-      )}
+      {outage && <Banner outage={outage} />}
+    </div>
+  );
+}
+
+function Banner({ outage }: { outage: Outage }) {
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
+  return (
+    <div class="banner banner-warn" ref={place}>
+      <p>
+        <strong>{WHAT[outage.kind][0]}</strong> {WHAT[outage.kind][1]} Figures on this page are those loaded
+        last, with their age.
+      </p>
+      {/* Not part of the announcement: it would be read out every second. */}
+      <span aria-hidden="true">
+        <Countdown until={outage.retryAt} />
+      </span>
+      <button type="button" onClick={tryNow}>
+        Try now
+      </button>
     </div>
   );
 }

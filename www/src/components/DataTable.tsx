@@ -1,5 +1,5 @@
 // A chart's data as a table, newest first: the exact values, and in words what a gap is.
-import { ABSENT, formatExact, formatInstant, formatPeriod, zoneName } from '../model/format.ts';
+import { ABSENT, formatExact, formatInstant, formatPeriod, zoneNames } from '../model/format.ts';
 import type { Range } from '../model/range.ts';
 import { type ChartData, type Series, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
@@ -22,7 +22,8 @@ export function DataTable({ data, before, range }: Props) {
     <section class="table-scroll chart-table" tabIndex={0} aria-label={`Table of ${data.spec.title}`}>
       <table>
         <caption>
-          {data.spec.title}, {range.granularity}, times in {zoneName(view.zone, range.end)}
+          {data.spec.title}, {range.granularity}, times in{' '}
+          {zoneNames(view.zone, [...data.periods, range.running?.end ?? range.end])}
         </caption>
         <thead>
           <tr>

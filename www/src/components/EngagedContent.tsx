@@ -5,9 +5,18 @@ import { formatExact, formatInstant, formatPeriod } from '../model/format.ts';
 import type { Range } from '../model/range.ts';
 import { engagedPeriods } from '../model/series.ts';
 import { useView } from '../state/route.ts';
+import { Failure } from './Failure.tsx';
 import { Select } from './Select.tsx';
 
-export function EngagedContent({ types, range }: { types: TypeMetrics[]; range: Range }) {
+interface Props {
+  types: TypeMetrics[];
+  range: Range;
+  /** Why the lists could not be read, though other types could. */
+  failure: string | null;
+  onRetry: () => void;
+}
+
+export function EngagedContent({ types, range, failure, onRetry }: Props) {
   const [view, change] = useView();
   const periods = engagedPeriods(types, range);
   const chosen = periods.find(({ start }) => start === view.engagedPeriod) ?? periods[0];
@@ -26,7 +35,8 @@ export function EngagedContent({ types, range }: { types: TypeMetrics[]; range: 
           />
         )}
       </div>
-      {!chosen && <p class="absent">No list was recorded in this range.</p>}
+      {failure !== null && <Failure what="The most engaged content" error={failure} onRetry={onRetry} />}
+      {failure === null && !chosen && <p class="absent">No list was recorded in this range.</p>}
       {chosen && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
         <section class="table-scroll" tabIndex={0} aria-label="Table of the most engaged content">

@@ -1,15 +1,25 @@
 // One part of the page that could not be loaded: why, and trying again. The parts beside it go on.
-import type { ApiError } from '../api/client.ts';
+import { useRef } from 'preact/hooks';
+import { ApiError } from '../api/client.ts';
+import { useFocusHandover } from '../state/focus.ts';
 
-export function Failure({ what, error, onRetry }: { what: string; error: ApiError; onRetry: () => void }) {
+interface Props {
+  what: string;
+  /** The failure, or what is known of it. */
+  error: ApiError | string;
+  onRetry: () => void;
+}
+
+export function Failure({ what, error, onRetry }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
+  const requestId = error instanceof ApiError && error.kind === 'failed' ? error.requestId : null;
   return (
-    <div class="failure" role="alert">
+    <div class="failure" role="alert" ref={place}>
       <p>
-        <strong>{what} could not be loaded.</strong> {error.message}
+        <strong>{what} could not be loaded.</strong> {error instanceof ApiError ? error.message : error}
       </p>
-      {error.kind === 'failed' && error.requestId && (
-        <p class="note">Request {error.requestId}; the server’s log has the reason.</p>
-      )}
+      {requestId && <p class="note">Request {requestId}; the server’s log has the reason.</p>}
       <button type="button" onClick={onRetry}>
         Try again
       </button>

@@ -7,6 +7,7 @@ import { useNow } from '../state/clock.ts';
 import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
 import { Badge, type Tone } from './Badge.tsx';
+import { Button } from './Button.tsx';
 import { Failure } from './Failure.tsx';
 import { RunStatusBadge } from './RunStatusBadge.tsx';
 import { Time } from './Time.tsx';
@@ -28,9 +29,9 @@ export function HealthPanel() {
             {error && <Badge tone="warn">not renewed</Badge>}
           </p>
         )}
-        <button type="button" onClick={health.refresh} disabled={health.loading}>
+        <Button onClick={health.refresh} off={health.loading}>
           Check again
-        </button>
+        </Button>
       </div>
       {error && !data && <Failure what="Health" error={error} onRetry={health.refresh} />}
       {!data && !error && <div class="table-skeleton skeleton" aria-hidden="true" />}

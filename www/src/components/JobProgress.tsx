@@ -1,9 +1,10 @@
 // A recalculation while it runs: how many periods are done, what failed, when it ended.
-import { useId } from 'preact/hooks';
+import { useId, useRef } from 'preact/hooks';
 import { fetchJob } from '../api/client.ts';
 import type { Job } from '../api/types.ts';
 import { formatExact, formatInstant } from '../model/format.ts';
 import { SECOND } from '../model/period.ts';
+import { useFocusHandover } from '../state/focus.ts';
 import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
 import { Badge, type Tone } from './Badge.tsx';
@@ -18,12 +19,14 @@ const TONES: Record<Job['status'], Tone> = {
 
 export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: () => void }) {
   const id = useId();
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
   const [view] = useView();
   const job = useResource<Job>(`job ${jobId}`, (signal) => fetchJob(jobId, signal), 1.5 * SECOND, hasEnded);
   const { data, error } = job;
   const ended = data !== null && hasEnded(data);
   return (
-    <div class="job" data-job={data?.status}>
+    <div class="job" data-job={data?.status} ref={place}>
       {error && !data && <Failure what="The recalculation" error={error} onRetry={job.refresh} />}
       {data && (
         <>

@@ -9,11 +9,13 @@ import { useView } from '../state/route.ts';
 interface Props {
   data: ChartData;
   before: ChartData | null;
+  /** Why there is no period before, though it was asked for. */
+  beforeFailure: string | null;
   cursor: number | null;
   loading: boolean;
 }
 
-export function Legend({ data, before, cursor, loading }: Props) {
+export function Legend({ data, before, beforeFailure, cursor, loading }: Props) {
   const [view, change] = useView();
   const drawn = shownSeries(data, view.toggled);
   return (
@@ -41,7 +43,11 @@ export function Legend({ data, before, cursor, loading }: Props) {
                   <Value series={series} before={before?.series[at] ?? null} cursor={cursor} />
                 )}
                 {/* Its place, until the period before is loaded. */}
-                {view.compare && !before && <span class="against">…</span>}
+                {view.compare && !before && (
+                  <span class="against" title={beforeFailure ?? undefined}>
+                    {beforeFailure === null ? '…' : 'before: not loaded'}
+                  </span>
+                )}
                 {onRightAxis(metric, drawn) && <span class="what">right axis</span>}
               </>
             )}

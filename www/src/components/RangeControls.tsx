@@ -1,5 +1,5 @@
 // What the charts show: how long, how fine, against what.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { GRANULARITIES, type Granularity } from '../api/types.ts';
 import { DAY } from '../model/period.ts';
 import { datesProblem, isoDate, PRESETS, type RangeName } from '../model/range.ts';
@@ -23,9 +23,12 @@ const GRANULARITY_NAMES: Record<Granularity, string> = {
   monthly: 'Monthly',
 };
 
-export function RangeControls() {
+/** `granularity` is what is shown, which follows the time where the one that was chosen has no period. */
+export function RangeControls({ granularity }: { granularity: Granularity }) {
   const [view, change] = useView();
   const [choosingDates, setChoosingDates] = useState(false);
+  // Another choice, or going back, says what is shown: dates are not being chosen any more.
+  useEffect(() => setChoosingDates(false), [view.range, view.granularity, view.from, view.to]);
   const custom = view.range === 'custom' || choosingDates;
 
   const chooseRange = (range: RangeName) => {
@@ -45,7 +48,7 @@ export function RangeControls() {
       {custom && <CustomDates key={`${view.from}${view.to}`} onChosen={() => setChoosingDates(false)} />}
       <Segments
         label="Granularity"
-        value={view.granularity}
+        value={granularity}
         options={GRANULARITIES}
         name={(granularity) => GRANULARITY_NAMES[granularity]}
         onChange={(granularity) => change({ granularity })}

@@ -1,6 +1,6 @@
 // The line under the legend: which period the values are of, when they were calculated, and what is
 // incomplete about them. Always there, so that nothing moves while the cursor does.
-import { formatInstant, formatPeriod, zoneName } from '../model/format.ts';
+import { formatInstant, formatPeriod, formatPeriodInZone } from '../model/format.ts';
 import type { Range } from '../model/range.ts';
 import type { ChartData } from '../model/series.ts';
 import { useView } from '../state/route.ts';
@@ -44,9 +44,7 @@ export function Readout({ data, before, range, cursor }: Props) {
   const then = before?.periods[cursor];
   return (
     <p class={view.compare ? 'readout readout-compared' : 'readout'} data-readout>
-      <strong>
-        {name(start)} {zoneName(view.zone, start)}
-      </strong>
+      <strong>{formatPeriodInZone(start, range.granularity, view.zone)}</strong>
       <span>
         {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
       </span>

@@ -3,11 +3,14 @@
 import { useRef } from 'preact/hooks';
 import { fetchRealtime } from '../api/client.ts';
 import type { Counter, Realtime } from '../api/types.ts';
-import { ABSENT, formatAge, formatExact, type Unit } from '../model/format.ts';
+import { formatAge, formatExact, formatMoment, type Unit } from '../model/format.ts';
 import { MINUTE, SECOND } from '../model/period.ts';
+import { hasBegun, isBehind } from '../model/realtime.ts';
 import { useNow } from '../state/clock.ts';
 import { useResource } from '../state/resource.ts';
+import { useView } from '../state/route.ts';
 import { Badge } from './Badge.tsx';
+import { Button } from './Button.tsx';
 import { Failure } from './Failure.tsx';
 import { Time } from './Time.tsx';
 
@@ -29,6 +32,7 @@ const NEW: readonly { name: string; label: string; unit?: Unit }[] = [
 ];
 
 export function RealtimeStrip() {
+  const now = useNow(MINUTE);
   const countAnew = useRef(false);
   const realtime = useResource<Realtime>(
     'realtime',
@@ -38,6 +42,9 @@ export function RealtimeStrip() {
       return fetchRealtime(signal, fresh);
     },
     30 * SECOND,
+    () => false,
+    // Before the first snapshot, and while one is made, there is a newer one in a moment.
+    ({ refreshing, lastUpdated }) => refreshing || lastUpdated === null,
   );
   /** Asked for by hand, the figures are counted anew instead of being read from the cache. */
   const countNow = () => {
@@ -51,9 +58,9 @@ export function RealtimeStrip() {
       <div class="section-head">
         <h2 id="realtime-title">Right now</h2>
         <p class="realtime-age">{data && <RealtimeAge realtime={data} notRenewed={error !== null} />}</p>
-        <button type="button" onClick={countNow} disabled={realtime.loading}>
+        <Button onClick={countNow} off={realtime.loading}>
           Refresh
-        </button>
+        </Button>
       </div>
       {error && !data ? (
         <Failure what="The realtime figures" error={error} onRetry={realtime.refresh} />
@@ -63,7 +70,7 @@ export function RealtimeStrip() {
             <h3>Visitors</h3>
             <dl class="realtime-figures">
               {VISITORS.map(({ name, label }) => (
-                <Figure key={name} label={label} counter={counters.get(name)} loading={!data} />
+                <Figure key={name} label={label} counter={counters.get(name)} realtime={data} now={now} />
               ))}
             </dl>
           </div>
@@ -77,7 +84,8 @@ export function RealtimeStrip() {
                   counter={counters.get(`new${name}Last24Hours`)}
                   today={counters.get(`new${name}Today`)}
                   unit={unit ?? 'count'}
-                  loading={!data}
+                  realtime={data}
+                  now={now}
                 />
               ))}
             </dl>
@@ -93,17 +101,21 @@ interface FigureProps {
   counter: Counter | undefined;
   today?: Counter | undefined;
   unit?: Unit;
-  loading: boolean;
+  /** null while it is loading. */
+  realtime: Realtime | null;
+  now: number;
 }
 
-function Figure({ label, counter, today, unit = 'count', loading }: FigureProps) {
+function Figure({ label, counter, today, unit = 'count', realtime, now }: FigureProps) {
+  const [view] = useView();
   const value = typeof counter?.value === 'number' ? counter.value : null;
+  const asOf = counter && realtime && isBehind(counter, realtime) ? Date.parse(counter.lastUpdated) : null;
   return (
     <div class="realtime-figure">
       <dt>{label}</dt>
       <dd>
         <span>
-          {loading ? (
+          {!realtime ? (
             <span class="skeleton-text" />
           ) : value === null ? (
             <span class="absent">no data</span>
@@ -118,9 +130,13 @@ function Figure({ label, counter, today, unit = 'count', loading }: FigureProps)
         </span>
         {today && (
           <span class="today">
-            today {typeof today.value === 'number' ? formatExact(today.value, unit) : ABSENT}
+            today{' '}
+            {typeof today.value === 'number' && hasBegun(today, now)
+              ? formatExact(today.value, unit)
+              : 'no data yet'}
           </span>
         )}
+        {asOf !== null && <span class="today">as of {formatMoment(asOf, now, view.zone)}</span>}
       </dd>
     </div>
   );

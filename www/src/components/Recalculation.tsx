@@ -1,6 +1,6 @@
 // Making stored periods again: choose, see what it would touch, start, watch.
-import { useState } from 'preact/hooks';
-import { ApiError, previewRecalculation, startRecalculation } from '../api/client.ts';
+import { useRef, useState } from 'preact/hooks';
+import { asApiError, previewRecalculation, startRecalculation } from '../api/client.ts';
 import {
   GRANULARITIES,
   type Granularity,
@@ -13,11 +13,18 @@ import { DAY } from '../model/period.ts';
 import { datesProblem, isoDate, parseDate } from '../model/range.ts';
 import { useView } from '../state/route.ts';
 import { reportAccess } from '../state/session.ts';
+import { Button } from './Button.tsx';
 import { JobProgress } from './JobProgress.tsx';
 import { RecalculationPreviewPanel } from './RecalculationPreviewPanel.tsx';
 import { Select } from './Select.tsx';
 
 const TYPE_OPTIONS = ['all', ...METRIC_TYPES] as const;
+
+/** A request, and what it would touch. */
+interface Confirmable {
+  request: RecalculationRequest;
+  preview: RecalculationPreview;
+}
 
 export function Recalculation() {
   const [view, change] = useView();
@@ -25,35 +32,38 @@ export function Recalculation() {
   const [granularity, setGranularity] = useState<Granularity>('hourly');
   const [from, setFrom] = useState(() => isoDate(Date.now() - DAY));
   const [to, setTo] = useState(() => isoDate(Date.now()));
-  const [preview, setPreview] = useState<RecalculationPreview | null>(null);
-  const [previewed, setPreviewed] = useState<RecalculationRequest | null>(null);
+  const [confirmable, setConfirmable] = useState<Confirmable | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
+  const [previewing, setPreviewing] = useState(false);
+  const [starting, setStarting] = useState(false);
+  /** Counts up with every choice and every preview: answers to what was asked before are not shown. */
+  const turn = useRef(0);
+
+  const forgetPreview = () => {
+    turn.current += 1;
+    setConfirmable(null);
+    setPreviewing(false);
+    setProblem(null);
+  };
 
   /** A preview of other choices must not be what is confirmed. */
   const edit =
     <T,>(set: (value: T) => void) =>
     (value: T) => {
       set(value);
-      setPreview(null);
-      setProblem(null);
+      forgetPreview();
     };
 
-  const attempt = async (work: () => Promise<void>) => {
-    setBusy(true);
-    setProblem(null);
-    try {
-      await work();
-    } catch (error) {
-      if (error instanceof ApiError) reportAccess(error);
-      setProblem(error instanceof Error ? error.message : String(error));
-    } finally {
-      setBusy(false);
-    }
+  const fail = (error: unknown) => {
+    const failure = asApiError(error);
+    reportAccess(failure);
+    setProblem(failure.message);
   };
 
-  const showPreview = (event: SubmitEvent) => {
+  const showPreview = async (event: SubmitEvent) => {
     event.preventDefault();
+    if (previewing || starting) return;
+    forgetPreview();
     const found = datesProblem(from, to, Date.now());
     if (found) return setProblem(found);
     const request = {
@@ -62,19 +72,32 @@ export function Recalculation() {
       startDate: instantText(from, 0),
       endDate: instantText(to, DAY - 1),
     };
-    return attempt(async () => {
-      setPreview(await previewRecalculation(request));
-      setPreviewed(request);
-    });
+    const asked = turn.current;
+    const isCurrent = () => turn.current === asked;
+    setPreviewing(true);
+    try {
+      const preview = await previewRecalculation(request);
+      if (isCurrent()) setConfirmable({ request, preview });
+    } catch (error) {
+      if (isCurrent()) fail(error);
+    } finally {
+      if (isCurrent()) setPreviewing(false);
+    }
   };
 
-  const start = () =>
-    attempt(async () => {
-      if (!previewed) return;
-      const job = await startRecalculation(previewed);
-      setPreview(null);
+  const start = async ({ request }: Confirmable) => {
+    setStarting(true);
+    setProblem(null);
+    try {
+      const job = await startRecalculation(request);
+      setConfirmable(null);
       change({ job: job.jobId });
-    });
+    } catch (error) {
+      fail(error);
+    } finally {
+      setStarting(false);
+    }
+  };
 
   return (
     <section class="panel" aria-labelledby="recalculation-title">
@@ -106,9 +129,9 @@ export function Recalculation() {
           Last day
           <input type="date" value={to} onInput={(event) => edit(setTo)(event.currentTarget.value)} />
         </label>
-        <button type="submit" disabled={busy}>
+        <Button submits off={previewing || starting}>
           Preview
-        </button>
+        </Button>
         <span class="note">Days in UTC, both included</span>
       </form>
       {problem && (
@@ -116,12 +139,12 @@ export function Recalculation() {
           {problem}
         </p>
       )}
-      {preview && (
+      {confirmable && (
         <RecalculationPreviewPanel
-          preview={preview}
-          busy={busy}
-          onStart={start}
-          onCancel={() => setPreview(null)}
+          preview={confirmable.preview}
+          busy={starting}
+          onStart={() => start(confirmable)}
+          onCancel={forgetPreview}
         />
       )}
       {view.job && <JobProgress jobId={view.job} onDismiss={() => change({ job: null })} />}

@@ -1,7 +1,10 @@
 // What a recalculation would touch, before anything is started.
+import { useRef } from 'preact/hooks';
 import type { RecalculationPreview } from '../api/types.ts';
-import { formatExact, formatPeriod, zoneName } from '../model/format.ts';
+import { formatExact, formatPeriodInZone, humanise } from '../model/format.ts';
+import { useFocusHandover } from '../state/focus.ts';
 import { useView } from '../state/route.ts';
+import { Button } from './Button.tsx';
 
 interface Props {
   preview: RecalculationPreview;
@@ -12,25 +15,32 @@ interface Props {
 
 export function RecalculationPreviewPanel({ preview, busy, onStart, onCancel }: Props) {
   const [view] = useView();
-  const { periods, granularity, first, last, refreshed } = preview;
-  const name = (text: string) => formatPeriod(Date.parse(text), granularity, view.zone);
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
+  const { metricType, periods, granularity, first, last, refreshed } = preview;
+  const name = (text: string) => formatPeriodInZone(Date.parse(text), granularity, view.zone);
   const coarser = Object.entries(refreshed).filter(([, count]) => count > 0);
   if (periods === 0) {
     return (
       <div class="preview" role="status">
-        <p>No {granularity} period of these days is over: there is nothing to recalculate.</p>
+        <p>
+          There is nothing to recalculate: no {granularity} period of these days is over, within retention,
+          and not from before the first hour that was counted.
+        </p>
       </div>
     );
   }
   return (
-    <div class="preview" role="status">
+    <div class="preview" role="status" ref={place}>
       <p>
         <strong>
           {formatExact(periods, 'count')} {granularity} {periods === 1 ? 'period' : 'periods'}
         </strong>{' '}
+        of {metricType === 'all' ? 'all metrics' : humanise(metricType)}
         {first && last && (
           <>
-            from {name(first)} to {name(last)} {zoneName(view.zone, Date.parse(last))}
+            {' '}
+            from {name(first)} to {name(last)}
           </>
         )}
         .{' '}
@@ -38,12 +48,12 @@ export function RecalculationPreviewPanel({ preview, busy, onStart, onCancel }: 
           ? `Refreshed from them: ${coarser.map(([of, count]) => `${formatExact(count, 'count')} ${of}`).join(', ')}.`
           : 'No coarser period depends on them.'}
       </p>
-      <button type="button" class="primary" disabled={busy} onClick={onStart}>
+      <Button class="primary" off={busy} onClick={onStart}>
         Start recalculation
-      </button>
-      <button type="button" disabled={busy} onClick={onCancel}>
+      </Button>
+      <Button off={busy} onClick={onCancel}>
         Cancel
-      </button>
+      </Button>
     </div>
   );
 }

@@ -1,6 +1,6 @@
 // The ledger: what ran, how it ended, how long it took and what it cost; a page at a time.
-import { useEffect, useState } from 'preact/hooks';
-import { ApiError, fetchRuns } from '../api/client.ts';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { type ApiError, asApiError, fetchRuns, type RunFilter } from '../api/client.ts';
 import {
   GRANULARITIES,
   type Granularity,
@@ -10,10 +10,14 @@ import {
   type RunStatus,
 } from '../api/types.ts';
 import { formatCost, formatExact } from '../model/format.ts';
+import { entriesOf, entryId, pagesThatFollow } from '../model/ledger.ts';
 import { MINUTE } from '../model/period.ts';
+import { useFocusHandover } from '../state/focus.ts';
 import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
+import { reportAccess } from '../state/session.ts';
 import { Badge } from './Badge.tsx';
+import { Button } from './Button.tsx';
 import { Failure } from './Failure.tsx';
 import { RunRow } from './RunRow.tsx';
 import { Select } from './Select.tsx';
@@ -26,8 +30,7 @@ export function RunLedger() {
   const filter = { status: view.runStatus, granularity: view.runGranularity };
   const key = `runs ${filter.status} ${filter.granularity}`;
   const first = useResource<RunPage>(key, (signal) => fetchRuns(filter, null, signal), MINUTE);
-  const older = useOlderRuns(first.data, key);
-  const runs = [...(first.data?.runs ?? []), ...older.runs];
+  const { runs, ...older } = useRuns(first.data, filter, key);
 
   const orNull = <T extends string>(option: T | 'any') => (option === 'any' ? null : option);
   return (
@@ -63,12 +66,20 @@ export function RunLedger() {
       )}
       {runs.length > 0 && <RunTable runs={runs} />}
       {older.error && <Failure what="Older runs" error={older.error} onRetry={older.load} />}
-      {older.cursor && !older.error && (
-        <button type="button" onClick={older.load} disabled={older.loading}>
-          {older.loading ? 'Loading…' : 'Show older runs'}
-        </button>
-      )}
+      {older.cursor && !older.error && <OlderRuns loading={older.loading} onLoad={older.load} />}
     </section>
+  );
+}
+
+function OlderRuns({ loading, onLoad }: { loading: boolean; onLoad: () => void }) {
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
+  return (
+    <div ref={place}>
+      <Button onClick={onLoad} off={loading}>
+        {loading ? 'Loading…' : 'Show older runs'}
+      </Button>
+    </div>
   );
 }
 
@@ -114,7 +125,7 @@ function RunTable({ runs }: { runs: Run[] }) {
         </thead>
         <tbody>
           {runs.map((run) => (
-            <RunRow key={run.runId} run={run} />
+            <RunRow key={entryId(run)} run={run} />
           ))}
         </tbody>
       </table>
@@ -122,30 +133,46 @@ function RunTable({ runs }: { runs: Run[] }) {
   );
 }
 
-/** Pages after the first; forgotten when the first one is another. */
-function useOlderRuns(first: RunPage | null, key: string) {
-  const [pages, setPages] = useState<RunPage[]>([]);
-  const [loading, setLoading] = useState(false);
-  const [error, setError] = useState<ApiError | null>(null);
-  useEffect(() => {
-    setPages([]);
-    setError(null);
-  }, [key, first]);
-  const [view] = useView();
-  const cursor = (pages.at(-1) ?? first)?.nextCursor ?? null;
+interface Older {
+  key: string;
+  /** The first page as it was when the second one was read, and those after it. */
+  pages: RunPage[];
+  loading: boolean;
+  error: ApiError | null;
+}
 
+/** All runs that were read: the first page is renewed, those after it stay until the filter is another. */
+function useRuns(first: RunPage | null, filter: RunFilter, key: string) {
+  const none: Older = { key, pages: [], loading: false, error: null };
+  const [state, setState] = useState(none);
+  const older = state.key === key ? state : none;
+  const abort = useRef(new AbortController());
+  useEffect(() => {
+    const ofKey = new AbortController();
+    abort.current = ofKey;
+    setState({ key, pages: [], loading: false, error: null });
+    return () => ofKey.abort();
+  }, [key]);
+
+  const pages = pagesThatFollow(first, older.pages);
+  const cursor = (pages.at(-1) ?? first)?.nextCursor ?? null;
   const load = async () => {
-    setLoading(true);
-    setError(null);
+    if (!first || older.loading) return;
+    const { signal } = abort.current;
+    const read = pages.length > 0 ? pages : [first];
+    setState({ ...older, loading: true, error: null });
     try {
-      const filter = { status: view.runStatus, granularity: view.runGranularity };
-      const page = await fetchRuns(filter, cursor, new AbortController().signal);
-      setPages((before) => [...before, page]);
+      const page = await fetchRuns(filter, cursor, signal);
+      if (signal.aborted) return;
+      reportAccess(null);
+      setState({ key, pages: [...read, page], loading: false, error: null });
     } catch (problem) {
-      setError(problem instanceof ApiError ? problem : new ApiError('failed', 'unexpected', String(problem)));
-    } finally {
-      setLoading(false);
+      if (signal.aborted) return;
+      const error = asApiError(problem);
+      reportAccess(error);
+      setState({ key, pages, loading: false, error });
     }
   };
-  return { runs: pages.flatMap((page) => page.runs), cursor, loading, error, load };
+  const runs = entriesOf(first ? [first, ...pages] : []);
+  return { runs, cursor, loading: older.loading, error: older.error, load };
 }

@@ -2,11 +2,11 @@
 // its part, and the whole as one CSV.
 import { fetchMetrics, type MetricsAnswer } from '../api/client.ts';
 import type { Granularity } from '../api/types.ts';
-import { METRIC_TYPES } from '../model/catalogue.ts';
+import { type ChartSpec, METRIC_TYPES, typeOf } from '../model/catalogue.ts';
 import { csvName, csvOf } from '../model/csv.ts';
-import { formatDateTime, formatPeriod, zoneName } from '../model/format.ts';
+import { formatPeriod, formatSpan, humanise } from '../model/format.ts';
 import { addPeriods, MINUTE } from '../model/period.ts';
-import { type Range, resolveRange } from '../model/range.ts';
+import { chooseRange, type Range, resolveRange } from '../model/range.ts';
 import { chartData, chartsOf } from '../model/series.ts';
 import type { View } from '../model/view.ts';
 import { useNow } from '../state/clock.ts';
@@ -23,32 +23,38 @@ import { Time } from './Time.tsx';
 export function Trends() {
   const [view] = useView();
   const now = useNow(MINUTE / 4);
-  const range = resolveRange(view, now);
+  const range = resolveRange(chooseRange(view, now), now);
   const metrics = useMetrics(range.granularity, range.periods, 5 * MINUTE);
   const before = useMetrics(range.granularity, view.compare ? range.before : [], null);
   const types = metrics.data?.types ?? [];
-  const charts = chartsOf(types).map((spec) => chartData(spec, types, range.periods));
+  const failures = metrics.data?.failed ?? {};
+  const charts = chartsOf(types, failures).map((spec) => chartData(spec, types, range.periods));
 
   const failed = metrics.error !== null && !metrics.data;
+  const empty = metrics.data !== null && isEmpty(metrics.data);
+  const nothingOver = range.periods.length === 0;
 
-  const exportAll = () => download(csvName('analytics', range), 'text/csv', csvOf(charts, range));
+  const exportAll = () => {
+    const loaded = charts.filter(({ spec }) => !(typeOf(spec) in failures));
+    download(csvName('analytics', range), 'text/csv', csvOf(loaded, range));
+  };
   return (
     <section aria-labelledby="trends-title">
       <div class="section-head">
         <h2 id="trends-title">Over time</h2>
         <p class="note">{rangeInWords(range, view)}</p>
-        <button type="button" class="at-end" onClick={exportAll} disabled={!metrics.data || isEmpty(types)}>
+        <button type="button" class="at-end" onClick={exportAll} disabled={!metrics.data || empty}>
           Export CSV
         </button>
       </div>
-      <RangeControls />
+      <RangeControls granularity={range.granularity} />
       <Notes metrics={metrics} before={view.compare ? before : null} now={now} />
       {metrics.error && failed && (
         <Failure what="The charts" error={metrics.error} onRetry={metrics.refresh} />
       )}
-      {metrics.data && isEmpty(types) ? (
-        <NothingRecorded range={range} />
-      ) : (
+      {nothingOver && <NothingOver />}
+      {empty && <NothingRecorded range={range} />}
+      {!nothingOver && !empty && (
         <div class="charts" aria-busy={!metrics.data && !failed}>
           {!failed &&
             charts.map((data) => (
@@ -57,19 +63,33 @@ export function Trends() {
                 data={data}
                 loading={!metrics.data}
                 range={range}
-                before={
-                  before.data && view.compare ? chartData(data.spec, before.data.types, range.before) : null
-                }
-                failure={metrics.data?.failed[data.spec.metrics[0]?.type ?? ''] ?? null}
+                {...(view.compare ? beforeOf(data.spec, before, range) : NOT_COMPARED)}
+                failure={failures[typeOf(data.spec)] ?? null}
                 now={now}
                 onRetry={metrics.refresh}
               />
             ))}
         </div>
       )}
-      {metrics.data && !isEmpty(types) && <EngagedContent types={types} range={range} />}
+      {metrics.data && !empty && (
+        <EngagedContent
+          types={types}
+          range={range}
+          failure={failures.interactions ?? null}
+          onRetry={metrics.refresh}
+        />
+      )}
     </section>
   );
+}
+
+const NOT_COMPARED = { before: null, beforeFailure: null };
+
+/** What a chart is compared with, or why that could not be loaded; neither while it is loading. */
+function beforeOf(spec: ChartSpec, { data, error }: Resource<MetricsAnswer>, range: Range) {
+  const failure = data ? data.failed[typeOf(spec)] : error?.message;
+  if (failure !== undefined) return { before: null, beforeFailure: failure };
+  return { before: data && chartData(spec, data.types, range.before), beforeFailure: null };
 }
 
 function useMetrics(
@@ -93,15 +113,14 @@ function useMetrics(
 function rangeInWords(range: Range, view: View): string {
   const first = range.periods[0];
   const last = range.periods.at(-1);
-  if (first === undefined || last === undefined) return 'No period of these dates is over yet.';
-  const zone = zoneName(view.zone, last);
-  const count = `${range.periods.length} ${range.granularity} periods`;
+  if (first === undefined || last === undefined) return '';
+  const count = `${range.periods.length} ${range.granularity} ${range.periods.length === 1 ? 'period' : 'periods'}`;
   // Days and longer are UTC's: elsewhere they begin at some hour, which is then said.
   if (range.granularity === 'hourly' || view.zone === 'local') {
-    return `${count}: ${formatDateTime(first, view.zone)} to ${formatDateTime(range.end, view.zone)} (${zone})`;
+    return `${count}: ${formatSpan(first, range.end, view.zone)}`;
   }
   const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
-  return `${count}: ${name(first)} to ${name(last)} (${zone})`;
+  return `${count}: ${name(first)} to ${name(last)} (UTC)`;
 }
 
 interface NotesProps {
@@ -111,6 +130,8 @@ interface NotesProps {
 }
 
 function Notes({ metrics, before, now }: NotesProps) {
+  const failed = Object.keys(metrics.data?.failed ?? {});
+  const failedBefore = Object.entries(before?.data?.failed ?? {});
   return (
     <div class="notes">
       {metrics.error && metrics.data && metrics.loadedAt !== null && (
@@ -119,18 +140,40 @@ function Notes({ metrics, before, now }: NotesProps) {
           <Time at={metrics.loadedAt} now={now} />.
         </p>
       )}
+      {failed.length > 0 && (
+        <p>
+          <Badge tone="warn">incomplete</Badge> Not loaded, and not in the exported CSV:{' '}
+          {failed.map(humanise).join(', ')}.
+        </p>
+      )}
       {before?.error && !before.data && (
         <p>
           <Badge tone="warn">no comparison</Badge> The period before could not be loaded:{' '}
           {before.error.message}
         </p>
       )}
+      {failedBefore.map(([type, why]) => (
+        <p key={type}>
+          <Badge tone="warn">no comparison</Badge> {humanise(type)} of the period before could not be loaded:{' '}
+          {why}
+        </p>
+      ))}
     </div>
   );
 }
 
-function isEmpty(types: { dataPoints: unknown[] }[]): boolean {
-  return types.every((type) => type.dataPoints.length === 0);
+/** Whether it is known that there is nothing: a type that could not be read may have something. */
+function isEmpty({ types, failed }: MetricsAnswer): boolean {
+  return Object.keys(failed).length === 0 && types.every((type) => type.dataPoints.length === 0);
+}
+
+function NothingOver() {
+  return (
+    <div class="panel empty">
+      <h3>No period of this range is over yet</h3>
+      <p>Figures come with the first full hour. Until then another range has some.</p>
+    </div>
+  );
 }
 
 function NothingRecorded({ range }: { range: Range }) {
@@ -140,11 +183,10 @@ function NothingRecorded({ range }: { range: Range }) {
       <h3>Nothing is recorded for this range</h3>
       <p>
         Hours are counted when they are over, days after midnight UTC, weeks and months at their end. If this
-        is a new installation, the first figures come with the next full hour. Older{' '}
-        {range.granularity === 'hourly'
-          ? 'hours are kept for 30 days; try a coarser granularity, or'
-          : 'periods can be made:'}{' '}
-        recalculate the range on the operations page.
+        is a new installation, the first figures come with the next full hour. Periods before the first one
+        that was counted, and those past retention, have no records and cannot get any
+        {range.granularity === 'hourly' && '; a coarser granularity may reach further back'}. Whether anything
+        that is due is missing is on the operations page.
       </p>
       <button type="button" onClick={() => change({ page: 'operations' })}>
         Go to operations

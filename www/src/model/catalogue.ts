@@ -26,6 +26,9 @@ export interface ChartSpec {
   metrics: Metric[];
 }
 
+/** A chart is of one metric type. */
+export const typeOf = (chart: ChartSpec): string => chart.metrics[0]?.type ?? '';
+
 const metric = (
   type: string,
   name: string,

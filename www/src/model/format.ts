@@ -184,24 +184,57 @@ export function zoneName(zone: Zone, instant: number): string {
   return parts.find((part) => part.type === 'timeZoneName')?.value ?? 'local time';
 }
 
+/** All names that the zone has at these times: the clocks may have been changed between them. */
+export function zoneNames(zone: Zone, instants: number[]): string {
+  if (zone === 'utc') return 'UTC';
+  const byOffset = new Map(instants.map((instant) => [offset(instant, zone), instant]));
+  return [...byOffset.values()].map((instant) => zoneName(zone, instant)).join(' and ');
+}
+
+function offset(instant: number, zone: Zone): number {
+  return zone === 'utc' ? 0 : new Date(instant).getTimezoneOffset();
+}
+
+/** From a time to another, with the zone; with both its names where the clocks are changed between them. */
+export function formatSpan(start: number, end: number, zone: Zone): string {
+  const [first, last] = [zoneName(zone, start), zoneName(zone, end)];
+  const from = formatDateTime(start, zone);
+  const to = formatDateTime(end, zone);
+  return offset(start, zone) === offset(end, zone)
+    ? `${from} to ${to} (${last})`
+    : `${from} ${first} to ${to} ${last}`;
+}
+
 export function localZoneId(): string {
   return new Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
 /**
  * A period by its name, short enough for a table. Days, weeks and months are UTC's: in another zone
- * they begin at another hour, and then that hour is said.
+ * they begin at another hour, and then that hour is said. So is the zone at both ends of a period
+ * in which the clocks are changed.
  */
 export function formatPeriod(start: number, granularity: Granularity, zone: Zone): string {
   const end = addPeriods(granularity, start, 1);
-  if (granularity === 'hourly')
-    return `${formatDate(start, zone)}, ${formatTime(start, zone)}–${formatTime(end, zone)}`;
-  if (zone === 'local' && formatTime(start, zone) !== '00:00') {
-    return `${formatDateTime(start, zone)} – ${formatDateTime(end, zone)}`;
+  const changed = offset(start, zone) !== offset(end, zone);
+  const named = (instant: number) => (changed ? ` ${zoneName(zone, instant)}` : '');
+  const from = formatTime(start, zone) + named(start);
+  const to = formatTime(end, zone) + named(end);
+  if (granularity === 'hourly') return `${formatDate(start, zone)}, ${from}–${to}`;
+  if (formatTime(start, zone) !== '00:00') {
+    return `${formatDate(start, zone)}, ${from} – ${formatDate(end, zone)}, ${to}`;
   }
-  if (granularity === 'daily') return write(start, zone, { weekday: 'short', ...DATE });
-  if (granularity === 'weekly') return `${formatDay(start, zone)} – ${formatDate(end - 1, zone)}`;
-  return write(start, zone, { month: 'long', year: 'numeric' });
+  // It begins at midnight here too. Where it ends, the clocks may have been changed: its days are UTC's.
+  if (granularity === 'daily') return write(start, 'utc', { weekday: 'short', ...DATE });
+  if (granularity === 'weekly') return `${formatDay(start, 'utc')} – ${formatDate(end - 1, 'utc')}`;
+  return write(start, 'utc', { month: 'long', year: 'numeric' });
+}
+
+/** The same with the zone, where it is not said beside it. */
+export function formatPeriodInZone(start: number, granularity: Granularity, zone: Zone): string {
+  const name = formatPeriod(start, granularity, zone);
+  const named = zoneName(zone, start);
+  return name.includes(named) ? name : `${name} ${named}`;
 }
 
 /** `totalUsers` → `Total users`, for metrics and types that the dashboard has no label for. */

@@ -33,13 +33,25 @@ export function periodsBetween(granularity: Granularity, from: number, to: numbe
   return starts;
 }
 
+/** How many there are of those, without making them. */
+export function countPeriods(granularity: Granularity, from: number, to: number): number {
+  if (to <= from) return 0;
+  if (granularity !== 'monthly') return Math.ceil((to - from) / LENGTH[granularity]);
+  const months = (instant: number) => {
+    const date = new Date(instant);
+    return date.getUTCFullYear() * 12 + date.getUTCMonth();
+  };
+  return months(to - 1) - months(from) + 1;
+}
+
 export function monthStart(instant: number): number {
   const date = new Date(instant);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+  date.setUTCDate(1);
+  return date.setUTCHours(0, 0, 0, 0);
 }
 
 /** Of a month's start, so that the 31st minus a month never comes up. */
 function addMonths(start: number, count: number): number {
   const date = new Date(start);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + count, 1);
+  return date.setUTCMonth(date.getUTCMonth() + count);
 }

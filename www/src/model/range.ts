@@ -1,7 +1,7 @@
 // From what the admin chose (a preset or dates, and a granularity) to the periods that are asked
 // for, those they are compared with, and the running period at the end.
 import { GRANULARITIES, type Granularity } from '../api/types.ts';
-import { addPeriods, DAY, HOUR, monthStart, periodStart, periodsBetween } from './period.ts';
+import { addPeriods, countPeriods, DAY, HOUR, monthStart, periodStart, periodsBetween } from './period.ts';
 
 export const PRESETS = ['24h', '7d', '30d', '90d', '12m', 'month'] as const;
 export type Preset = (typeof PRESETS)[number];
@@ -47,10 +47,7 @@ const GRANULARITY_FOR: Record<RangeName, Granularity> = {
 
 export function resolveRange(choice: RangeChoice, now: number): Range {
   const { granularity } = choice;
-  const runningStart = periodStart(granularity, now);
-  const [from, until] = bounds(choice, now, runningStart);
-  const first =
-    choice.range === 'custom' ? firstStartFrom(granularity, from) : periodStart(granularity, from);
+  const { first, until, runningStart } = extent(choice, now);
   const periods = periodsBetween(granularity, first, Math.min(until, runningStart));
   const reachesNow = until > runningStart;
   const last = periods.at(-1);
@@ -62,6 +59,16 @@ export function resolveRange(choice: RangeChoice, now: number): Range {
     running: reachesNow ? { start: runningStart, end: addPeriods(granularity, runningStart, 1) } : null,
     before: periodsBefore(choice, first, periods.length),
   };
+}
+
+/** Where its first period starts, until when it is (excluded), and where the running period starts. */
+function extent(choice: RangeChoice, now: number) {
+  const { granularity } = choice;
+  const runningStart = periodStart(granularity, now);
+  const [from, until] = bounds(choice, now, runningStart);
+  const first =
+    choice.range === 'custom' ? firstStartFrom(granularity, from) : periodStart(granularity, from);
+  return { first, until, runningStart };
 }
 
 /** From and until (excluded), in epoch milliseconds. */
@@ -105,27 +112,31 @@ function periodsBefore(choice: RangeChoice, first: number, count: number): numbe
 
 /** Whether a range at this granularity is worth drawing: at least two periods, and no more than are kept. */
 export function suits(choice: RangeChoice, now: number): boolean {
-  const count = countPeriods(choice, now);
+  return hasPeriods(choice, now, 2);
+}
+
+function hasPeriods(choice: RangeChoice, now: number, least: number): boolean {
+  const { first, until, runningStart } = extent(choice, now);
+  const count = countPeriods(choice.granularity, first, Math.min(until, runningStart));
   const most = choice.granularity === 'hourly' ? HOURLY_LIMIT : MAX_PERIODS;
-  return count >= 2 && count <= most;
+  return count >= least && count <= most;
 }
 
-function countPeriods(choice: RangeChoice, now: number): number {
-  const from = parseDate(choice.from);
-  const to = parseDate(choice.to);
-  // Centuries of hours are not worth counting one by one.
-  if (choice.range === 'custom' && from !== null && to !== null && to - from > MAX_PERIODS * 31 * DAY)
-    return Infinity;
-  return resolveRange(choice, now).periods.length;
-}
-
-/** Another range; the granularity follows if it would not suit. */
+/**
+ * Another range; the granularity follows if it would not suit. Early on the 1st not even an hour of
+ * the month is over: its range is then without periods, which has to be said.
+ */
 export function chooseRange(choice: RangeChoice, now: number): RangeChoice {
   if (suits(choice, now)) return choice;
   const preferred = { ...choice, granularity: GRANULARITY_FOR[choice.range] };
   if (suits(preferred, now)) return preferred;
-  const fitting = GRANULARITIES.find((granularity) => suits({ ...choice, granularity }, now));
-  return fitting ? { ...choice, granularity: fitting } : preferred;
+  return finest(choice, now, 2) ?? finest(choice, now, 1) ?? preferred;
+}
+
+/** At the finest granularity that has so many periods of it, but not too many. */
+function finest(choice: RangeChoice, now: number, least: number): RangeChoice | null {
+  const granularity = GRANULARITIES.find((granularity) => hasPeriods({ ...choice, granularity }, now, least));
+  return granularity ? { ...choice, granularity } : null;
 }
 
 /** Another granularity; the range follows if it would not suit. */
@@ -141,7 +152,11 @@ export function datesProblem(from: string, to: string, now: number): string | nu
   if (start === null || end === null) return 'Give both dates.';
   if (start > end) return 'The first date is after the last one.';
   if (start > now) return 'These dates are in the future.';
-  return null;
+  const choice: RangeChoice = { range: 'custom', granularity: 'monthly', from, to };
+  if (finest(choice, now, 1)) return null;
+  return now - start < HOUR
+    ? 'No hour of these dates is over yet.'
+    : `These dates are too far apart: at most ${MAX_PERIODS.toLocaleString('en-US')} months can be shown.`;
 }
 
 /** Midnight UTC of `YYYY-MM-DD`, or null if there is no such day. */

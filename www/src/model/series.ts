@@ -1,7 +1,7 @@
 // From records to what is drawn: every period of the range has its place, and where there is no
 // value there is null and the reason. Nothing is ever filled in.
 import type { DataPoint, EngagedTarget, MetricValue, TypeMetrics } from '../api/types.ts';
-import { CHARTS, type ChartSpec, isKnown, type Metric, metricNamed } from './catalogue.ts';
+import { CHARTS, type ChartSpec, isKnown, type Metric, metricNamed, typeOf } from './catalogue.ts';
 import { humanise } from './format.ts';
 import type { Range } from './range.ts';
 
@@ -32,7 +32,7 @@ export interface ChartData {
 }
 
 export function chartData(spec: ChartSpec, types: TypeMetrics[], periods: number[]): ChartData {
-  const type = types.find((candidate) => candidate.metricType === spec.metrics[0]?.type);
+  const type = types.find((candidate) => candidate.metricType === typeOf(spec));
   const byStart = new Map(type?.dataPoints.map((point) => [Date.parse(point.timestamp), point]));
   const known = new Set(periods);
   const missing = (type?.missing ?? []).map((text) => Date.parse(text)).filter((start) => known.has(start));
@@ -68,14 +68,14 @@ function numberOf(point: DataPoint, name: string): number | null {
 /**
  * The charts of what the answer holds: the known ones, each with the metrics of its type that the
  * dashboard was not told of; a chart of its own for a type it does not know. Storage is left out
- * until something is recorded for it.
+ * until something is recorded for it; not if that could not be found out.
  */
-export function chartsOf(types: TypeMetrics[]): ChartSpec[] {
-  const charts = CHARTS.filter((chart) => chart.id !== 'storage' || hasRecords(types, 'storage')).map(
-    (chart) => ({ ...chart, metrics: [...chart.metrics] }),
-  );
+export function chartsOf(types: TypeMetrics[], failed: Record<string, string> = {}): ChartSpec[] {
+  const charts = CHARTS.filter(
+    (chart) => chart.id !== 'storage' || 'storage' in failed || hasRecords(types, 'storage'),
+  ).map((chart) => ({ ...chart, metrics: [...chart.metrics] }));
   for (const type of types) {
-    const own = charts.find((chart) => chart.metrics[0]?.type === type.metricType);
+    const own = charts.find((chart) => typeOf(chart) === type.metricType);
     const unknown = unknownMetrics(type);
     if (own) own.metrics.push(...unknown);
     else if (unknown.length > 0) {

@@ -2,7 +2,7 @@
 // left out, and what cannot be read is ignored, so that an old or edited link still opens.
 import { GRANULARITIES, type Granularity, RUN_STATUSES, type RunStatus } from '../api/types.ts';
 import type { Zone } from './format.ts';
-import { chooseGranularity, chooseRange, isoDate, PRESETS, parseDate, type RangeName } from './range.ts';
+import { chooseGranularity, chooseRange, datesProblem, isoDate, PRESETS, type RangeName } from './range.ts';
 import type { Zoom } from './zoom.ts';
 
 export type Page = 'overview' | 'operations';
@@ -71,9 +71,7 @@ export function parseView(search: string, now: number): View {
   const query = new URLSearchParams(search);
   const from = query.get('from');
   const to = query.get('to');
-  const start = parseDate(from);
-  const end = parseDate(to);
-  const dated = start !== null && end !== null && start <= end;
+  const dated = datesProblem(from ?? '', to ?? '', now) === null;
   const preset = oneOf(PRESETS, query.get('range'));
   const range: RangeName = dated ? 'custom' : (preset ?? DEFAULT_VIEW.range);
   const named = {

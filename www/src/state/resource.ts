@@ -2,7 +2,7 @@
 // Requests that nobody waits for any more are aborted; 503 and a lost network are tried again, at
 // growing distances; what was loaded stays on the page, with its age.
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError } from '../api/client.ts';
+import { type ApiError, asApiError } from '../api/client.ts';
 import { MINUTE, SECOND } from '../model/period.ts';
 import { recall, remember } from './answers.ts';
 import { reportConnection, TRY_NOW } from './connection.ts';
@@ -22,6 +22,10 @@ type State<T> = Omit<Resource<T>, 'refresh'> & { key: string | null };
 const RETRY_FIRST = 2 * SECOND;
 const RETRY_LONGEST = MINUTE;
 
+/** How soon, and how often in a row, what is provisional is asked for again. */
+const SOON = 3 * SECOND;
+const SOON_TIMES = 5;
+
 export function useResource<T>(
   /** What is asked for; null asks for nothing. */
   key: string | null,
@@ -29,6 +33,8 @@ export function useResource<T>(
   refreshEvery: number | null = null,
   /** Whether an answer will not change any more. */
   isFinal: (data: T) => boolean = () => false,
+  /** Whether the server is about to have a newer one. */
+  isProvisional: (data: T) => boolean = () => false,
 ): Resource<T> {
   const [state, setState] = useState<State<T>>(() => initial<T>(key));
   const [turn, setTurn] = useState(0);
@@ -41,6 +47,7 @@ export function useResource<T>(
     const abort = new AbortController();
     let timer: number | undefined;
     let failures = 0;
+    let provisional = 0;
     let busy = false;
     const schedule = (delay: number) => {
       window.clearTimeout(timer);
@@ -59,11 +66,12 @@ export function useResource<T>(
         setState({ key, data, error: null, loadedAt, loading: false });
         reportAccess(null);
         reportConnection(key, null, null);
-        if (refreshEvery !== null && !isFinal(data)) schedule(refreshEvery);
+        provisional = isProvisional(data) ? provisional + 1 : 0;
+        if (provisional > 0 && provisional <= SOON_TIMES) schedule(SOON);
+        else if (refreshEvery !== null && !isFinal(data)) schedule(refreshEvery);
       } catch (problem) {
         if (abort.signal.aborted) return;
-        const error =
-          problem instanceof ApiError ? problem : new ApiError('failed', 'unexpected', String(problem));
+        const error = asApiError(problem);
         const delay = delayAfter(error);
         setState((before) => ({ ...forKey(before, key), error, loading: false }));
         reportAccess(error);
