@@ -247,21 +247,27 @@ impl Job {
         self.finished_at.is_none() && moved.is_some_and(|moved| now - moved < DEAD_AFTER)
     }
 
+    /// By what its periods are made.
+    ///
+    /// # Errors
+    ///
+    /// When the stored job is damaged.
+    pub fn plan(&self) -> Result<Plan, JobError> {
+        let [hourly, daily, weekly, monthly] = self.retention;
+        Ok(Plan {
+            begin: instant(&self.begin)?,
+            as_of: instant(&self.started_at)?,
+            retention: Retention { hourly, daily, weekly, monthly },
+        })
+    }
+
     /// Its slices, in the order in which they are to be done: always the same for one job.
     ///
     /// # Errors
     ///
     /// When the stored job is damaged.
     pub fn slices(&self) -> Result<Vec<Slice>, JobError> {
-        let instant = |text: &str| {
-            parse_instant(text).ok_or_else(|| JobError("an instant is malformed".to_owned()))
-        };
-        let [hourly, daily, weekly, monthly] = self.retention;
-        let plan = Plan {
-            begin: instant(&self.begin)?,
-            as_of: instant(&self.started_at)?,
-            retention: Retention { hourly, daily, weekly, monthly },
-        };
+        let plan = self.plan()?;
         let granularity = self.request.granularity()?;
         let first = Period::containing(granularity, instant(&self.request.first)?);
         let last = Period::containing(granularity, instant(&self.request.last)?);
@@ -300,8 +306,7 @@ impl Job {
     pub fn to_item(&self) -> Result<Item, JobError> {
         let mut attributes =
             to_item(self).map_err(|error| JobError(error.to_string()))?.into_inner();
-        let started = parse_instant(&self.started_at).unwrap_or_default();
-        let ttl = (started + RUNS_AND_JOBS).timestamp();
+        let ttl = (instant(&self.started_at)? + RUNS_AND_JOBS).timestamp();
         attributes.extend(job_key(&self.job_id).into_inner());
         attributes.insert("EntityType".to_owned(), string("AnalyticsJob"));
         attributes.insert("ttl".to_owned(), number(&ttl));
@@ -316,6 +321,10 @@ impl Job {
     pub fn from_item(item: Item) -> Result<Self, JobError> {
         from_item(item).map_err(|error| JobError(error.to_string()))
     }
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, JobError> {
+    parse_instant(text).ok_or_else(|| JobError("an instant is malformed".to_owned()))
 }
 
 /// The key of a job.

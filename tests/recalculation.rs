@@ -117,6 +117,25 @@ impl World {
         Self { table, items, host, queue, api, engine, surroundings }
     }
 
+    /// The same, in which media cannot be read for as long as what is returned is true.
+    async fn without_media() -> (Self, Arc<AtomicBool>) {
+        let broken = Arc::new(AtomicBool::new(true));
+        let rule = broken.clone();
+        let world = Self::behind(|endpoint| async move {
+            let proxy = FaultProxy::start(&endpoint, move |seen| {
+                if rule.load(Ordering::SeqCst) && seen.queries("MEDIA") {
+                    Fault::AccessDenied
+                } else {
+                    Fault::None
+                }
+            })
+            .await;
+            proxy.endpoint
+        })
+        .await;
+        (world, broken)
+    }
+
     fn engine(endpoint: &str, table: &str, host: &Arc<TestHost>) -> Engine {
         let client = Client::with_policy(connection(endpoint), host.clone(), POLICY);
         Engine::new(client, host.clone(), table.to_owned(), Catalogue::embedded().unwrap())
@@ -314,20 +333,7 @@ async fn days_past_the_retention_of_their_hours_are_counted() {
 /// A slice that keeps failing is noted with its reason, the others are done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slice_that_fails_is_given_up_and_the_others_are_done() {
-    let broken = Arc::new(AtomicBool::new(true));
-    let rule = broken.clone();
-    let world = World::behind(|endpoint| async move {
-        let proxy = FaultProxy::start(&endpoint, move |seen| {
-            if rule.load(Ordering::SeqCst) && seen.queries("MEDIA") {
-                Fault::AccessDenied
-            } else {
-                Fault::None
-            }
-        })
-        .await;
-        proxy.endpoint
-    })
-    .await;
+    let (world, broken) = World::without_media().await;
     let before = world.all_records().await;
     let job = world.start(&everything("hourly")).await;
     // The first slice is delivered four times, then given up.
@@ -382,20 +388,7 @@ async fn only_the_slice_of_a_dead_letter_is_given_up() {
 /// it is asked for in the hour after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_never_tells_what_only_an_event_can() {
-    let broken = Arc::new(AtomicBool::new(true));
-    let rule = broken.clone();
-    let world = World::behind(|endpoint| async move {
-        let proxy = FaultProxy::start(&endpoint, move |seen| {
-            if rule.load(Ordering::SeqCst) && seen.queries("MEDIA") {
-                Fault::AccessDenied
-            } else {
-                Fault::None
-            }
-        })
-        .await;
-        proxy.endpoint
-    })
-    .await;
+    let (world, broken) = World::without_media().await;
     let day = Period::containing(Granularity::Daily, end());
     let midnight = day.next().start();
     world.host.set(midnight + TimeDelta::minutes(10));

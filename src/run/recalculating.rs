@@ -13,7 +13,7 @@ use crate::{
     host::{Severity, SharedHost},
     job::{Job, JobError, Message, Slice, Work, job_key, latest_key},
     ledger::Trigger,
-    period::{format_instant, parse_instant},
+    period::format_instant,
 };
 
 use super::{
@@ -138,8 +138,9 @@ impl Engine {
         if let Some(next) = overtaken(&job, message) {
             return next;
         }
-        let slices = match job.slices() {
-            Ok(slices) => slices,
+        let planned = job.plan().and_then(|plan| Ok((plan, job.slices()?)));
+        let (plan, slices) = match planned {
+            Ok(planned) => planned,
             Err(error) => return self.drop_message(message, &error.to_string()),
         };
         let Some(slice) = slices.get(job.next_slice) else {
@@ -160,17 +161,16 @@ impl Engine {
         let run = Run {
             client: &client,
             id: run_id,
-            scheduled: parse_instant(&job.started_at).unwrap_or(started),
+            scheduled: plan.as_of,
             begun: started,
             types,
             // What was asked for says when it was recalculated, also where it is the same.
             rewrites: job.asked_for(slice) > 0,
             is_event: false,
         };
-        let begin = parse_instant(&job.begin).unwrap_or(started);
         let reports = match slice.work {
             Work::Count => self.count_slice(&run, slice, &mut report).await,
-            Work::RollUp => self.roll_slice_up(&run, slice, begin, &mut report).await,
+            Work::RollUp => self.roll_slice_up(&run, slice, plan.begin, &mut report).await,
         };
         let why = first_failure(&reports, &report);
         self.enter_slice(&run, &job, &reports, &mut report).await;
