@@ -2,6 +2,8 @@
 //!
 //! Source: the platform's contract, section 4.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -31,6 +33,22 @@ pub struct Record {
     pub calculated_at: DateTime<Utc>,
     /// How many of the finer periods it is made from; an hour is made from the table.
     pub coverage: Option<Coverage>,
+    /// The metrics whose values were computed later, from a table that has forgotten what was deleted
+    /// or changed since; all others were observed.
+    pub reconstructed: Reconstructed,
+}
+
+/// Metrics whose values were reconstructed, each with what the value is.
+pub type Reconstructed = BTreeMap<String, Reconstruction>;
+
+/// What a reconstructed value is. Of two, the greater is the weaker claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reconstruction {
+    /// A count without a condition: short of what was deleted, never too large.
+    LowerBound,
+    /// A condition or an attribute may have changed since: it may be too small or too large.
+    Estimate,
 }
 
 /// How many of the finer periods' records a record is made from.
@@ -88,13 +106,15 @@ struct Stored {
     ttl: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    reconstructed: Reconstructed,
 }
 
 /// The partition of the index that holds all records of all types.
 const BY_TIME_PARTITION: &str = "ANALYTICS";
 
 /// The attributes a reader of metrics needs: all but the keys and the parts.
-const READ_PROJECTION: [&str; 8] = [
+const READ_PROJECTION: [&str; 9] = [
     "metricType",
     "granularity",
     "timestamp",
@@ -102,6 +122,7 @@ const READ_PROJECTION: [&str; 8] = [
     "metrics",
     "calculatedAt",
     "coverage",
+    "reconstructed",
     "version",
 ];
 
@@ -201,6 +222,7 @@ impl Record {
             version: SCHEMA_VERSION,
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
+            reconstructed: self.reconstructed.clone(),
         };
         let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
         let mut attributes = item.into_inner();
@@ -239,6 +261,7 @@ impl Record {
             parts,
             calculated_at,
             coverage: stored.coverage,
+            reconstructed: stored.reconstructed,
         })
     }
 }

@@ -65,6 +65,7 @@ fn records_and_their_parts_survive_storage() {
         parts: BTreeMap::from([("visitors".to_owned(), Part::distinct(&set))]),
         calculated_at: Utc.with_ymd_and_hms(2026, 3, 2, 0, 0, 1).unwrap(),
         coverage: None,
+        reconstructed: std::collections::BTreeMap::new(),
     };
     assert_eq!(Record::from_item(record.to_item(&Retention::default()).unwrap()).unwrap(), record);
     let unpacked = part::unpack(&part::pack(&record.parts).unwrap()).unwrap();

@@ -130,8 +130,9 @@ pub struct Metric {
     pub absent: Absent,
     /// How a coarser period comes from finer ones.
     pub rollup: Rollup,
-    /// Whether a past period can be recomputed from the table.
-    pub past: Past,
+    /// The attribute that the platform overwrites in place, so that the table no longer knows its
+    /// earlier values: what is computed from it cannot be told of a past period.
+    pub moves: Option<String>,
 }
 
 /// What is computed from the rows.
@@ -250,17 +251,37 @@ pub enum Rollup {
     Weighted,
 }
 
-/// Whether a past period can be recomputed from the table as it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What the table as it stands can still tell of a past period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    /// It can.
-    Exact,
-    /// It cannot: the table has forgotten. A stored value is kept.
-    CurrentOnly,
+    /// Of what happened in the period, that which still exists.
+    Flow,
+    /// Of what existed at the period's end, that which still exists, as it is now.
+    Survivors,
+    /// Nothing: the attribute has been overwritten since.
+    Nothing,
 }
 
 impl Metric {
+    /// What the table can still tell of a past period. It follows from the window, unless an
+    /// attribute is overwritten in place (`moves`).
+    #[must_use]
+    pub fn past(&self) -> Past {
+        match self.window {
+            _ if self.moves.is_some() => Past::Nothing,
+            Some(Window::Period) => Past::Flow,
+            Some(Window::ToDate) => Past::Survivors,
+            Some(Window::Now) | None => Past::Nothing,
+        }
+    }
+
+    /// Whether the metric has a condition: rows can start or stop to count without being created or
+    /// deleted. Without one, a count of a past period can only fall, by deletion.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        !self.conditions.is_empty() || self.by.is_some()
+    }
+
     /// The sources it reads, by the name of their share; a single source's share has no name.
     pub fn source_names(&self) -> impl Iterator<Item = (&str, &str)> {
         let single = self.source.iter().map(|source| ("", source.as_str()));

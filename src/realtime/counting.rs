@@ -149,7 +149,7 @@ pub async fn count(
 fn grows_by_arrivals(metric: &Metric) -> bool {
     metric.rollup == Rollup::Last
         && metric.window == Some(Window::ToDate)
-        && metric.past == Past::Exact
+        && metric.past() != Past::Nothing
         && metric.conditions.is_empty()
         && metric.by.is_none()
         && metric.measure == Measure::Count

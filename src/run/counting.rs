@@ -230,6 +230,7 @@ impl Engine {
             parts: BTreeMap::new(),
             calculated_at,
             coverage: None,
+            reconstructed: BTreeMap::new(),
         };
         for metric in self.catalogue.of_type(name) {
             let outcomes = findings.outcomes.get_mut(&metric.name);

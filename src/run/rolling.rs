@@ -440,7 +440,7 @@ impl Engine {
         let open: Vec<_> = self
             .catalogue
             .of_type(&record.metric_type)
-            .filter(|metric| metric.past == Past::Exact)
+            .filter(|metric| metric.past() != Past::Nothing)
             .filter(|metric| !record.metrics.contains_key(&metric.name))
             .filter(|metric| {
                 let part = record.parts.get(&metric.name);
@@ -488,6 +488,7 @@ impl Engine {
             parts: rolled_up.parts,
             calculated_at: self.host.now(),
             coverage: Some(rolled_up.coverage),
+            reconstructed: std::collections::BTreeMap::new(),
         }))
     }
 

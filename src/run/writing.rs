@@ -175,7 +175,7 @@ fn merge(
     }
     let mut merged = fresh.clone();
     for metric in catalogue.of_type(&fresh.metric_type) {
-        if metric.past == Past::Exact {
+        if metric.past() != Past::Nothing {
             continue;
         }
         let name = &metric.name;
