@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::{
     ledger::Status,
     period::{Granularity, Period, format_instant, parse_instant},
+    realtime,
     run::{MAXIMUM_HOLES, State, StateError},
 };
 
@@ -27,6 +28,9 @@ const FAILING_HOURS: u64 = 3;
 
 /// From this lag on days, weeks and months are failing: two events in a row came to nothing.
 const FAILING_ROLLUPS: u64 = 2;
+
+/// How old the realtime counters may be: twelve ticks of five minutes.
+const COUNTERS_EXPECTED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// The most failing types that are named; there are seven types, and the state is from outside.
 const MAXIMUM_TYPES: usize = 20;
@@ -140,7 +144,37 @@ fn expected(granularity: Granularity, begin: DateTime<Utc>, now: DateTime<Utc>) 
     (expected >= Period::containing(granularity, begin)).then_some(expected)
 }
 
+/// What is wrong with the realtime counters, whose snapshot was last `refreshed` then; `None` in it
+/// before the first refresh. A state that cannot be read is replaced by the next refresh.
+#[must_use]
+pub fn judge_counters(
+    refreshed: &Result<Option<DateTime<Utc>>, realtime::StateError>,
+    now: DateTime<Utc>,
+) -> Option<Reason> {
+    let reason = match refreshed {
+        Ok(Some(at)) if now - *at > COUNTERS_EXPECTED_WITHIN => format!(
+            "the realtime counters were last refreshed at {}, though they are due every 5 minutes",
+            format_instant(*at)
+        ),
+        Ok(_) => return None,
+        Err(_) => "the state of the realtime counters cannot be read; the next refresh replaces it"
+            .to_owned(),
+    };
+    Some(Reason { severity: Level::Degraded, granularity: None, reason })
+}
+
 impl Health {
+    /// The same with one more reason, if there is one.
+    #[must_use]
+    pub fn with(mut self, reason: Option<Reason>) -> Self {
+        if let Some(reason) = reason {
+            self.status = self.status.max(reason.severity);
+            self.reasons.push(reason);
+            self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
+        }
+        self
+    }
+
     /// That nothing is known, because `why`.
     #[must_use]
     pub fn unknown(why: String, now: DateTime<Utc>) -> Self {

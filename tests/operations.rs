@@ -960,7 +960,7 @@ async fn what_the_states_say_is_answered_whole() {
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0].0, "BatchGetItem");
     let keys = seen[0].1["RequestItems"]["platform"]["Keys"].as_array().unwrap();
-    assert_eq!(keys.len(), 4);
+    assert_eq!(keys.len(), 5);
 }
 
 #[tokio::test]
@@ -977,6 +977,50 @@ async fn a_state_that_cannot_be_read_is_failing_and_its_content_stays_in_the_log
     assert!(!found.to_string().contains("swordfish"), "{found}");
     let lines = host.lines();
     assert!(lines.iter().any(|(_, line)| line["event"] == "unreadable_state"), "{lines:?}");
+}
+
+/// The state of refreshing the realtime counters, written by hand.
+fn realtime_state(attributes: &Value) -> Item {
+    let mut item = attributes.as_object().unwrap().clone();
+    item.insert("PK".to_owned(), json!({"S": "ANALYTICS_STATE"}));
+    item.insert("SK".to_owned(), json!({"S": "realtime"}));
+    item
+}
+
+#[tokio::test]
+async fn the_state_of_the_counters_is_part_of_health() {
+    let millis = |at: DateTime<Utc>| json!({"N": at.timestamp_millis().to_string()});
+    let since = |minutes: i64| millis(noon() - TimeDelta::minutes(minutes));
+    let old = "the realtime counters were last refreshed at 2026-05-20T10:59:00.000Z, though they \
+               are due every 5 minutes";
+    let damaged = "the state of the realtime counters cannot be read; the next refresh replaces it";
+    for (attributes, expected) in [
+        (json!({"refreshedAt": since(60), "writtenAt": since(0)}), None),
+        (json!({"refreshedAt": since(61), "writtenAt": since(0)}), Some(old)),
+        // Written before `refreshedAt` was.
+        (json!({"writtenAt": since(60)}), None),
+        (json!({"writtenAt": since(61)}), Some(old)),
+        // Before the first refresh.
+        (json!({"leaseExpiresAt": since(0)}), None),
+        (json!({"writtenAt": {"S": "swordfish"}}), Some(damaged)),
+        (json!({"writtenAt": millis(noon() + TimeDelta::hours(1))}), Some(damaged)),
+    ] {
+        let table = TestTable::with(Backend::Dynoxide, &[realtime_state(&attributes)]).await;
+        let host = StandingHost::at(noon());
+        let api = Api::new(&table.endpoint, &table.name, host.clone());
+        let found = health(&api).await;
+        let mut reasons = reasons(&found);
+        assert_eq!(reasons.remove(0), ("degraded", None, "no hour has been counted yet"));
+        let expected: Vec<_> = expected.iter().map(|reason| ("degraded", None, *reason)).collect();
+        assert_eq!(reasons, expected, "{attributes}");
+        let is_logged = host.lines().iter().any(|(severity, line)| {
+            *severity == Severity::Error
+                && line["event"] == "unreadable_state"
+                && line["reason"].as_str().unwrap().contains("ANALYTICS_STATE / realtime")
+        });
+        assert_eq!(is_logged, expected.iter().any(|(.., reason)| *reason == damaged));
+        assert!(!found.to_string().contains("swordfish"), "{found}");
+    }
 }
 
 #[tokio::test]

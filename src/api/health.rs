@@ -7,14 +7,16 @@ use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::{
     dynamodb::{Error, Item, Read, text},
-    health::{Health, Level, judge},
+    health::{Health, Level, Reason, judge, judge_counters},
     host::Severity,
     period::Granularity,
+    realtime,
     run::{State as RunState, StateError, state_key},
 };
 
@@ -35,12 +37,16 @@ pub async fn health(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Parameters::parse(query.as_deref().unwrap_or(""), &[])?;
-    let keys = Granularity::ALL.map(state_key).to_vec();
+    let mut keys = Granularity::ALL.map(state_key).to_vec();
+    keys.push(realtime::state_key());
     let client = app.client.with_patience(PATIENCE);
     let found = client.batch_get(&app.settings.table, keys, Read::Eventual).await;
     let now = app.host.now();
     let (health, cause) = match found {
-        Ok(items) => (judge(&states(&app, &items, &request_id), now), None),
+        Ok(items) => {
+            let counters = realtime_reason(&app, &items, &request_id, now);
+            (judge(&states(&app, &items, &request_id), now).with(counters), None)
+        }
         Err(error) => (Health::unknown(unreachable(&error), now), Some(error.to_string())),
     };
     if health.status == Level::Failing {
@@ -70,6 +76,24 @@ fn states(
         }
         (granularity, state)
     })
+}
+
+/// What is wrong with the realtime counters, by their state; one that cannot be read is logged.
+fn realtime_reason(
+    app: &App,
+    items: &[Item],
+    request_id: &RequestId,
+    now: DateTime<Utc>,
+) -> Option<Reason> {
+    let is_it = |item: &&Item| text(item, "SK") == Some(realtime::STATE_NAME);
+    let refreshed = realtime::refreshed_at(items.iter().find(is_it).cloned(), now);
+    if let Err(error) = &refreshed {
+        let line = json!({
+            "event": "unreadable_state", "requestId": request_id.0, "reason": error.to_string(),
+        });
+        app.host.log(Severity::Error, &line);
+    }
+    judge_counters(&refreshed, now)
 }
 
 /// Why nothing is known, without AWS's text, which names users and tables.

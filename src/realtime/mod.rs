@@ -20,7 +20,7 @@ use crate::{
 pub use counting::{Counted, count};
 pub use refreshing::{
     DAILY_WRITES, FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, REQUESTED_DAILY_WRITES,
-    Refresher,
+    Refresher, STATE_NAME, StateError, refreshed_at, state_key,
 };
 
 /// How long a counter holds that every refresh makes anew: two ticks of five minutes.

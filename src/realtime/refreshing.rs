@@ -3,8 +3,8 @@
 //!
 //! KV cannot tell what was just written, so all of this is decided in an item of the table,
 //! `ANALYTICS_STATE` / `realtime`: who is refreshing and until when, when the snapshot was last
-//! written, how often today. It changes by conditional writes: of two that read the same item one
-//! finds it changed.
+//! written, how often today, and when that last succeeded. It changes by conditional writes: of two
+//! that read the same item one finds it changed. A damaged item is replaced.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -12,7 +12,9 @@ use serde_json::json;
 
 use crate::{
     catalogue::{Catalogue, definition::Rollup},
-    dynamodb::{Client, Error, Item, Read, UpdateItem, from_item, key, number, string},
+    dynamodb::{
+        AttributeValue, Client, Error, Item, Read, UpdateItem, from_item, key, number, string,
+    },
     host::{Severity, SharedHost},
     period::format_instant,
 };
@@ -76,15 +78,69 @@ pub struct Refresher<'app> {
     pub store: &'app dyn SnapshotStore,
 }
 
-/// The item's attributes.
+/// The item's attributes. Instants are milliseconds since 1970.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Stored {
     lease_holder: Option<String>,
     lease_expires_at: i64,
+    /// When a snapshot was last written, or was about to be.
     written_at: i64,
     writes_of: String,
     writes: u32,
+    /// When a snapshot was last written successfully; when refreshing began, before the first one.
+    refreshed_at: Option<i64>,
+}
+
+/// The names of all of [`Stored`]'s attributes.
+const ATTRIBUTES: [&str; 6] =
+    ["leaseHolder", "leaseExpiresAt", "writtenAt", "writesOf", "writes", "refreshedAt"];
+
+/// How far in the future a stored instant may lie: more than any lease, and than clocks are apart.
+/// One that lies later would stop every refresh until then.
+const FUTURE: TimeDelta = TimeDelta::minutes(10);
+
+/// The item cannot be read, or says what cannot be.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) cannot be read: {0}")]
+pub struct StateError(String);
+
+impl Stored {
+    /// Reads the item; without one, nothing was refreshed yet.
+    fn from_item(item: Option<Item>, now: DateTime<Utc>) -> Result<Self, StateError> {
+        let stored: Option<Self> =
+            item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
+        let stored = stored.unwrap_or_default();
+        let latest = (now + FUTURE).timestamp_millis();
+        let refreshed_at = stored.refreshed_at.unwrap_or_default();
+        for (name, instant) in [
+            ("leaseExpiresAt", stored.lease_expires_at),
+            ("writtenAt", stored.written_at),
+            ("refreshedAt", refreshed_at),
+        ] {
+            if !(0..=latest).contains(&instant) {
+                return Err(StateError(format!(
+                    "{name} is {instant}, which lies in the future or before 1970"
+                )));
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// When the snapshot was last refreshed, by the state item as it was read at `now`; `None` before the
+/// first refresh.
+///
+/// # Errors
+///
+/// When the item is damaged. The next refresh replaces it.
+pub fn refreshed_at(
+    item: Option<Item>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StateError> {
+    let stored = Stored::from_item(item, now)?;
+    let millis = stored.refreshed_at.or((stored.written_at > 0).then_some(stored.written_at));
+    Ok(millis.and_then(DateTime::from_timestamp_millis))
 }
 
 /// A lease that was taken.
@@ -92,6 +148,12 @@ struct Lease {
     holder: String,
     /// Until when the snapshot may be written; `None` where it may not.
     writes_until: Option<DateTime<Utc>>,
+}
+
+/// An attempt to store the snapshot.
+struct Written {
+    at: DateTime<Utc>,
+    succeeded: bool,
 }
 
 enum Acquired {
@@ -102,8 +164,33 @@ enum Acquired {
     Not(Outcome),
 }
 
-fn state_key() -> Item {
-    key("ANALYTICS_STATE", "realtime")
+/// The sort key of the state item.
+pub const STATE_NAME: &str = "realtime";
+
+/// The state item's key.
+#[must_use]
+pub fn state_key() -> Item {
+    key("ANALYTICS_STATE", STATE_NAME)
+}
+
+/// The condition that the item still has the attributes that were read, with the values that it
+/// names.
+fn unchanged(item: &Item) -> (String, Vec<(String, AttributeValue)>) {
+    let mut values = Vec::new();
+    let conditions: Vec<String> = ATTRIBUTES
+        .iter()
+        .enumerate()
+        .map(|(index, name)| match item.get(*name) {
+            Some(value) => {
+                let placeholder = format!(":seen{index}");
+                let condition = format!("{name} = {placeholder}");
+                values.push((placeholder, value.clone()));
+                condition
+            }
+            None => format!("attribute_not_exists({name})"),
+        })
+        .collect();
+    (conditions.join(" AND "), values)
 }
 
 impl Refresher<'_> {
@@ -112,7 +199,7 @@ impl Refresher<'_> {
     ///
     /// # Errors
     ///
-    /// When DynamoDB cannot be asked, or the state cannot be read.
+    /// When DynamoDB cannot be asked.
     pub async fn refresh(&self, occasion: Occasion) -> Result<Outcome, Error> {
         let begun = self.host.now();
         let mut problems = Vec::new();
@@ -199,13 +286,13 @@ impl Refresher<'_> {
         }
     }
 
-    /// Stores the snapshot while the lease allows it; says when that was.
+    /// Stores the snapshot while the lease allows it; says when that was, and whether it succeeded.
     async fn write(
         &self,
         lease: &Lease,
         snapshot: &Snapshot,
         problems: &mut Vec<String>,
-    ) -> Option<DateTime<Utc>> {
+    ) -> Option<Written> {
         let until = lease.writes_until?;
         if self.host.now() >= until {
             problems.push("counting took too long; the snapshot was not stored".to_owned());
@@ -215,11 +302,12 @@ impl Refresher<'_> {
             Ok(text) => self.store.put(text).await,
             Err(error) => Err(error.to_string()),
         };
+        let succeeded = written.is_ok();
         if let Err(why) = written {
             problems.push(format!("the snapshot could not be stored: {why}"));
         }
         // Also one that failed may have been a write.
-        Some(self.host.now())
+        Some(Written { at: self.host.now(), succeeded })
     }
 
     async fn acquire(
@@ -228,15 +316,16 @@ impl Refresher<'_> {
         problems: &mut Vec<String>,
     ) -> Result<Acquired, Error> {
         let item = self.client.get(self.table, state_key(), Read::Consistent).await?;
-        let stored: Stored = match item.map(from_item).transpose() {
-            Ok(stored) => stored.unwrap_or_default(),
-            // Whoever holds it ends within the lease; what was counted is lost with it.
+        let now = self.host.now();
+        // A damaged item is replaced by a fresh state if it has not changed meanwhile. The day's
+        // count of writes is lost with it.
+        let (stored, damaged) = match Stored::from_item(item.clone(), now) {
+            Ok(stored) => (stored, None),
             Err(error) => {
-                problems.push(format!("the state of the counters cannot be read: {error}"));
-                return Ok(Acquired::Not(Outcome::NotDue));
+                problems.push(format!("{error}; it is replaced"));
+                (Stored::default(), item)
             }
         };
-        let now = self.host.now();
         if stored.lease_expires_at > now.timestamp_millis() {
             return Ok(Acquired::Not(Outcome::Held));
         }
@@ -264,10 +353,12 @@ impl Refresher<'_> {
             }
         };
         let written_at = if may_write { now.timestamp_millis() } else { stored.written_at };
-        // A holder's own lease counts as free: the answer to a first attempt may have been lost.
-        let seen = match &stored.lease_holder {
-            Some(_) => "leaseHolder = :seen",
-            None => "attribute_not_exists(leaseHolder)",
+        let (seen, seen_values) = if let Some(item) = &damaged {
+            unchanged(item)
+        } else if let Some(holder) = &stored.lease_holder {
+            ("leaseHolder = :seen".to_owned(), vec![(":seen".to_owned(), string(holder))])
+        } else {
+            ("attribute_not_exists(leaseHolder)".to_owned(), Vec::new())
         };
         let mut values = vec![
             (":holder", string(&holder)),
@@ -276,14 +367,16 @@ impl Refresher<'_> {
             (":written", number(&written_at)),
             (":today", string(today)),
             (":writes", number(&(writes + u32::from(may_write)))),
+            (":refreshed", number(&stored.refreshed_at.unwrap_or(now.timestamp_millis()))),
         ];
-        values.extend(stored.lease_holder.map(|holder| (":seen", string(holder))));
+        values.extend(seen_values.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let update = UpdateItem::new(
             self.table,
             state_key(),
             "SET leaseHolder = :holder, leaseExpiresAt = :expiry, EntityType = :entity, \
-             writtenAt = :written, writesOf = :today, writes = :writes",
-            Some(&format!("{seen} OR leaseHolder = :holder")),
+             writtenAt = :written, writesOf = :today, writes = :writes, refreshedAt = :refreshed",
+            // A holder's own lease counts as free: the answer to a first attempt may have been lost.
+            Some(&format!("({seen}) OR leaseHolder = :holder")),
             values,
         );
         match self.client.send(&update).await {
@@ -297,17 +390,15 @@ impl Refresher<'_> {
     }
 
     /// Gives the lease back; one that cannot be given back runs out.
-    async fn release(
-        &self,
-        lease: &Lease,
-        written: Option<DateTime<Utc>>,
-        problems: &mut Vec<String>,
-    ) {
+    async fn release(&self, lease: &Lease, written: Option<Written>, problems: &mut Vec<String>) {
         let mut update = "SET leaseExpiresAt = :free".to_owned();
         let mut values = vec![(":free", number(&0)), (":holder", string(&lease.holder))];
-        if let Some(written) = written {
+        if let Some(Written { at, succeeded }) = written {
             update.push_str(", writtenAt = :written");
-            values.push((":written", number(&written.timestamp_millis())));
+            if succeeded {
+                update.push_str(", refreshedAt = :written");
+            }
+            values.push((":written", number(&at.timestamp_millis())));
         }
         let holds = Some("leaseHolder = :holder");
         let update = UpdateItem::new(self.table, state_key(), &update, holds, values);
