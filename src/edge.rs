@@ -13,7 +13,7 @@ use worker::{
 };
 
 use crate::{
-    api::{self, ApiError, App, SessionMemory},
+    api::{self, ApiError, App, IsolateMemory, SessionMemory},
     catalogue::Catalogue,
     dynamodb::Client,
     host::{
@@ -41,6 +41,9 @@ const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Kept for as long as the isolate lives.
 static SESSIONS: LazyLock<SessionMemory> = LazyLock::new(SessionMemory::default);
+
+/// Kept for as long as the isolate lives.
+static MEMORY: LazyLock<IsolateMemory> = LazyLock::new(IsolateMemory::default);
 
 #[event(start)]
 fn start() {
@@ -79,6 +82,7 @@ async fn fetch(
             snapshots: Arc::new(WorkersSnapshots(namespace)),
             background: Arc::new(WorkersBackground(context)),
             cache: Arc::new(WorkersCache),
+            memory: MEMORY.clone(),
         }),
     };
     Ok(router.call(request.map(Body::new)).await.into_response())

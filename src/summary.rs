@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    catalogue::{Catalogue, definition::Rollup},
+    catalogue::{
+        Catalogue,
+        definition::{Metric, Rollup},
+    },
     numbers,
 };
 
@@ -26,41 +29,99 @@ pub struct Summary {
     pub trends: Map<String, Json>,
 }
 
-/// Summarises `points`, the metrics of data points from the latest to the earliest.
-#[must_use]
-pub fn summarise(catalogue: &Catalogue, points: &[&Map<String, Json>]) -> Summary {
-    let mut summary = Summary { total_data_points: points.len(), ..Summary::default() };
-    for metric in catalogue.metrics() {
-        let name = &metric.name;
-        let values: Vec<&Json> = points.iter().filter_map(|point| point.get(name)).collect();
-        let Some(latest) = values.first() else { continue };
-        if metric.rollup == Rollup::Last {
-            summary.totals.insert(name.clone(), (*latest).clone());
-        }
-        let numbers: Option<Vec<Decimal>> =
-            values.iter().map(|value| numbers::from_json(value)).collect();
-        let Some(numbers) = numbers else { continue };
-        let sum = numbers.iter().try_fold(Decimal::ZERO, |sum, value| sum.checked_add(*value));
-        let Some(sum) = sum else { continue };
-        if metric.rollup == Rollup::Sum {
-            summary.totals.insert(name.clone(), numbers::to_json(sum));
-        }
-        if let Some(average) = sum.checked_div(Decimal::from(numbers.len())) {
-            summary.averages.insert(name.clone(), numbers::to_json(average));
-        }
-        if let (Some(latest), Some(earliest)) = (numbers.first(), numbers.last()) {
-            summary.trends.insert(name.clone(), trend(*latest, *earliest).into());
+/// Summarises data points as they are read, without keeping them.
+#[derive(Debug, Clone)]
+pub struct Summariser<'catalogue> {
+    points: usize,
+    metrics: Vec<Course<'catalogue>>,
+}
+
+/// What the points so far say of one metric.
+#[derive(Debug, Clone)]
+struct Course<'catalogue> {
+    metric: &'catalogue Metric,
+    /// The first value, which is the latest.
+    latest: Option<Json>,
+    /// `None` when a value was not a number, or the sum is out of range.
+    numbers: Option<Numbers>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Numbers {
+    count: u32,
+    sum: Decimal,
+    latest: Decimal,
+    earliest: Decimal,
+}
+
+impl<'catalogue> Summariser<'catalogue> {
+    /// A summary of no points, of the metrics of one type.
+    #[must_use]
+    pub fn new(catalogue: &'catalogue Catalogue, metric_type: &'catalogue str) -> Self {
+        let metrics = catalogue
+            .of_type(metric_type)
+            .map(|metric| Course { metric, latest: None, numbers: Some(Numbers::default()) })
+            .collect();
+        Self { points: 0, metrics }
+    }
+
+    /// Adds the metrics of the data point before the last one that was added.
+    pub fn add(&mut self, point: &Map<String, Json>) {
+        self.points += 1;
+        for course in &mut self.metrics {
+            if let Some(value) = point.get(&course.metric.name) {
+                course.add(value);
+            }
         }
     }
-    summary
+
+    /// The summary of all points.
+    #[must_use]
+    pub fn finish(self) -> Summary {
+        let mut summary = Summary { total_data_points: self.points, ..Summary::default() };
+        for Course { metric, latest, numbers } in self.metrics {
+            let Some(latest) = latest else { continue };
+            if metric.rollup == Rollup::Last {
+                summary.totals.insert(metric.name.clone(), latest);
+            }
+            let Some(numbers) = numbers else { continue };
+            if metric.rollup == Rollup::Sum {
+                summary.totals.insert(metric.name.clone(), numbers::to_json(numbers.sum));
+            }
+            if let Some(average) = numbers.sum.checked_div(Decimal::from(numbers.count)) {
+                summary.averages.insert(metric.name.clone(), numbers::to_json(average));
+            }
+            let trend = trend(numbers.latest, numbers.earliest);
+            summary.trends.insert(metric.name.clone(), trend.into());
+        }
+        summary
+    }
+}
+
+impl Course<'_> {
+    fn add(&mut self, value: &Json) {
+        if self.latest.is_none() {
+            self.latest = Some(value.clone());
+        }
+        let Some(so_far) = self.numbers else { return };
+        self.numbers = numbers::from_json(value).and_then(|number| {
+            Some(Numbers {
+                count: so_far.count.checked_add(1)?,
+                sum: numbers::add(so_far.sum, number)?,
+                latest: if so_far.count == 0 { number } else { so_far.latest },
+                earliest: number,
+            })
+        });
+    }
 }
 
 fn trend(latest: Decimal, earliest: Decimal) -> &'static str {
-    // 5 % of the earliest value; any change from zero is more than that.
-    let margin = earliest.abs() * Decimal::new(5, 2);
-    if latest > earliest + margin {
+    // 5 % of the earliest value; any change from zero is more than that. A bound that is out of the
+    // range of decimals is out of reach for the latest value too.
+    let margin = earliest.abs().checked_mul(Decimal::new(5, 2)).unwrap_or(Decimal::MAX);
+    if numbers::add(earliest, margin).is_some_and(|bound| latest > bound) {
         "up"
-    } else if latest < earliest - margin {
+    } else if numbers::add(earliest, -margin).is_some_and(|bound| latest < bound) {
         "down"
     } else {
         "stable"
@@ -75,19 +136,22 @@ mod tests {
 
     fn summary_of(points: &[Json]) -> Summary {
         let catalogue = Catalogue::embedded().unwrap();
-        let points: Vec<_> = points.iter().map(|point| point.as_object().unwrap()).collect();
-        summarise(&catalogue, &points)
+        let mut summariser = Summariser::new(&catalogue, "users");
+        for point in points {
+            summariser.add(point.as_object().unwrap());
+        }
+        summariser.finish()
     }
 
     #[test]
     fn sums_are_added_up_and_stocks_are_the_latest() {
         let summary = summary_of(&[
-            json!({"newUsers": 3, "totalUsers": 13, "newRevenue": 0.1, "visitors": 5}),
-            json!({"newUsers": 1, "totalUsers": 10, "newRevenue": 0.2, "visitors": 7}),
+            json!({"newUsers": 3, "totalUsers": 13, "deletedUsers": 0.1, "visitors": 5}),
+            json!({"newUsers": 1, "totalUsers": 10, "deletedUsers": 0.2, "visitors": 7}),
         ]);
         assert_eq!(
             Json::Object(summary.totals),
-            json!({"newUsers": 4, "totalUsers": 13, "newRevenue": 0.3})
+            json!({"newUsers": 4, "totalUsers": 13, "deletedUsers": 0.3})
         );
         assert_eq!(summary.averages["newUsers"], json!(2));
         assert_eq!(summary.averages["totalUsers"], json!(11.5));
@@ -114,5 +178,24 @@ mod tests {
         assert_eq!(summary.total_data_points, 3);
         assert_eq!(summary.averages["newUsers"], json!(3));
         assert!(!summary.averages.contains_key("totalUsers"));
+    }
+
+    #[test]
+    fn values_out_of_the_range_of_decimals_have_no_average_and_no_trend() {
+        let summary = summary_of(&[
+            json!({"newUsers": 7.9e28, "totalUsers": 7.9e28}),
+            json!({"newUsers": 7.9e28, "totalUsers": -7.9e28}),
+        ]);
+        assert!(!summary.totals.contains_key("newUsers"), "{summary:?}");
+        assert!(!summary.averages.contains_key("newUsers"), "{summary:?}");
+        assert_eq!(summary.trends["totalUsers"], "up");
+        assert_eq!(summary_of(&[json!({"newUsers": 7.9e28})]).trends["newUsers"], "stable");
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_leaves_only_the_latest() {
+        let summary = summary_of(&[json!({"totalUsers": "many"}), json!({"totalUsers": 4})]);
+        assert_eq!(Json::Object(summary.totals), json!({"totalUsers": "many"}));
+        assert!(summary.averages.is_empty() && summary.trends.is_empty());
     }
 }

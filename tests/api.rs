@@ -40,6 +40,7 @@ use support::{
     fault_proxy::{Fault, FaultProxy},
     host::TestHost,
     oracle,
+    realtime::{Surroundings, TestCache},
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -660,6 +661,304 @@ async fn a_damaged_record_shows_as_missing() {
             assert_eq!(*severity, Severity::Error);
             assert_eq!(line["requestId"], id);
         }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Pages
+
+/// Two types in ten hours with holes: users at 0, 1, 4, 5, 9, media at 1, 2, 5.
+fn hours_with_holes() -> Vec<Item> {
+    let hour = |metric_type: &str, hour: u32, name: &str| {
+        record(
+            metric_type,
+            "hourly",
+            &format!("2026-06-01T{hour:02}:00:00"),
+            &format!("2026-06-01T{hour:02}:59:59"),
+            &json!({name: {"N": hour.to_string()}}),
+        )
+    };
+    let users = [0, 1, 4, 5, 9].map(|at| hour("users", at, "totalUsers"));
+    let media = [1, 2, 5].map(|at| hour("media", at, "totalMedia"));
+    users.into_iter().chain(media).collect()
+}
+
+/// All pages of a query.
+async fn pages(api: &Api, query: &str) -> Vec<Value> {
+    let mut pages = vec![api.data(query).await];
+    while let Some(cursor) = pages[pages.len() - 1]["nextCursor"].as_str() {
+        let page = api.data(format!("{query}&cursor={cursor}")).await;
+        assert!(pages.len() < 100, "it does not end");
+        pages.push(page);
+    }
+    for page in &pages[..pages.len() - 1] {
+        assert!(page["nextCursor"].is_string(), "{page}");
+    }
+    assert_eq!(pages[pages.len() - 1]["nextCursor"], Value::Null);
+    pages
+}
+
+/// The series of a type on a page.
+fn series_of<'page>(page: &'page Value, metric_type: &str) -> &'page Value {
+    match page["allMetrics"].as_array() {
+        Some(all) => all.iter().find(|one| one["metricType"] == metric_type).unwrap(),
+        None => page,
+    }
+}
+
+#[tokio::test]
+async fn pages_together_are_the_whole_answer() {
+    let (_table, holes, _) = api_over(&hours_with_holes(), "2026-06-01T10:00:00Z").await;
+    let ten_hours =
+        |metric_type: &str| range(metric_type, "hourly", "2026-06-01", "2026-06-01T09:00:00Z");
+    let counted = history().api();
+    for (api, query, types, limits) in [
+        (&holes, ten_hours("users"), &["users"][..], &[1, 2, 3, 5, 5000][..]),
+        (&holes, ten_hours("all"), &["users", "media", "business"][..], &[7, 8, 5000][..]),
+        (&counted, all_hours("media"), &["media"][..], &[1, 3, 8][..]),
+        (&counted, all_hours("all"), &TYPES[..], &[7, 11, 12, 20, 47, 48][..]),
+    ] {
+        let whole = api.data(&query).await;
+        assert!(whole.get("nextCursor").is_none(), "{whole}");
+        for limit in limits {
+            let query = format!("{query}&limit={limit}");
+            let pages = pages(api, &query).await;
+            for metric_type in types {
+                for list in ["dataPoints", "missing"] {
+                    let joined: Vec<&Value> = pages
+                        .iter()
+                        .flat_map(|page| series_of(page, metric_type)[list].as_array().unwrap())
+                        .collect();
+                    let expected = series_of(&whole, metric_type)[list].as_array().unwrap();
+                    let expected: Vec<&Value> = expected.iter().collect();
+                    assert_eq!(joined, expected, "{query}: {metric_type} {list}");
+                }
+                for page in &pages {
+                    let series = series_of(page, metric_type);
+                    let points = series["dataPoints"].as_array().unwrap().len();
+                    assert_eq!(series["summary"]["totalDataPoints"], points, "{query}");
+                }
+            }
+            let union: Vec<&str> = pages.iter().flat_map(|page| texts(&page["missing"])).collect();
+            assert_eq!(union, texts(&whole["missing"]), "{query}");
+            for page in &pages {
+                let points = match page["combinedSummary"]["totalDataPoints"].as_u64() {
+                    Some(points) => points,
+                    None => page["summary"]["totalDataPoints"].as_u64().unwrap(),
+                };
+                assert!(points <= *limit, "{query}: {points} points");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_holds_whole_periods_and_as_many_as_fit() {
+    let api = history().api();
+    let sizes = async |limit: u32| {
+        let pages = pages(&api, &format!("{}&limit={limit}", all_hours("all"))).await;
+        let size = |page: &Value| page["combinedSummary"]["totalDataPoints"].as_u64().unwrap();
+        pages.iter().map(size).collect::<Vec<_>>()
+    };
+    // Eight hours of six types.
+    assert_eq!(sizes(7).await, [6; 8]);
+    assert_eq!(sizes(12).await, [12; 4]);
+    assert_eq!(sizes(23).await, [18, 18, 12]);
+    assert_eq!(sizes(47).await, [42, 6]);
+    assert_eq!(sizes(48).await, [48]);
+}
+
+#[tokio::test]
+async fn no_more_is_read_than_a_page_needs() {
+    let proxy = FaultProxy::start(&history().table.endpoint, |_| Fault::None).await;
+    let api = history().api_through(&proxy.endpoint);
+    let data = api.data(format!("{}&limit=3", all_hours("media"))).await;
+    let seen = queries_beside_the_state(&proxy, 0);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0]["Limit"].as_u64().unwrap() <= 10, "{seen:?}");
+    // The next page is read from where it begins.
+    let before = proxy.seen().len();
+    let cursor = data["nextCursor"].as_str().unwrap();
+    api.data(format!("{}&limit=3&cursor={cursor}", all_hours("media"))).await;
+    let seen = queries_beside_the_state(&proxy, before);
+    let next = stamp(history().hours()[HOURS as usize - 4]);
+    assert!(seen[0]["ExpressionAttributeValues"].to_string().contains(&next), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_limit_that_is_no_number_in_range_is_refused() {
+    let api = history().api();
+    for (metric_type, least, wrong) in [
+        ("media", 1, &["", "0", "5001", "-1", "+5", "1.5", "many", "99999999999999999999"][..]),
+        ("all", 7, &["0", "1", "6", "5001"][..]),
+    ] {
+        for limit in wrong {
+            let limit = limit.replace('+', "%2B");
+            let query = format!("{}&limit={limit}", all_hours(metric_type));
+            let error = format!("Invalid limit. Must be a whole number from {least} to 5000");
+            let answer = api.metrics(&query).await;
+            assert_refused(&answer, &error, &query);
+            assert_eq!(answer.json()["details"]["parameter"], "limit", "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_damaged_forged_or_of_another_query_is_refused() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    let api = history().api();
+    let hours = history().hours();
+    let query = all_hours("media");
+    let cursor = api.data(format!("{query}&limit=2")).await["nextCursor"].clone();
+    let cursor = cursor.as_str().unwrap();
+    assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    let refused = async |query: &str, cursor: &str, error: &str| {
+        let query = format!("{query}&cursor={cursor}");
+        let answer = api.metrics(&query).await;
+        assert_refused(&answer, error, &query);
+        assert_eq!(answer.json()["details"], json!({"parameter": "cursor"}), "{query}");
+    };
+    // `limit` may change, and the question may be asked in other words.
+    let first = stamp(hours[0]).replace(".000Z", "%2B00:00");
+    let same = range("media", "hourly", &first, &stamp(hours[hours.len() - 1]));
+    for query in [query.clone(), format!("{query}&limit=5"), same] {
+        let page = api.data(format!("{query}&cursor={cursor}")).await;
+        let newest = stamp(hours[hours.len() - 3]);
+        assert_eq!(page["dataPoints"][0]["timestamp"], newest, "{query}");
+    }
+    let last = stamp(hours[hours.len() - 1]);
+    for other in [
+        all_hours("users"),
+        all_hours("all"),
+        range("media", "daily", &stamp(hours[0]), &last),
+        range("media", "hourly", &stamp(hours[1]), &last),
+        range("media", "hourly", &stamp(hours[0]), &stamp(hours[hours.len() - 2])),
+        format!("{query}&metrics=newMedia"),
+        format!("{query}&current=true"),
+    ] {
+        refused(&other, cursor, "cursor belongs to another query").await;
+    }
+    for end in 0..cursor.len() {
+        refused(&query, &cursor[..end], "Invalid cursor").await;
+    }
+    let read: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
+    let written = |change: &dyn Fn(&mut Value)| {
+        let mut changed = read.clone();
+        change(&mut changed);
+        URL_SAFE_NO_PAD.encode(changed.to_string())
+    };
+    for damaged in [
+        "%00".to_owned(),
+        "a".repeat(2000),
+        format!("{cursor}="),
+        format!("{cursor}AAAA"),
+        URL_SAFE_NO_PAD.encode("{}"),
+        URL_SAFE_NO_PAD.encode("null"),
+        URL_SAFE_NO_PAD.encode([0xff, 0xfe]),
+        written(&|cursor| cursor["n"] = json!(5)),
+        written(&|cursor| cursor["q"] = json!(null)),
+        written(&|cursor| cursor["more"] = json!(1)),
+    ] {
+        refused(&query, &damaged, "Invalid cursor").await;
+    }
+    let outside = [
+        stamp(hours[0] - TimeDelta::hours(1)),
+        stamp(hours[hours.len() - 1] + TimeDelta::hours(1)),
+        stamp(hours[1] + TimeDelta::milliseconds(1)),
+        "yesterday".to_owned(),
+        String::new(),
+    ];
+    for newest in outside {
+        let forged = written(&|cursor| cursor["n"] = json!(newest));
+        refused(&query, &forged, "cursor belongs to another query").await;
+    }
+    let forged = written(&|cursor| cursor["q"] = json!("AAAAAAAAAAAAAAAAAAAAAA"));
+    refused(&query, &forged, "cursor belongs to another query").await;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The edge cache for responses
+
+/// The API over complete hours, with a cache.
+async fn cached_api() -> (TestTable, Api, TestCache) {
+    let mut items: Vec<Item> = (0..10).map(|hour| hour_of_users(hour, 10 + hour)).collect();
+    let state = json!({
+        "PK": {"S": "ANALYTICS_STATE"}, "SK": {"S": "hourly"},
+        "EntityType": {"S": "AnalyticsState"},
+        "runState": {"M": {
+            "begin": {"S": "2026-06-01T00:00:00.000Z"},
+            "watermark": {"S": "2026-06-01T09:00:00.000Z"},
+        }},
+    });
+    items.push(state.as_object().unwrap().clone());
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let surroundings = Surroundings::default();
+    let settings = Settings::read(|name| variable(name, &table.endpoint, &table.name)).unwrap();
+    let host = StandingHost::at(instant("2026-06-01T10:00:00Z"));
+    let api = Api::with_surroundings(settings, host, RetryPolicy::default(), &surroundings);
+    let background = surroundings.background.clone();
+    background.join().await;
+    (table, api, surroundings.cache)
+}
+
+#[tokio::test]
+async fn a_hit_is_streamed_and_says_the_same() {
+    let (_table, api, cache) = cached_api().await;
+    let query = range("users", "hourly", "2026-06-01", "2026-06-01T09:00:00Z");
+    let miss = api.metrics(&query).await;
+    assert_eq!(miss.header("x-cache"), Some("miss"));
+    assert_eq!(miss.header("content-length"), Some(miss.body.len().to_string().as_str()));
+    assert_eq!(cache.kept().len(), 1);
+    let hit = api.metrics(&query).await;
+    assert_eq!(hit.header("x-cache"), Some("hit"));
+    // Its length is known to nobody who passes it on as it comes.
+    assert_eq!(hit.header("content-length"), None);
+    assert_eq!(hit.header("content-type"), miss.header("content-type"));
+    assert_eq!(hit.body, miss.body);
+    hit.assert_common_headers();
+}
+
+#[tokio::test]
+async fn every_page_is_kept_under_a_name_of_its_own() {
+    let (_table, api, cache) = cached_api().await;
+    let query = range("users", "hourly", "2026-06-01", "2026-06-01T09:00:00Z");
+    let mut kept = 0;
+    for limit in ["", "&limit=10", "&limit=4", "&limit=3"] {
+        let mut cursor = String::new();
+        loop {
+            let query = format!("{query}{limit}{cursor}");
+            let miss = api.metrics(&query).await;
+            assert_eq!(miss.header("x-cache"), Some("miss"), "{query}");
+            kept += 1;
+            assert_eq!(cache.kept().len(), kept, "{query}");
+            let hit = api.metrics(&query).await;
+            assert_eq!((hit.header("x-cache"), hit.body), (Some("hit"), miss.body.clone()));
+            match miss.json()["data"]["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+    }
+    // Whole; one page; 4, 4 and 2; 3, 3, 3 and 1.
+    assert_eq!(kept, 1 + 1 + 3 + 4);
+}
+
+#[tokio::test]
+async fn an_answer_with_the_running_period_is_not_kept() {
+    let (_table, api, cache) = cached_api().await;
+    let query = range("users", "hourly", "2026-06-01", "2026-06-01T09:00:00Z");
+    for _ in 0..2 {
+        let answer = api.metrics(format!("{query}&current=true")).await;
+        assert_eq!(answer.header("x-cache"), Some("bypass"));
+    }
+    assert!(cache.kept().is_empty());
+    assert_eq!(api.metrics(format!("{query}&current=false")).await.header("x-cache"), Some("miss"));
+    assert_eq!(api.metrics(&query).await.header("x-cache"), Some("hit"));
+    for wrong in ["", "1", "yes", "TRUE"] {
+        let query = format!("{query}&current={wrong}");
+        let answer = api.metrics(&query).await;
+        assert_refused(&answer, "Invalid current. Must be one of: true, false", &query);
     }
 }
 

@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     catalogue::Catalogue,
     dynamodb::{Client, UpdateItem, WriteRequest, number, string},
-    host::SharedHost,
+    host::{Severity, SharedHost},
     period::{Granularity, Period},
     realtime::{DAILY_WRITES, Occasion, Outcome, REQUESTED_DAILY_WRITES, Refresher, Snapshot},
     run::Status,
@@ -640,18 +640,15 @@ async fn an_expired_snapshot_is_answered_and_refreshed_afterwards() {
 async fn without_a_snapshot_there_is_nothing_yet_and_a_refresh_runs() {
     let mut world = World::at(instant("2026-06-01T02:00:00Z")).await;
     world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
-    for stored in [None, Some("{}".to_owned()), Some("damaged".to_owned())] {
-        world.surroundings.snapshots.show(stored);
-        world.go_on_to(world.now() + TimeDelta::minutes(2)).await;
-        let data = world.data(REALTIME).await;
-        let nothing = json!({
-            "source": "kv", "refreshing": true, "stale": true, "lastUpdated": null, "counters": [],
-        });
-        assert_eq!(data, nothing);
-        assert_eq!(world.surroundings.background.join().await, 1);
-        let data = world.data(REALTIME).await;
-        assert_counters(&counters_in(&data), &world.expected(), "refreshed");
-    }
+    world.surroundings.snapshots.show(None);
+    let data = world.data(REALTIME).await;
+    let nothing = json!({
+        "source": "kv", "refreshing": true, "stale": true, "lastUpdated": null, "counters": [],
+    });
+    assert_eq!(data, nothing);
+    assert_eq!(world.surroundings.background.join().await, 1);
+    let data = world.data(REALTIME).await;
+    assert_counters(&counters_in(&data), &world.expected(), "refreshed");
     // Many who ask at once, and a store that does not show what was written: one refresh.
     world.surroundings.snapshots.show(None);
     world.surroundings.snapshots.lag(true);
@@ -677,6 +674,229 @@ async fn without_the_store_the_figures_come_from_dynamodb() {
     assert_eq!(world.surroundings.background.join().await, 0);
     let lines = world.host.lines();
     assert!(lines.iter().any(|(_, line)| line["event"] == "snapshot_unavailable"), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_counted_anew_and_replaced() {
+    let mut world = World::at(instant("2026-06-01T02:00:00Z")).await;
+    world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
+    let puts = || world.surroundings.snapshots.puts();
+    let of_another_version =
+        r#"{"version":1,"refreshedAt":"2026-06-01T02:20:00.000Z","counters":[]}"#;
+    let mut expected_puts = puts();
+    for damaged in ["", "{}", "damaged", "[1]", of_another_version] {
+        world.go_on_to(world.now() + TimeDelta::minutes(2)).await;
+        world.surroundings.snapshots.show(Some(damaged.to_owned()));
+        let data = world.data(REALTIME).await;
+        assert_eq!(
+            (&data["source"], &data["stale"], &data["refreshing"]),
+            (&json!("dynamodb"), &json!(false), &json!(false)),
+            "{damaged}"
+        );
+        assert_counters(&counters_in(&data), &world.expected(), damaged);
+        expected_puts += 1;
+        assert_eq!(world.surroundings.snapshots.puts(), expected_puts, "{damaged}");
+        let data = world.data(REALTIME).await;
+        assert_eq!(data["source"], "kv", "{damaged}");
+        assert_counters(&counters_in(&data), &world.expected(), damaged);
+    }
+    // Right after a write the store may still show what was there before, so nothing is written.
+    world.surroundings.snapshots.show(Some("damaged".to_owned()));
+    world.go_on_to(world.now() + TimeDelta::seconds(59)).await;
+    assert_eq!(world.data(REALTIME).await["source"], "dynamodb");
+    assert_eq!(world.surroundings.snapshots.puts(), expected_puts);
+    world.go_on_to(world.now() + TimeDelta::seconds(60)).await;
+    assert_eq!(world.data(REALTIME).await["source"], "dynamodb");
+    assert_eq!(world.surroundings.snapshots.puts(), expected_puts + 1);
+    assert_eq!(world.data(REALTIME).await["source"], "kv");
+}
+
+/// How many of the requests read an hour's records, as every count does once.
+fn counts(proxy: &FaultProxy) -> usize {
+    let is_count = |(operation, body): &(String, Value)| {
+        operation == "Query" && body["ExpressionAttributeValues"][":partition"]["S"] == "ANALYTICS"
+    };
+    proxy.seen().iter().filter(|seen| is_count(seen)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_fails_an_isolate_counts_once_a_minute() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
+        let proxy = FaultProxy::start(&endpoint, |_| Fault::None).await;
+        let endpoint = proxy.endpoint.clone();
+        sender.send(proxy).unwrap();
+        endpoint
+    })
+    .await;
+    let proxy = receiver.recv().await.unwrap();
+    let begun = instant("2026-06-01T02:20:00Z");
+    world.go_on_to(begun).await;
+    world.surroundings.snapshots.break_down(true);
+    let expected = world.expected();
+    // Eight at once, of which one counts.
+    let polls = (0..8).map(|_| world.data(REALTIME));
+    for data in futures_util::future::join_all(polls).await {
+        assert_eq!(data["source"], "dynamodb");
+        assert_counters(&counters_in(&data), &expected, "at once");
+    }
+    assert_eq!(counts(&proxy), 1);
+    for second in 1..50 {
+        world.host.set(begun + TimeDelta::seconds(second));
+        let data = world.data(REALTIME).await;
+        assert_eq!(data["lastUpdated"], "2026-06-01T02:20:00.000Z");
+        assert_counters(&counters_in(&data), &expected, "within the minute");
+        assert_eq!(metric(&data, "totalMedia")["ageSeconds"], second);
+    }
+    assert_eq!(counts(&proxy), 1);
+    world.go_on_to(begun + TimeDelta::seconds(60)).await;
+    let data = world.data(REALTIME).await;
+    assert_counters(&counters_in(&data), &world.expected(), "a minute later");
+    assert_eq!(counts(&proxy), 2);
+    // Counted for whoever asked for fresh figures: the others have them too.
+    world.go_on_to(begun + TimeDelta::seconds(125)).await;
+    world.data(&format!("{REALTIME}?fresh=true")).await;
+    world.data(REALTIME).await;
+    assert_eq!(counts(&proxy), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_fails_leaves_the_turn_to_the_next_request() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = fails.clone();
+    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
+        let rule = move |_: &Seen| {
+            if failing.load(Ordering::SeqCst) { Fault::AccessDenied } else { Fault::None }
+        };
+        let proxy = Box::leak(Box::new(FaultProxy::start(&endpoint, rule).await));
+        proxy.endpoint.clone()
+    })
+    .await;
+    world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
+    world.surroundings.snapshots.break_down(true);
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!(world.api.get(REALTIME).await.error(500), "Database error");
+    fails.store(false, Ordering::SeqCst);
+    let data = world.data(REALTIME).await;
+    assert_counters(&counters_in(&data), &world.expected(), "the next one");
+}
+
+// ---------------------------------------------------------------------------------------------
+// The state of refreshing
+
+const STATE_ATTRIBUTES: [&str; 6] =
+    ["leaseHolder", "leaseExpiresAt", "writtenAt", "writesOf", "writes", "refreshedAt"];
+
+/// States that cannot be read, or say what cannot be.
+fn damaged_states() -> Vec<Value> {
+    let beyond = (end() + TimeDelta::days(3650)).timestamp_millis().to_string();
+    vec![
+        json!({"leaseExpiresAt": {"S": "soon"}}),
+        json!({"leaseHolder": {"N": "5"}, "leaseExpiresAt": {"N": "0"}}),
+        json!({"writtenAt": {"M": {"at": {"N": "1"}}}, "leaseHolder": {"S": "somebody"}}),
+        json!({"writes": {"N": "-1"}}),
+        json!({"writes": {"N": "99999999999999999999"}, "writesOf": {"S": "2026-06-01"}}),
+        json!({"writesOf": {"NULL": true}}),
+        json!({"refreshedAt": {"BOOL": true}}),
+        // Readable, but they would stop every refresh for ten years, or overflow.
+        json!({"leaseExpiresAt": {"N": beyond}, "leaseHolder": {"S": "somebody"}}),
+        json!({"writtenAt": {"N": beyond}}),
+        json!({"writtenAt": {"N": i64::MIN.to_string()}}),
+        json!({"refreshedAt": {"N": beyond}}),
+    ]
+}
+
+fn state_item(attributes: &Value) -> Item {
+    let mut item = attributes.as_object().unwrap().clone();
+    item.insert("PK".to_owned(), json!({"S": "ANALYTICS_STATE"}));
+    item.insert("SK".to_owned(), json!({"S": "realtime"}));
+    item
+}
+
+async fn stored_state(table: &TestTable) -> Value {
+    let key = edge_analytics::dynamodb::key("ANALYTICS_STATE", "realtime");
+    let item = table
+        .client()
+        .get(&table.name, key, edge_analytics::dynamodb::Read::Consistent)
+        .await
+        .unwrap()
+        .unwrap();
+    serde_json::to_value(item).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_is_replaced_and_logged_once() {
+    let table = TestTable::with(Backend::Dynoxide, &platform(20)).await;
+    for damaged in damaged_states() {
+        table.put(&[state_item(&damaged)]).await;
+        let host = StandingHost::at(end());
+        let surroundings = Surroundings::default();
+        let refresh = async || {
+            refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await
+        };
+        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        assert_eq!(surroundings.snapshots.puts(), 1, "{damaged}");
+        let state = stored_state(&table).await;
+        for name in STATE_ATTRIBUTES {
+            let kind = if ["leaseHolder", "writesOf"].contains(&name) { "S" } else { "N" };
+            assert!(state[name][kind].is_string(), "{damaged}: {name} is {}", state[name]);
+        }
+        let written = end().timestamp_millis().to_string();
+        assert_eq!(
+            (&state["writtenAt"]["N"], &state["refreshedAt"]["N"], &state["writes"]["N"]),
+            (&json!(written), &json!(written), &json!("1")),
+            "{damaged}"
+        );
+        // The error names the item. Afterwards there is none.
+        host.set(end() + TimeDelta::minutes(5));
+        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        let named: Vec<_> = host
+            .lines()
+            .into_iter()
+            .filter(|(_, line)| line["problems"].to_string().contains("ANALYTICS_STATE / realtime"))
+            .collect();
+        assert_eq!(named.len(), 1, "{damaged}: {named:?}");
+        assert_eq!(named[0].0, Severity::Error);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_who_replace_a_damaged_state_at_once_one_counts() {
+    let mut items = platform(20);
+    items.push(state_item(&json!({"writtenAt": {"S": "yesterday"}})));
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let host = StandingHost::at(end());
+    let surroundings = Surroundings::default();
+    let refreshes = (0..6)
+        .map(|_| refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick));
+    let outcomes = futures_util::future::join_all(refreshes).await;
+    let counted = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Counted(_))).count();
+    assert_eq!(counted, 1, "{outcomes:?}");
+    assert_eq!(surroundings.snapshots.puts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_could_not_be_stored_is_not_refreshed() {
+    let table = TestTable::with(Backend::Dynoxide, &platform(20)).await;
+    let host = StandingHost::at(end());
+    let surroundings = Surroundings::default();
+    let refresh = async |minutes: i64| {
+        host.set(end() + TimeDelta::minutes(minutes));
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await;
+        stored_state(&table).await
+    };
+    let millis =
+        |minutes: i64| json!((end() + TimeDelta::minutes(minutes)).timestamp_millis().to_string());
+    refresh(0).await;
+    surroundings.snapshots.break_down(true);
+    let state = refresh(5).await;
+    assert_eq!(
+        (&state["writtenAt"]["N"], &state["refreshedAt"]["N"]),
+        (&millis(5), &millis(0)),
+        "{state}"
+    );
+    surroundings.snapshots.break_down(false);
+    assert_eq!(refresh(10).await["refreshedAt"]["N"], millis(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]

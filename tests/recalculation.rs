@@ -20,7 +20,7 @@ use std::{
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    api::{App, SessionMemory, router},
+    api::{App, IsolateMemory, SessionMemory, router},
     catalogue::Catalogue,
     dynamodb::{Client, RetryPolicy},
     job::Message,
@@ -112,6 +112,7 @@ impl World {
             snapshots: Arc::new(surroundings.snapshots.clone()),
             background: Arc::new(surroundings.background.clone()),
             cache: Arc::new(surroundings.cache.clone()),
+            memory: IsolateMemory::default(),
         }));
         let engine = Self::engine(&endpoint, &table.name, &host);
         Self { table, items, host, queue, api, engine, surroundings }

@@ -1,12 +1,14 @@
-//! Answers of `GET /metrics` that are kept close to those who ask.
+//! The edge cache for responses of `GET /metrics`.
 //!
 //! An answer is kept only if nothing but a recalculation or a refresh can change it. A cache at the
-//! edge cannot be emptied everywhere at once, so nothing is ever dropped from it: the key has a version
-//! that whoever changes an existing record raises before, in the state item that a request reads
-//! anyway, and while records may be changing the cache is not used at all. A hit is as right as a miss.
+//! edge cannot be emptied everywhere at once, so nothing is ever removed from it: the key has a
+//! version, which every writer that changes an existing record increments first, in the state item
+//! that a request reads anyway. While records may be changing, the cache is not used. A hit is as
+//! right as a miss.
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
@@ -69,8 +71,8 @@ impl Slot {
         Some(Self { key: format!("metrics/{digest}"), lifetime })
     }
 
-    /// The answer that was kept here. A cache that fails has none.
-    pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<String> {
+    /// The answer that was kept here, as a stream. A cache that fails has none.
+    pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<Body> {
         app.cache.get(&self.key).await.unwrap_or_else(|why| {
             log(app, request_id, &why);
             None
@@ -78,7 +80,7 @@ impl Slot {
     }
 
     /// Keeps the answer, after it has been sent.
-    pub fn put(self, app: &Arc<App>, answer: String, request_id: &RequestId) {
+    pub fn put(self, app: &Arc<App>, answer: Vec<Bytes>, request_id: &RequestId) {
         let put = app.cache.put(&self.key, answer, self.lifetime);
         let (keeper, request_id) = (app.clone(), request_id.clone());
         app.background.run(Box::pin(async move {

@@ -1,88 +1,68 @@
-//! `GET /metrics`: the stored records of a range, with what is missing and a summary.
+//! `GET /metrics`: the stored records of a range, with what is missing and a summary. The answer is
+//! made while the records are read (`series`), and is bounded by records and bytes; a larger range is
+//! read page by page (`paging`).
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt::Display,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt::Display, ops::ControlFlow, sync::Arc};
 
 use axum::{
     Extension,
+    body::Body,
     extract::{RawQuery, State},
     response::Response,
 };
 use chrono::{DateTime, Utc};
 use futures_util::join;
-use http::StatusCode;
-use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
 use crate::{
     catalogue::Catalogue,
     dynamodb::{Item, Read},
     host::Severity,
     period::{Granularity, Period, format_instant},
-    record::{Coverage, Record, query_of_all_types, query_of_type},
+    record::{Record, query_of_all_types, query_of_type},
     run::{State as RunState, state_key},
-    summary::{Summary, summarise},
 };
 
 use super::{
     App, CACHE_STATUS, RequestId,
+    admission::Permit,
     authentication::Administrator,
     caching::{BYPASS, HIT, MISS, Slot},
+    chunks::{Chunks, body},
     error::ApiError,
+    json_body_response,
+    paging::{Page, cursor_at},
     parameters::{Parameters, echo},
     range::{ALL, Range},
-    text_response,
+    series::{Collected, Collection, MAXIMUM_RECORDS},
 };
 
 /// The most periods a request may range over.
 const MAXIMUM_PERIODS: usize = 5000;
 
+/// How many records are read at once. Items take several times the memory of their text.
+const RECORDS_AT_ONCE: usize = 500;
+
+/// Up to this many records an answer is small, and any number of such answers is made at once.
+const SMALL_ANSWER: usize = 1000;
+
 /// What is asked for, checked.
-struct Request {
+pub struct Request {
     /// One type, or all of them.
-    metric_type: Option<String>,
+    pub metric_type: Option<String>,
     granularity: Granularity,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-    /// The periods whose start lies in the range, newest first.
-    periods: Vec<Period>,
+    /// The periods whose start lies in the range or, of a page, from its newest period on, newest
+    /// first.
+    pub periods: Vec<Period>,
     /// Only these metrics.
-    only: Option<HashSet<String>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DataPoint {
-    timestamp: String,
-    end_timestamp: String,
-    metrics: Map<String, Json>,
-    calculated_at: String,
-    /// Where finer periods were missing: how many were there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    coverage: Option<Coverage>,
-}
-
-/// What is stored that belongs to a request.
-#[derive(Default)]
-struct Stored {
-    /// Newest first.
-    records: Vec<Record>,
-    /// Where the time of the hours begins; before that nothing is missing.
-    begin: Option<DateTime<Utc>>,
-}
-
-/// The points of one type.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Series {
-    metric_type: String,
-    data_points: Vec<DataPoint>,
-    /// Starts of periods that ought to have a record and have none.
-    missing: Vec<String>,
-    summary: Summary,
+    pub only: Option<HashSet<String>>,
+    /// Whether the period that is still running is asked for too.
+    current: bool,
+    /// Which part of the range is asked for, if not all of it.
+    pub page: Option<Page>,
 }
 
 /// Answers `GET /metrics`.
@@ -97,95 +77,109 @@ pub async fn metrics(
     // What is past retention is neither shown nor missing, whether DynamoDB has deleted it or not.
     let retention = app.settings.options.retention;
     request.periods.retain(|period| !retention.has_ended(*period, now));
-    let (records, begin, slot) = match find(&app, &request, &request_id, now).await? {
-        Found::Kept(answer) => {
-            let mut response = text_response(StatusCode::OK, answer);
-            response.headers_mut().insert(CACHE_STATUS, HIT);
-            return Ok(response);
-        }
-        Found::Stored(Stored { records, begin }, slot) => (records, begin, slot),
+    let (collected, permit, slot) = match find(&app, &request, &request_id, now).await? {
+        Found::Kept(body) => return Ok(answer(body, HIT)),
+        Found::Read { collected, permit, slot } => (collected, permit, slot),
     };
-    // Before the first hour was counted, and before their end, periods are not due.
-    let due: Vec<Period> = request
-        .periods
-        .iter()
-        .copied()
-        .filter(|period| period.end() < now && begin.is_none_or(|begin| period.end() >= begin))
-        .collect();
-    let series = |name: &str, records: Vec<Record>| {
-        Series::new(name, records, &request, &due, &app.catalogue)
-    };
-    let mut data = json!({
-        "granularity": request.granularity.name(),
-        "startDate": format_instant(request.start),
-        "endDate": format_instant(request.end),
-    });
-    if let Some(name) = &request.metric_type {
-        let Series { metric_type, data_points, missing, summary } = series(name, records);
-        data["metricType"] = json!(metric_type);
-        data["dataPoints"] = json!(data_points);
-        data["missing"] = json!(missing);
-        data["summary"] = json!(summary);
-    } else {
-        let mut by_type: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-        for record in records {
-            by_type.entry(record.metric_type.clone()).or_default().push(record);
-        }
-        let types = app.catalogue.types();
-        let all: Vec<Series> = types
-            .iter()
-            .map(|name| series(name, by_type.remove(name).unwrap_or_default()))
-            .collect();
-        let mut missing: Vec<&String> = all.iter().flat_map(|one| &one.missing).collect();
-        missing.sort_unstable_by(|one, other| other.cmp(one));
-        missing.dedup();
-        let points: usize = all.iter().map(|one| one.data_points.len()).sum();
-        data["metricType"] = json!(ALL);
-        data["missing"] = json!(missing);
-        data["combinedSummary"] = json!({ "totalDataPoints": points, "metricTypes": types });
-        data["allMetrics"] = json!(all);
-    }
-    let is_whole = data["missing"].as_array().is_some_and(Vec::is_empty);
-    let answer = json!({ "success": true, "data": data }).to_string();
+    let mut text = Chunks::default();
+    text.text("{\"success\":true,\"data\":{\"metricType\":");
+    text.json(&request.metric_type.as_deref().unwrap_or(ALL))?;
+    text.text(",\"granularity\":");
+    text.json(&request.granularity.name())?;
+    text.text(",\"startDate\":");
+    text.json(&format_instant(request.start))?;
+    text.text(",\"endDate\":");
+    text.json(&format_instant(request.end))?;
+    text.append(collected.text);
+    text.text("}}");
+    let chunks = text.into_bytes();
     let status = match slot {
-        Some(slot) if is_whole => {
-            slot.put(&app, answer.clone(), &request_id);
+        Some(slot) if collected.is_whole => {
+            slot.put(&app, chunks.clone(), &request_id);
             MISS
         }
         _ => BYPASS,
     };
-    let mut response = text_response(StatusCode::OK, answer);
-    response.headers_mut().insert(CACHE_STATUS, status);
-    Ok(response)
+    Ok(answer(body(chunks, permit), status))
+}
+
+fn answer(body: Body, cache_status: HeaderValue) -> Response {
+    let mut response = json_body_response(StatusCode::OK, body);
+    response.headers_mut().insert(CACHE_STATUS, cache_status);
+    response
 }
 
 impl Request {
-    /// What is asked for, the same for all ways of asking for it.
+    /// What is asked for, the same for all ways of asking for it, and for all its pages.
     fn canonical(&self) -> String {
         let mut only: Vec<&str> = self.only.iter().flatten().map(String::as_str).collect();
         only.sort_unstable();
         format!(
-            "{} {} {} {} {}{}",
+            "{} {} {} {} {}{}{}",
             self.metric_type.as_deref().unwrap_or(ALL),
             self.granularity,
             format_instant(self.start),
             format_instant(self.end),
+            if self.current { "current " } else { "" },
             if self.only.is_some() { "only " } else { "" },
             only.join(","),
         )
     }
 
     fn parse(query: &str, catalogue: &Catalogue) -> Result<Self, ApiError> {
-        let known = ["metricType", "granularity", "startDate", "endDate", "metrics"];
+        let known = [
+            "metricType",
+            "granularity",
+            "startDate",
+            "endDate",
+            "metrics",
+            "current",
+            "limit",
+            "cursor",
+        ];
         let parameters = Parameters::parse(query, &known)?;
         let range = Range::parse(&parameters, catalogue, MAXIMUM_PERIODS)?;
         let only = parameters
             .optional("metrics")
             .map(|names| metric_names(names, range.metric_type.as_deref(), catalogue))
             .transpose()?;
+        let current = parameters.optional_flag("current")?;
         let Range { metric_type, granularity, start, end, mut periods } = range;
         periods.reverse();
-        Ok(Self { metric_type, granularity, start, end, periods, only })
+        let types = if metric_type.is_some() { 1 } else { catalogue.types().len() };
+        let mut request =
+            Self { metric_type, granularity, start, end, periods, only, current, page: None };
+        let question = request.canonical();
+        request.page = Page::parse(&parameters, types, &question, &request.periods)?;
+        if let Some(newest) = request.page.as_ref().and_then(|page| page.newest) {
+            request.periods.retain(|period| *period <= newest);
+        }
+        Ok(request)
+    }
+
+    /// The most records that the answer may have.
+    pub fn most_records(&self) -> usize {
+        self.page.as_ref().map_or(MAXIMUM_RECORDS, |page| page.limit)
+    }
+
+    /// The cursor of the page whose newest period is `newest`.
+    pub fn cursor_at(&self, newest: Period) -> String {
+        cursor_at(newest, &self.canonical())
+    }
+
+    /// What the cache knows the answer by: of a page also which one it is.
+    fn cache_question(&self) -> String {
+        let page = self.page.as_ref().map_or_else(String::new, |Page { limit, newest }| {
+            let newest = newest.map_or_else(String::new, |newest| format_instant(newest.start()));
+            format!("page {limit} {newest} ")
+        });
+        format!("{page}{}", self.canonical())
+    }
+
+    /// How many records there can be, at most, in an answer of `types` types.
+    fn expected_records(&self, types: usize) -> usize {
+        let types = if self.metric_type.is_some() { 1 } else { types };
+        (self.periods.len() * types).min(self.most_records())
     }
 }
 
@@ -219,10 +213,10 @@ fn metric_names(
     ))
 }
 
-/// What a request finds: the answer as it was kept, or what it is to be made from.
+/// What a request finds: the answer as it was kept, or one that was read.
 enum Found {
-    Kept(String),
-    Stored(Stored, Option<Slot>),
+    Kept(Body),
+    Read { collected: Collected, permit: Option<Permit>, slot: Option<Slot> },
 }
 
 /// The records in the range and how far counting has come. Where the answer may have been kept, the
@@ -233,8 +227,51 @@ async fn find(
     request_id: &RequestId,
     now: DateTime<Utc>,
 ) -> Result<Found, ApiError> {
+    let Some(newest) = request.periods.first() else {
+        let collected = Collection::new(request, &app.catalogue).finish(None, now)?;
+        return Ok(Found::Read { collected, permit: None, slot: None });
+    };
+    // What is known of the running period (`current=true`) changes with every request, so an answer
+    // with it is neither kept nor looked for. The place where it is added is `read`.
+    let may_be_kept = newest.end() < now && !request.current;
+    let states = read_states(app, request.granularity, request_id);
+    if !may_be_kept {
+        let permit = admit(app, request).await?;
+        let (collection, states) = join!(read(app, request, request_id), states);
+        let collected = collection?.finish(states?.begin, now)?;
+        return Ok(Found::Read { collected, permit, slot: None });
+    }
+    let States { begin, own } = states.await?;
+    let question = request.cache_question();
+    let slot = own.and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
+    if let Some(slot) = &slot
+        && let Some(body) = slot.get(app, request_id).await
+    {
+        return Ok(Found::Kept(body));
+    }
+    let permit = admit(app, request).await?;
+    let collected = read(app, request, request_id).await?.finish(begin, now)?;
+    Ok(Found::Read { collected, permit, slot })
+}
+
+/// A permit to make the answer, where it may be large.
+async fn admit(app: &App, request: &Request) -> Result<Option<Permit>, ApiError> {
+    if request.expected_records(app.catalogue.types().len()) <= SMALL_ANSWER {
+        return Ok(None);
+    }
+    app.memory.admission.wait(app.host.as_ref()).await.map(Some)
+}
+
+/// Reads the records in the range, until the answer is full. A record that cannot be read is left
+/// out, so that its period shows as missing, and is logged.
+async fn read<'run>(
+    app: &'run App,
+    request: &'run Request,
+    request_id: &RequestId,
+) -> Result<Collection<'run>, ApiError> {
+    let mut collection = Collection::new(request, &app.catalogue);
     let (Some(newest), Some(oldest)) = (request.periods.first(), request.periods.last()) else {
-        return Ok(Found::Stored(Stored::default(), None));
+        return Ok(collection);
     };
     let table = &app.settings.table;
     let (first, last) = (oldest.start(), newest.start());
@@ -242,33 +279,33 @@ async fn find(
         Some(name) => query_of_type(table, name, request.granularity, first, last),
         None => query_of_all_types(table, request.granularity, first, last),
     };
-    let states = read_states(app, request.granularity, request_id);
-    if newest.end() >= now {
-        let (items, states) = join!(app.client.query(&query), states);
-        let begin = states?.begin;
-        return Ok(Found::Stored(Stored { records: read(app, items?, request_id), begin }, None));
-    }
-    let States { begin, own } = states.await?;
-    let question = request.canonical();
-    let slot = own.and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
-    if let Some(slot) = &slot
-        && let Some(answer) = slot.get(app, request_id).await
-    {
-        return Ok(Found::Kept(answer));
-    }
-    let items = app.client.query(&query).await?;
-    Ok(Found::Stored(Stored { records: read(app, items, request_id), begin }, slot))
-}
-
-/// The records in `items`. One that cannot be read is left out, so that its period shows as missing,
-/// and is logged.
-fn read(app: &App, items: Vec<Item>, request_id: &RequestId) -> Vec<Record> {
-    let read = |item| {
-        Record::from_item(item)
-            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error))
-            .ok()
+    // One period more than the page holds, which tells that it is full.
+    let types = app.catalogue.types().len();
+    let enough = request.most_records().saturating_add(types).min(RECORDS_AT_ONCE);
+    let mut failure = None;
+    let mut take = |item| match Record::from_item(item) {
+        Ok(record) => collection.take(record),
+        Err(error) => {
+            unreadable(app, request_id, "unreadable_record", &error);
+            Ok(ControlFlow::Continue(()))
+        }
     };
-    items.into_iter().filter_map(read).collect()
+    app.client
+        .query_until(&query, u32::try_from(enough).unwrap_or(u32::MAX), |items| {
+            for item in items {
+                match take(item) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => return ControlFlow::Break(()),
+                    Err(error) => {
+                        failure = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+    failure.map_or(Ok(collection), Err)
 }
 
 /// What the states of the runs tell a request.
@@ -307,44 +344,4 @@ async fn read_states(
 fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {
     let line = json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
     app.host.log(Severity::Error, &line);
-}
-
-impl Series {
-    /// The series of one type, of which the periods `due` ought to have a record.
-    fn new(
-        name: &str,
-        records: Vec<Record>,
-        request: &Request,
-        due: &[Period],
-        catalogue: &Catalogue,
-    ) -> Self {
-        let there: HashSet<Period> = records.iter().map(|record| record.period).collect();
-        // A type that nothing is recorded of has no holes.
-        let is_recorded = catalogue.of_type(name).next().is_some();
-        let missing = due
-            .iter()
-            .filter(|period| is_recorded && !there.contains(period))
-            .map(|period| format_instant(period.start()))
-            .collect();
-        let data_points: Vec<DataPoint> = records
-            .into_iter()
-            .map(|mut record| {
-                if let Some(only) = &request.only {
-                    record.metrics.retain(|name, _| only.contains(name));
-                }
-                DataPoint {
-                    timestamp: format_instant(record.period.start()),
-                    end_timestamp: format_instant(record.period.end()),
-                    metrics: record.metrics,
-                    calculated_at: format_instant(record.calculated_at),
-                    coverage: record
-                        .coverage
-                        .filter(|Coverage { present, expected }| present < expected),
-                }
-            })
-            .collect();
-        let points: Vec<_> = data_points.iter().map(|point| &point.metrics).collect();
-        let summary = summarise(catalogue, &points);
-        Self { metric_type: name.to_owned(), data_points, missing, summary }
-    }
 }

@@ -2,17 +2,22 @@
 //!
 //! Source: the platform's contract, section 5.
 
+mod admission;
 mod authentication;
 mod caching;
+mod chunks;
+mod counted;
 mod dashboard;
 mod error;
 mod health;
 mod metrics;
+mod paging;
 mod parameters;
 mod range;
 mod realtime;
 mod recalculate;
 mod runs;
+mod series;
 
 use std::sync::Arc;
 
@@ -37,7 +42,9 @@ use crate::{
     settings::{Misconfigured, Settings},
 };
 
+use admission::Admission;
 pub use authentication::SessionMemory;
+use counted::CountedMemory;
 pub use error::ApiError;
 use error::Cause;
 
@@ -72,8 +79,18 @@ pub struct App {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// What goes on after the answer.
     pub background: Arc<dyn Background>,
-    /// Answers that are kept close to those who ask.
+    /// The edge cache for responses.
     pub cache: Arc<dyn ResponseCache>,
+    /// What the isolate keeps between requests, besides the sessions.
+    pub memory: IsolateMemory,
+}
+
+/// What an isolate keeps between requests: the large answers that it makes, and the realtime
+/// counters that it counted itself. Clones share it.
+#[derive(Clone, Default)]
+pub struct IsolateMemory {
+    admission: Admission,
+    counted: CountedMemory,
 }
 
 /// The API.
@@ -180,12 +197,12 @@ async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next
 }
 
 fn json_response(status: StatusCode, body: &Json) -> Response {
-    text_response(status, body.to_string())
+    json_body_response(status, Body::from(body.to_string()))
 }
 
 /// An answer whose JSON is written already.
-fn text_response(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn json_body_response(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -69,7 +69,7 @@ impl Parameters {
             if !known.contains(&name.as_ref()) {
                 let name = echo(&name);
                 let instead = match known {
-                    [] => "Leave the query string away: there are no parameters here".to_owned(),
+                    [] => "Remove the query string: this endpoint takes no parameters".to_owned(),
                     known => format!("Use only the parameters {}", known.join(", ")),
                 };
                 return Err(ApiError::bad_request(

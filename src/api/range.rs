@@ -63,7 +63,7 @@ impl Range {
         if start >= end {
             return Err(ApiError::bad_request(
                 "startDate must be before endDate",
-                "Exchange the dates, or move endDate to a later time",
+                "Swap the dates, or move endDate to a later time",
                 json!({ "startDate": format_instant(start), "endDate": format_instant(end) }),
             ));
         }
@@ -86,10 +86,7 @@ fn periods_in(
         .collect();
     if let Some(beyond) = periods.get(maximum) {
         let last = periods[maximum - 1].start();
-        let coarser = Granularity::ALL.iter().find(|coarser| **coarser > granularity);
-        let or = coarser.map_or_else(String::new, |coarser| {
-            format!(", or the granularity {coarser} for a longer range")
-        });
+        let or = or_coarser(granularity);
         return Err(ApiError::bad_request(
             "Range too large",
             format!(
@@ -102,4 +99,12 @@ fn periods_in(
         ));
     }
     Ok(periods)
+}
+
+/// How an error goes on that says which range would do: with the next coarser granularity.
+pub fn or_coarser(granularity: Granularity) -> String {
+    let coarser = Granularity::ALL.iter().find(|coarser| **coarser > granularity);
+    coarser.map_or_else(String::new, |coarser| {
+        format!(", or the granularity {coarser} for a longer range")
+    })
 }

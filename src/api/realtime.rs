@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    App, RequestId, authentication::Administrator, error::ApiError, json_response,
+    App, RequestId, authentication::Administrator, counted::Turn, error::ApiError, json_response,
     parameters::Parameters,
 };
 
@@ -43,7 +43,7 @@ pub async fn realtime(
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
 
-/// The figures from the store; from DynamoDB where the store does not answer or `is_fresh`.
+/// The figures from the store; from DynamoDB where the store has none that can be read or `is_fresh`.
 pub async fn figures(
     app: &Arc<App>,
     is_fresh: bool,
@@ -51,39 +51,31 @@ pub async fn figures(
 ) -> Result<Figures, ApiError> {
     let mut refreshing = false;
     if is_fresh {
+        let begun = app.host.now();
         match refresher(app).refresh(Occasion::Fresh).await? {
             Outcome::Counted(snapshot) => {
+                app.memory.counted.remember(&snapshot, begun);
                 return Ok(Figures::of(app, "dynamodb", false, Some(snapshot)));
             }
             Outcome::Held => refreshing = true,
             Outcome::NotDue => {}
         }
     }
-    let log = |reason: &str| {
-        let line = json!({
-            "event": "snapshot_unavailable", "requestId": request_id.0, "reason": reason,
-        });
-        app.host.log(Severity::Error, &line);
-    };
     let stored = match app.snapshots.get().await {
         Ok(stored) => stored,
         Err(why) => {
-            log(&why);
-            let now = app.host.now();
-            let counted = count(&app.client, &app.settings.table, &app.catalogue, now).await?;
-            for problem in &counted.problems {
-                log(problem);
-            }
-            return Ok(Figures::of(app, "dynamodb", false, Some(counted.snapshot)));
+            log(app, request_id, &why);
+            return counted(app, Stored::Unreadable, request_id).await;
         }
     };
-    let snapshot = stored.as_deref().and_then(|text| {
-        let snapshot = Snapshot::parse(text);
-        if snapshot.is_none() {
-            log("the stored snapshot is of another version, or damaged");
+    let snapshot = match stored.as_deref().map(Snapshot::parse) {
+        None => None,
+        Some(Some(snapshot)) => Some(snapshot),
+        Some(None) => {
+            log(app, request_id, "the stored snapshot is of another version, or damaged");
+            return counted(app, Stored::Damaged, request_id).await;
         }
-        snapshot
-    });
+    };
     let now = app.host.now();
     if !refreshing && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_stale(now)) {
         refreshing = true;
@@ -94,6 +86,53 @@ pub async fn figures(
         }));
     }
     Ok(Figures::of(app, "kv", refreshing, snapshot))
+}
+
+/// Why the snapshot has to be counted for the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// The store does not answer.
+    Unreadable,
+    /// The store has something that is no snapshot, and can take another one.
+    Damaged,
+}
+
+/// The figures, counted once for all requests that the isolate has within a minute. A damaged
+/// snapshot is replaced, unless one was written less than a minute ago: it may not be seen yet.
+async fn counted(
+    app: &Arc<App>,
+    stored: Stored,
+    request_id: &RequestId,
+) -> Result<Figures, ApiError> {
+    let turn = match app.memory.counted.turn(app.host.as_ref()).await? {
+        Turn::Answer(snapshot) => return Ok(Figures::of(app, "dynamodb", false, Some(snapshot))),
+        Turn::Count(turn) => turn,
+    };
+    let begun = app.host.now();
+    let replaced = match stored {
+        Stored::Damaged => match refresher(app).refresh(Occasion::Stale).await? {
+            Outcome::Counted(snapshot) => Some(snapshot),
+            Outcome::Held | Outcome::NotDue => None,
+        },
+        Stored::Unreadable => None,
+    };
+    let snapshot = if let Some(snapshot) = replaced {
+        snapshot
+    } else {
+        let counted = count(&app.client, &app.settings.table, &app.catalogue, begun).await?;
+        for problem in &counted.problems {
+            log(app, request_id, problem);
+        }
+        counted.snapshot
+    };
+    turn.done(&snapshot, begun);
+    Ok(Figures::of(app, "dynamodb", false, Some(snapshot)))
+}
+
+fn log(app: &App, request_id: &RequestId, reason: &str) {
+    let line =
+        json!({ "event": "snapshot_unavailable", "requestId": request_id.0, "reason": reason });
+    app.host.log(Severity::Error, &line);
 }
 
 fn refresher(app: &App) -> Refresher<'_> {

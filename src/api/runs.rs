@@ -26,6 +26,7 @@ use super::{
     authentication::Administrator,
     error::ApiError,
     json_response,
+    paging::invalid_cursor,
     parameters::{Parameters, one_of},
 };
 
@@ -122,7 +123,7 @@ impl Request {
         {
             return Err(ApiError::bad_request(
                 "from must be before to",
-                "Exchange the dates, or move to to a later time",
+                "Swap the dates, or move to to a later time",
                 json!({ "from": format_instant(from), "to": format_instant(to) }),
             ));
         }
@@ -140,10 +141,6 @@ impl Request {
         let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
         Ok(Self { question, granularity, limit, after })
     }
-}
-
-fn invalid_cursor(error: &str, message: &str) -> ApiError {
-    ApiError::bad_request(error, message, json!({ "parameter": "cursor" }))
 }
 
 impl Cursor {

@@ -5,6 +5,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use axum::body::{Body, Bytes};
 use chrono::{DateTime, Utc};
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -54,16 +55,17 @@ pub trait Background: Send + Sync {
     fn run(&self, work: BoxFuture<'static, ()>);
 }
 
-/// Answers that are kept close to those who ask. What is put may be there later, or not.
+/// The edge cache for responses. What is put may be there later, or not.
 pub trait ResponseCache: Send + Sync {
-    /// The answer that was put under `key`.
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<String>, String>>;
+    /// The answer that was put under `key`, as a stream: it is passed on as it arrives, whatever its
+    /// size.
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>>;
 
-    /// Keeps an answer for at most `lifetime`.
+    /// Keeps an answer, given in chunks, for at most `lifetime`.
     fn put(
         &self,
         key: &str,
-        answer: String,
+        answer: Vec<Bytes>,
         lifetime: Duration,
     ) -> BoxFuture<'static, Result<(), String>>;
 }

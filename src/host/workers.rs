@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use chrono::{DateTime, Utc};
+use futures_util::stream;
 use send_wrapper::SendWrapper;
 
 use crate::{
@@ -106,23 +108,22 @@ impl SnapshotStore for WorkersSnapshots {
 pub struct WorkersCache;
 
 impl ResponseCache for WorkersCache {
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<String>, String>> {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>> {
         let url = format!("{CACHE_ORIGIN}/{key}");
         Box::pin(SendWrapper::new(async move {
             let found = worker::Cache::default().get(url, true).await;
-            match found.map_err(|error| error.to_string())? {
-                Some(mut answer) => {
-                    answer.text().await.map(Some).map_err(|error| error.to_string())
-                }
-                None => Ok(None),
-            }
+            let Some(answer) = found.map_err(|error| error.to_string())? else { return Ok(None) };
+            let answer = worker::HttpResponse::try_from(answer);
+            answer
+                .map(|answer| Some(Body::new(answer.into_body())))
+                .map_err(|error| error.to_string())
         }))
     }
 
     fn put(
         &self,
         key: &str,
-        answer: String,
+        answer: Vec<Bytes>,
         lifetime: Duration,
     ) -> BoxFuture<'static, Result<(), String>> {
         let url = format!("{CACHE_ORIGIN}/{key}");
@@ -130,8 +131,10 @@ impl ResponseCache for WorkersCache {
             let put = async move {
                 let headers = worker::Headers::new();
                 headers.set("Cache-Control", &format!("max-age={}", lifetime.as_secs()))?;
-                let answer = worker::Response::ok(answer)?.with_headers(headers);
-                worker::Cache::default().put(url, answer).await
+                // Chunk by chunk: the whole text is never in memory a second time.
+                let chunks = answer.into_iter().map(Ok::<_, worker::Error>);
+                let answer = worker::Response::from_stream(stream::iter(chunks))?;
+                worker::Cache::default().put(url, answer.with_headers(headers)).await
             };
             put.await.map_err(|error| error.to_string())
         }))

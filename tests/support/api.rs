@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Body};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    api::{App, SessionMemory, router},
+    api::{App, IsolateMemory, SessionMemory, router},
     catalogue::Catalogue,
     dynamodb::{Client, RetryPolicy},
     host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedHost},
@@ -111,6 +111,7 @@ impl Api {
             snapshots: Arc::new(snapshots),
             background: Arc::new(background),
             cache: Arc::new(cache),
+            memory: IsolateMemory::default(),
         }))
     }
 

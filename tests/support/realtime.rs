@@ -4,15 +4,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use axum::body::{Body, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     host::{Background, BoxFuture, ResponseCache},
     realtime::SnapshotStore,
 };
+use futures_util::stream;
 use sample_platform::Item;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -108,7 +111,7 @@ impl TestBackground {
 
 /// A cache in memory.
 #[derive(Clone, Default)]
-pub struct TestCache(Arc<Mutex<HashMap<String, (String, Duration)>>>);
+pub struct TestCache(Arc<Mutex<HashMap<String, (Vec<Bytes>, Duration)>>>);
 
 impl TestCache {
     /// The keys, with how long each answer is kept.
@@ -119,15 +122,19 @@ impl TestCache {
 }
 
 impl ResponseCache for TestCache {
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<String>, String>> {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>> {
         let found = self.0.lock().unwrap().get(key).map(|(answer, _)| answer.clone());
-        Box::pin(async move { Ok(found) })
+        // As it comes from the edge: a stream of chunks whose length is not known before.
+        let body = found.map(|answer| {
+            Body::from_stream(stream::iter(answer.into_iter().map(Ok::<_, Infallible>)))
+        });
+        Box::pin(async move { Ok(body) })
     }
 
     fn put(
         &self,
         key: &str,
-        answer: String,
+        answer: Vec<Bytes>,
         lifetime: Duration,
     ) -> BoxFuture<'static, Result<(), String>> {
         self.0.lock().unwrap().insert(key.to_owned(), (answer, lifetime));

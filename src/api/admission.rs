@@ -1,0 +1,135 @@
+//! How many large answers one isolate makes at once: the memory of an isolate is 128 MB for all of
+//! its requests together.
+//!
+//! Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#memory).
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::host::Host;
+
+use super::error::ApiError;
+
+/// The most large answers at once. One takes up to its 10 MB of text and a page of items.
+pub const MAXIMUM_AT_ONCE: usize = 2;
+
+/// After this time a permit no longer counts. The runtime can end a request without running any
+/// destructor; without an end its permit would be lost for as long as the isolate lives.
+const EXPIRY: TimeDelta = TimeDelta::seconds(60);
+
+/// How often a waiting request looks for a free permit. It has a timer of its own: a request of the
+/// Workers runtime must not be woken by another one.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it looks before it is answered with 503: ten seconds.
+const ATTEMPTS: u32 = 200;
+
+/// The permits of one isolate; clones share them.
+#[derive(Clone, Default)]
+pub struct Admission(Arc<Mutex<Permits>>);
+
+#[derive(Default)]
+struct Permits {
+    /// Each by its number, with when it was given.
+    given: Vec<(u64, DateTime<Utc>)>,
+    next: u64,
+}
+
+/// The right to make one large answer, until it is dropped.
+pub struct Permit {
+    number: u64,
+    admission: Admission,
+}
+
+impl Admission {
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    ///
+    /// When none is free in time.
+    pub async fn wait(&self, host: &dyn Host) -> Result<Permit, ApiError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(permit) = self.try_acquire(host.now()) {
+                return Ok(permit);
+            }
+            host.sleep(INTERVAL).await;
+        }
+        Err(ApiError::Unavailable(format!(
+            "more than {MAXIMUM_AT_ONCE} large answers at once; none was finished in time"
+        )))
+    }
+
+    fn try_acquire(&self, now: DateTime<Utc>) -> Option<Permit> {
+        let mut permits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        permits.given.retain(|(_, at)| now - *at < EXPIRY);
+        if permits.given.len() >= MAXIMUM_AT_ONCE {
+            return None;
+        }
+        let number = permits.next;
+        permits.next = number.wrapping_add(1);
+        permits.given.push((number, now));
+        drop(permits);
+        Some(Permit { number, admission: self.clone() })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut permits = self.admission.0.lock().unwrap_or_else(PoisonError::into_inner);
+        permits.given.retain(|(number, _)| *number != self.number);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Permit({})", self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_780_000_000 + seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_permit_is_free_again_when_it_is_dropped() {
+        let admission = Admission::default();
+        let mut permits: Vec<_> =
+            (0..MAXIMUM_AT_ONCE).map(|_| admission.try_acquire(at(0)).unwrap()).collect();
+        assert!(admission.try_acquire(at(1)).is_none());
+        permits.pop();
+        permits.push(admission.try_acquire(at(1)).unwrap());
+        assert!(admission.try_acquire(at(1)).is_none());
+    }
+
+    #[test]
+    fn a_permit_that_was_never_given_back_expires() {
+        let admission = Admission::default();
+        for _ in 0..MAXIMUM_AT_ONCE {
+            std::mem::forget(admission.try_acquire(at(0)).unwrap());
+        }
+        assert!(admission.try_acquire(at(59)).is_none());
+        assert!(admission.try_acquire(at(60)).is_some());
+    }
+
+    #[test]
+    fn an_expired_permit_gives_back_no_other() {
+        let admission = Admission::default();
+        let expired: Vec<_> =
+            (0..MAXIMUM_AT_ONCE).map(|_| admission.try_acquire(at(0)).unwrap()).collect();
+        let held: Vec<_> =
+            (0..MAXIMUM_AT_ONCE).map(|_| admission.try_acquire(at(60)).unwrap()).collect();
+        drop(expired);
+        assert!(admission.try_acquire(at(61)).is_none());
+        drop(held);
+        assert!(admission.try_acquire(at(61)).is_some());
+    }
+}

@@ -1,0 +1,165 @@
+//! The realtime counters that an isolate counted itself, because the snapshot could not be read. While
+//! the store fails, all requests of a minute share one count.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    host::Host,
+    realtime::{REFRESH_DISTANCE, Snapshot},
+};
+
+use super::error::ApiError;
+
+/// After this time a count that has not ended counts as abandoned: the runtime can end a request
+/// without running any destructor.
+const ABANDONED_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+/// How often a waiting request looks whether the count has ended. It has a timer of its own: a
+/// request of the Workers runtime must not be woken by another one.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it looks before it is answered with 503: ten seconds.
+const ATTEMPTS: u32 = 200;
+
+/// What an isolate remembers; clones share it.
+#[derive(Clone, Default)]
+pub struct CountedMemory(Arc<Mutex<Memory>>);
+
+#[derive(Default)]
+struct Memory {
+    /// The last snapshot, with when it was counted.
+    last: Option<(DateTime<Utc>, Snapshot)>,
+    /// The count under way: its number and since when.
+    under_way: Option<(u64, DateTime<Utc>)>,
+    next: u64,
+}
+
+/// What a request without a stored snapshot is to do.
+pub enum Turn {
+    /// Answer this.
+    Answer(Snapshot),
+    /// Count, and hand the result in.
+    Count(Count),
+}
+
+/// The right to count for all requests of the isolate, until it is dropped.
+pub struct Count {
+    number: u64,
+    memory: CountedMemory,
+}
+
+impl CountedMemory {
+    /// Waits for the count that is under way, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time.
+    pub async fn turn(&self, host: &dyn Host) -> Result<Turn, ApiError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(turn) = self.try_turn(host.now()) {
+                return Ok(turn);
+            }
+            host.sleep(INTERVAL).await;
+        }
+        Err(ApiError::Unavailable("another request counts, and has not ended in time".to_owned()))
+    }
+
+    /// `None` while another request counts.
+    fn try_turn(&self, now: DateTime<Utc>) -> Option<Turn> {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, snapshot)) = &memory.last
+            && now - *at < REFRESH_DISTANCE
+        {
+            return Some(Turn::Answer(snapshot.clone()));
+        }
+        if memory.under_way.is_some_and(|(_, since)| now - since < ABANDONED_AFTER) {
+            return None;
+        }
+        let number = memory.next;
+        memory.next = number.wrapping_add(1);
+        memory.under_way = Some((number, now));
+        drop(memory);
+        Some(Turn::Count(Count { number, memory: self.clone() }))
+    }
+
+    /// Remembers a snapshot that was counted at `at`.
+    pub fn remember(&self, snapshot: &Snapshot, at: DateTime<Utc>) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.last.as_ref().is_none_or(|(last, _)| *last <= at) {
+            memory.last = Some((at, snapshot.clone()));
+        }
+    }
+}
+
+impl Count {
+    /// Hands in what was counted as of `at`.
+    pub fn done(self, snapshot: &Snapshot, at: DateTime<Utc>) {
+        self.memory.remember(snapshot, at);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        let mut memory = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.under_way.is_some_and(|(number, _)| number == self.number) {
+            memory.under_way = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_780_000_000 + seconds, 0).unwrap()
+    }
+
+    fn snapshot(refreshed_at: &str) -> Snapshot {
+        let text = format!(r#"{{"version":2,"refreshedAt":"{refreshed_at}","counters":[]}}"#);
+        Snapshot::parse(&text).unwrap()
+    }
+
+    fn count(memory: &CountedMemory, now: DateTime<Utc>) -> Count {
+        match memory.try_turn(now) {
+            Some(Turn::Count(count)) => count,
+            Some(Turn::Answer(_)) => panic!("it remembers one"),
+            None => panic!("another one counts"),
+        }
+    }
+
+    #[test]
+    fn one_counts_and_the_others_of_a_minute_have_its_result() {
+        let memory = CountedMemory::default();
+        let first = count(&memory, at(0));
+        assert!(memory.try_turn(at(1)).is_none());
+        first.done(&snapshot("2026-06-01T00:00:00.000Z"), at(0));
+        assert!(matches!(memory.try_turn(at(59)), Some(Turn::Answer(_))));
+        drop(count(&memory, at(60)));
+    }
+
+    #[test]
+    fn a_count_that_failed_or_was_abandoned_leaves_the_turn_to_the_next() {
+        let memory = CountedMemory::default();
+        drop(count(&memory, at(0)));
+        std::mem::forget(count(&memory, at(0)));
+        assert!(memory.try_turn(at(29)).is_none());
+        let next = count(&memory, at(30));
+        assert!(memory.try_turn(at(31)).is_none());
+        drop(next);
+    }
+
+    #[test]
+    fn an_older_result_replaces_no_newer_one() {
+        let memory = CountedMemory::default();
+        memory.remember(&snapshot("2026-06-01T00:00:10.000Z"), at(10));
+        memory.remember(&snapshot("2026-06-01T00:00:05.000Z"), at(5));
+        let Some(Turn::Answer(found)) = memory.try_turn(at(20)) else { panic!("it remembers one") };
+        assert_eq!(found.refreshed_at, "2026-06-01T00:00:10.000Z");
+    }
+}

@@ -1,0 +1,115 @@
+//! Pages of `GET /metrics`: how many records one has, and where the next one begins.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::period::{Period, format_instant, parse_instant};
+
+use super::{error::ApiError, parameters::Parameters, series::MAXIMUM_RECORDS};
+
+/// The longest cursor that is read; ours have about 90 characters.
+const MAXIMUM_CURSOR_CHARACTERS: usize = 200;
+
+/// How much of the digest of its question a cursor holds. It detects mistakes; it protects nothing,
+/// as a cursor only names a period inside the range that was asked for.
+const DIGEST_BYTES: usize = 16;
+
+/// A page that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The most records on it.
+    pub limit: usize,
+    /// Its newest period; `None` for the first page.
+    pub newest: Option<Period>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cursor {
+    /// The start of its newest period.
+    #[serde(rename = "n")]
+    newest: String,
+    /// The digest of the question that it belongs to.
+    #[serde(rename = "q")]
+    question: String,
+}
+
+impl Page {
+    /// The page that `limit` and `cursor` ask for, if one of them is there. A page holds whole
+    /// periods, each with up to `types` records. `periods` are those of the whole range.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is wrong, by its name.
+    pub fn parse(
+        parameters: &Parameters,
+        types: usize,
+        question: &str,
+        periods: &[Period],
+    ) -> Result<Option<Self>, ApiError> {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let limit = parameters.optional_number("limit", number(types), number(MAXIMUM_RECORDS))?;
+        let newest = parameters
+            .optional("cursor")
+            .map(|cursor| Cursor::decode(cursor)?.newest_of(question, periods))
+            .transpose()?;
+        if limit.is_none() && newest.is_none() {
+            return Ok(None);
+        }
+        let limit = limit.map_or(MAXIMUM_RECORDS, |limit| limit as usize);
+        Ok(Some(Self { limit, newest }))
+    }
+}
+
+/// The cursor of the page of `question` whose newest period is `newest`.
+pub fn cursor_at(newest: Period, question: &str) -> String {
+    let newest = format_instant(newest.start());
+    let cursor = json!({ "n": newest, "q": digest(question) });
+    URL_SAFE_NO_PAD.encode(cursor.to_string())
+}
+
+impl Cursor {
+    fn decode(text: &str) -> Result<Self, ApiError> {
+        let decode = || -> Option<Self> {
+            let is_plausible = text.len() <= MAXIMUM_CURSOR_CHARACTERS;
+            let json = is_plausible.then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
+            serde_json::from_slice(&json).ok()
+        };
+        decode().ok_or_else(|| {
+            invalid_cursor(
+                "Invalid cursor",
+                "Use nextCursor of the page before unchanged, or remove cursor to start at the \
+                 newest period",
+            )
+        })
+    }
+
+    /// The period that it names, if it belongs to the question.
+    fn newest_of(self, question: &str, periods: &[Period]) -> Result<Period, ApiError> {
+        let start = parse_instant(&self.newest);
+        let found = periods
+            .iter()
+            .find(|period| Some(period.start()) == start)
+            .filter(|_| self.question == digest(question));
+        found.copied().ok_or_else(|| {
+            invalid_cursor(
+                "cursor belongs to another query",
+                "Repeat metricType, granularity, startDate, endDate, metrics and current as they \
+                 were when the page before was asked for, or remove cursor",
+            )
+        })
+    }
+}
+
+fn digest(question: &str) -> String {
+    let digest = Sha256::digest(question);
+    URL_SAFE_NO_PAD.encode(&digest[..DIGEST_BYTES])
+}
+
+/// The error of a cursor that cannot be used.
+pub fn invalid_cursor(error: &str, message: &str) -> ApiError {
+    ApiError::bad_request(error, message, json!({ "parameter": "cursor" }))
+}
