@@ -9,7 +9,8 @@ use axum::{body::Body, response::IntoResponse};
 use chrono::DateTime;
 use tower_service::Service;
 use worker::{
-    Context, Env, HttpRequest, MessageBatch, MessageExt, ScheduleContext, ScheduledEvent, event,
+    Context, Env, HttpRequest, MessageBatch, MessageExt, QueueRetryOptions,
+    QueueRetryOptionsBuilder, ScheduleContext, ScheduledEvent, event,
 };
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     job::{JobQueue, Message},
     period::Granularity,
     realtime::{Occasion, Refresher},
-    run::{Engine, Next},
+    run::{Engine, Next, revive_jobs},
     settings::{Misconfigured, Problem, Settings},
 };
 
@@ -35,6 +36,13 @@ const CACHE_BINDING: &str = "CACHE";
 
 /// The name of the queue to which messages go that were delivered too often.
 const DEAD_LETTER_QUEUE: &str = "edge-analytics-recalculation-failed";
+
+/// How long a message waits that could not be worked on because the queue or the configuration
+/// fails. With `max_retries` in wrangler.toml, 5, it outlasts an outage of an hour.
+const RETRY_DELAY_SECONDS: u32 = 15 * 60;
+
+/// How long to wait before each further attempt to put a message into the queue.
+const SEND_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// How long a request of the API tries to reach DynamoDB: somebody is waiting.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
@@ -113,8 +121,9 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     engine.run(granularity, time).await;
 }
 
-/// Refreshes the realtime counters. It logs what it did.
+/// Looks after the recalculations and refreshes the realtime counters. It logs what it did.
 async fn tick(env: &Env, settings: Settings) {
+    revive(env, &settings).await;
     let (catalogue, namespace) = match (Catalogue::embedded(), env.kv(CACHE_BINDING)) {
         (Ok(catalogue), Ok(namespace)) => (catalogue, namespace),
         (Err(error), _) => return fail("realtime", &error.to_string()),
@@ -132,6 +141,26 @@ async fn tick(env: &Env, settings: Settings) {
     let _ = refresher.refresh(Occasion::Tick).await;
 }
 
+/// Sends the messages of recalculations that were lost again, and ends dead ones.
+async fn revive(env: &Env, settings: &Settings) {
+    let queue = match env.queue(QUEUE_BINDING) {
+        Ok(queue) => WorkersQueue(queue),
+        Err(error) => return fail("recalculation", &error.to_string()),
+    };
+    let host: SharedHost = Arc::new(WorkersHost);
+    let client = Client::new(settings.connection.clone(), host.clone());
+    let revived = revive_jobs(&client, &settings.table, &queue, host.now()).await;
+    if revived.is_nothing() {
+        return;
+    }
+    let severity = if revived.problems.is_empty() { Severity::Info } else { Severity::Error };
+    let line = serde_json::json!({
+        "event": "recalculation", "sentAgain": revived.sent, "ended": revived.ended,
+        "problems": revived.problems,
+    });
+    host.log(severity, &line);
+}
+
 /// A slice of a recalculation that is due, or one that was delivered too often.
 #[event(queue)]
 async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::Result<()> {
@@ -139,7 +168,7 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::
         Ok((engine, _)) => engine,
         Err(cause) => {
             fail("recalculation", &cause);
-            batch.retry_all();
+            batch.retry_all_with_options(&later());
             return Ok(());
         }
     };
@@ -159,18 +188,34 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> worker::
         };
         match next {
             Next::Nothing => message.ack(),
-            Next::TryAgain(_) => message.retry(),
-            Next::Send(next) => match queue.send(next).await {
+            Next::Send(next, delay) => match send(&queue, &next, delay).await {
                 Ok(()) => message.ack(),
-                // The slice is done; delivered again, the message asks for the next one's.
+                // What the slice came to is stored; delivered again, the message asks for what is
+                // due then.
                 Err(cause) => {
-                    fail("recalculation", &format!("the queue took no message: {cause}"));
-                    message.retry();
+                    fail("recalculation", &format!("could not enqueue a message: {cause}"));
+                    message.retry_with_options(&later());
                 }
             },
         }
     }
     Ok(())
+}
+
+/// Puts a message into the queue, at the third attempt if need be.
+async fn send(queue: &WorkersQueue, message: &Message, delay: Duration) -> Result<(), String> {
+    for pause in SEND_AGAIN_AFTER {
+        match queue.send(message.clone(), delay).await {
+            Ok(()) => return Ok(()),
+            Err(_) => WorkersHost.sleep(pause).await,
+        }
+    }
+    queue.send(message.clone(), delay).await
+}
+
+/// Another delivery of the same message, some time later.
+fn later() -> QueueRetryOptions {
+    QueueRetryOptionsBuilder::new().with_delay_seconds(RETRY_DELAY_SECONDS).build()
 }
 
 /// Logs that an event could not be worked on.

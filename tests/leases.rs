@@ -108,7 +108,7 @@ async fn an_hour_and_the_next() {
     })
     .await;
     let (first, second) = (hour("2026-06-01T01:00"), hour("2026-06-01T02:00"));
-    // Who comes second waits five seconds before it asks again: few rounds, all of them at once.
+    // The second one waits a second before it looks again: few rounds, all of them at once.
     let rounds = (0..6).map(async |round| {
         let table = TestTable::with(Backend::Dynoxide, &snapshot).await;
         let events = [
@@ -216,6 +216,53 @@ async fn a_day_and_its_week() {
         assert_records(&table, own, &rolled_up(&items, own, true), &when).await;
         assert_records(&table, week, &of_week, &when).await;
         assert_settled(&table, Granularity::Weekly, week, &when).await;
+    }
+}
+
+/// A day that makes its missing hours gives way to the scheduled run of the last one, and is whole
+/// all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_gives_way_to_a_scheduled_hour() {
+    let items = platform(12);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    on_time(&table, Granularity::Hourly, "2026-05-31T01:00").await;
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let reads = Arc::new(AtomicU64::new(0));
+    let (slow, counter) = (is_slow.clone(), reads.clone());
+    let proxy = FaultProxy::start(&table.endpoint, move |seen| {
+        if seen.queries("MEDIA") && slow.load(Ordering::SeqCst) {
+            counter.fetch_add(1, Ordering::SeqCst);
+            return Fault::Slow(Duration::from_mins(1));
+        }
+        Fault::None
+    })
+    .await;
+    let policy = RetryPolicy { attempt_timeout: Duration::from_mins(2), ..RetryPolicy::default() };
+    let now = at("2026-06-01T00:05") + TimeDelta::seconds(1);
+    let options = Options::default();
+    let of_day = engine_with(&proxy.endpoint, &table, TestHost::at(now), policy, options);
+    let of_hour = engine_with(&table.endpoint, &table, TestHost::at(now), policy, options);
+    let hourly = async {
+        while reads.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let begun = std::time::Instant::now();
+        let report = of_hour.run(Granularity::Hourly, at("2026-06-01T00:00")).await;
+        is_slow.store(false, Ordering::SeqCst);
+        (report, begun.elapsed())
+    };
+    let (daily, (report, took)) =
+        tokio::join!(of_day.run(Granularity::Daily, at("2026-06-01T00:05")), hourly);
+    assert!(report.is_healthy(), "{report:?}");
+    assert!(took < Duration::from_secs(15), "the scheduled run took {took:?}");
+    assert!(daily.is_healthy(), "{daily:?}");
+    let own = day("2026-05-31");
+    assert_settled(&table, Granularity::Daily, own, "after it gave way").await;
+    let found = records(&table, &[own]).await;
+    let expected = expected(&items, own);
+    for metric in ["newMedia", "totalMedia"] {
+        let media = &found[&("media".to_owned(), own)].metrics;
+        assert_eq!(media[metric], expected["media"][metric], "{metric}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,22 +22,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
     catalogue::Catalogue,
-    dynamodb::{Client, RetryPolicy},
+    dynamodb::{AttributeValue, Client, Read, RetryPolicy, UpdateItem, number, string},
+    host::Host,
     job::Message,
     ledger::Trigger,
     period::{Granularity, Period, format_instant},
     record::Record,
-    run::{Engine, Next},
+    run::{Engine, Next, Revived, Status, revive_jobs},
     settings::Settings,
 };
 use http::{Method, Request, StatusCode, header};
 use sample_platform::Item;
 use serde_json::{Value, json};
 use support::{
-    api::{Answer, Api, METRICS, TOKEN, get, instant, variable, with_token},
+    api::{Answer, Api, METRICS, ORIGIN, TOKEN, get, instant, variable, with_token},
     database::{Backend, TestTable, connection},
     engine_suite::{TYPES, assert_same, end, platform, stored_in},
-    fault_proxy::{Fault, FaultProxy},
+    fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
     oracle,
     queue::TestQueue,
@@ -61,6 +62,8 @@ struct World {
     items: Vec<Item>,
     host: Arc<TestHost>,
     queue: TestQueue,
+    /// What the API and the engine talk to.
+    endpoint: String,
     api: Api,
     engine: Engine,
     surroundings: Surroundings,
@@ -115,7 +118,7 @@ impl World {
             memory: IsolateMemory::default(),
         }));
         let engine = Self::engine(&endpoint, &table.name, &host);
-        Self { table, items, host, queue, api, engine, surroundings }
+        Self { table, items, host, queue, endpoint, api, engine, surroundings }
     }
 
     /// The same, in which media cannot be read for as long as what is returned is true.
@@ -191,6 +194,11 @@ fn range(metric_type: &str, granularity: &str, start: DateTime<Utc>, end: DateTi
         "metricType": metric_type, "granularity": granularity,
         "startDate": format_instant(start), "endDate": format_instant(end),
     })
+}
+
+/// The message that a new job is started with.
+fn first_message(job: &Value) -> Message {
+    Message { job_id: job["jobId"].as_str().unwrap().to_owned(), slice: 0, attempt: 0 }
 }
 
 /// Everything that ever was.
@@ -337,8 +345,9 @@ async fn a_slice_that_fails_is_given_up_and_the_others_are_done() {
     let (world, broken) = World::without_media().await;
     let before = world.all_records().await;
     let job = world.start(&everything("hourly")).await;
-    // The first slice is delivered four times, then given up.
-    for _ in 0..5 {
+    // The first slice is attempted four times, later each time, and given up.
+    for delay in [0, 5, 10, 20] {
+        assert_eq!(world.queue.delay(), Some(Duration::from_secs(delay)));
         assert!(world.queue.deliver_one(&world.engine).await);
     }
     let half = world.follow(&job).await;
@@ -373,10 +382,10 @@ async fn only_the_slice_of_a_dead_letter_is_given_up() {
     let world = World::new().await;
     let job = world.start(&everything("hourly")).await;
     assert!(world.queue.deliver_one(&world.engine).await);
-    let message = Message { job_id: job["jobId"].as_str().unwrap().to_owned(), slice: 0 };
+    let message = first_message(&job);
     let due = Message { slice: 1, ..message.clone() };
     for next in [world.engine.give_up(&message).await, world.engine.recalculate(&message).await] {
-        assert_eq!(next, Next::Send(due.clone()));
+        assert_eq!(next, Next::Send(due.clone(), Duration::ZERO));
     }
     let now = world.follow(&job).await;
     assert_eq!((&now["done"], &now["failed"]), (&json!(48), &json!(0)), "{now}");
@@ -396,7 +405,7 @@ async fn a_job_never_tells_what_only_an_event_can() {
     let asked = range("all", "daily", day.start(), day.start() + TimeDelta::hours(1));
     let job = world.start(&asked).await;
     // The slice of its hours is given up; the day's makes what it lacks.
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert!(world.queue.deliver_one(&world.engine).await);
     }
     broken.store(false, Ordering::SeqCst);
@@ -442,10 +451,10 @@ async fn a_lost_answer_does_not_end_a_job() {
 async fn a_message_that_comes_twice_moves_the_job_once() {
     let world = World::new().await;
     let job = world.start(&everything("hourly")).await;
-    let message = Message { job_id: job["jobId"].as_str().unwrap().to_owned(), slice: 0 };
+    let message = first_message(&job);
     let (one, other) =
         tokio::join!(world.engine.recalculate(&message), world.engine.recalculate(&message));
-    let sent = [one, other].iter().filter(|next| matches!(next, Next::Send(_))).count();
+    let sent = [one, other].iter().filter(|next| matches!(next, Next::Send(..))).count();
     // Both did the first slice, or the second found it done and did the next.
     let now = world.follow(&job).await;
     assert!(sent == 1 && now["done"] == 48 || sent == 2 && now["done"] == 75, "{sent} {now}");
@@ -463,7 +472,7 @@ async fn a_preview_says_what_would_be_done_and_starts_nothing() {
     assert_eq!(
         answer.json()["data"],
         json!({
-            "metricType": "all", "granularity": "hourly", "periods": 75,
+            "metricType": "all", "granularity": "hourly", "overwrite": false, "periods": 75,
             "first": format_instant(begin()),
             "last": format_instant(end() - TimeDelta::hours(1)),
             // 29, 30 and 31 May; the week from 25 May; May.
@@ -499,6 +508,10 @@ async fn bad_requests_are_answered_by_name() {
             "Invalid granularity. Must be one of: hourly, daily, weekly, monthly",
         ),
         (with("metricType", json!(7)), "metricType must be a string"),
+        (with("metricType", json!(true)), "metricType must be a string"),
+        (with("overwrite", json!("true")), "overwrite must be a boolean"),
+        (with("overwrite", json!(1)), "overwrite must be a boolean"),
+        (with("overwrite", json!(null)), "overwrite must be a boolean"),
         (with("force", json!("yes")), "Unknown field: force"),
         (with("startDate", json!("2020-01-01")), "Range too large"),
         (with("metricType", json!("storage")), "Nothing to recalculate"),
@@ -564,6 +577,400 @@ async fn a_queue_that_is_full_is_said() {
     world.queue.refuse(false);
     let job = world.start(&everything("daily")).await;
     assert_eq!((&job["status"], world.queue.waiting()), (&json!("queued"), 1));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Outages, lost messages, dead and dismissed jobs
+
+impl World {
+    /// A world in which `fault` decides on every request of the API and the consumer for as long as
+    /// what is returned is true.
+    async fn with_fault(
+        fault: impl Fn(&Seen) -> Fault + Send + Sync + 'static,
+    ) -> (Self, Arc<AtomicBool>) {
+        let active = Arc::new(AtomicBool::new(false));
+        let rule = active.clone();
+        let world = Self::behind(|endpoint| async move {
+            let proxy = FaultProxy::start(&endpoint, move |seen| {
+                if rule.load(Ordering::SeqCst) { fault(seen) } else { Fault::None }
+            })
+            .await;
+            proxy.endpoint
+        })
+        .await;
+        (world, active)
+    }
+
+    fn pass(&self, time: TimeDelta) {
+        self.host.set(self.host.now() + time);
+    }
+
+    /// What the tick does for recalculations.
+    async fn tick(&self) -> Revived {
+        let client = self.table.client_with(self.host.clone());
+        revive_jobs(&client, &self.table.name, &self.queue, self.host.now()).await
+    }
+
+    async fn dismiss(&self, id: &str) -> Answer {
+        let uri = format!("{RECALCULATE}/{id}");
+        let request = with_token(Request::builder().method(Method::DELETE).uri(uri));
+        self.api.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// How many jobs the table names as unfinished.
+    async fn unfinished(&self) -> usize {
+        let key = edge_analytics::job::unfinished_key();
+        let client = self.table.client();
+        let item = client.get(&self.table.name, key, Read::Consistent).await.unwrap().unwrap();
+        match item.get("unfinishedJobs") {
+            Some(AttributeValue::Ss(jobs)) => jobs.len(),
+            None => 0,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// DynamoDB is out of reach for more than an hour, altogether or where media are read: no attempt
+/// counts, and the job goes on afterwards as if nothing had happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_survives_an_outage_of_an_hour() {
+    let altogether = |_: &Seen| Fault::Dropped;
+    let media = |seen: &Seen| {
+        if seen.queries("MEDIA") { Fault::Throttled } else { Fault::None }
+    };
+    let worlds = [World::with_fault(altogether).await, World::with_fault(media).await];
+    for (world, outage) in worlds {
+        let job = world.start(&everything("hourly")).await;
+        assert!(world.queue.deliver_one(&world.engine).await);
+        outage.store(true, Ordering::SeqCst);
+        let begun = world.host.now();
+        let mut attempts = 0;
+        while world.host.now() - begun < TimeDelta::minutes(75) {
+            assert!(world.queue.deliver_later(&world.engine, &world.host).await);
+            assert_eq!(world.queue.waiting(), 1, "one message for the next attempt");
+            attempts += 1;
+        }
+        assert!((8..16).contains(&attempts), "{attempts} attempts in 75 minutes");
+        outage.store(false, Ordering::SeqCst);
+        assert!(world.queue.delay().unwrap() <= Duration::from_mins(15));
+        world.queue.deliver_all(&world.engine).await;
+        let ended = world.follow(&job).await;
+        assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(75)), "{ended}");
+        assert_eq!((&ended["failed"], &ended["reasons"]), (&json!(0), &json!([])), "{ended}");
+    }
+}
+
+/// What an outage looks like from outside: the job says why it does not go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_says_why_its_last_attempt_failed() {
+    let (world, _) = World::without_media().await;
+    let job = world.start(&everything("hourly")).await;
+    assert_eq!(job["lastReason"], Value::Null);
+    assert!(world.queue.deliver_one(&world.engine).await);
+    let now = world.follow(&job).await;
+    assert_eq!(now["status"], "queued", "{now}");
+    assert!(now["lastReason"].as_str().unwrap().contains("AccessDeniedException"), "{now}");
+}
+
+/// A job whose message was lost is found by the tick, which sends it again, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_message_is_sent_again() {
+    let world = World::new().await;
+    let job = world.start(&everything("hourly")).await;
+    let id = job["jobId"].as_str().unwrap().to_owned();
+    assert!(world.queue.deliver_one(&world.engine).await);
+    assert!(world.queue.take().is_some(), "the message that is lost");
+    for minutes in [5, 35] {
+        world.pass(TimeDelta::minutes(minutes));
+        assert_eq!(world.tick().await, Revived::default());
+    }
+    world.pass(TimeDelta::minutes(5));
+    // A queue that fails now is tried again with the next tick.
+    world.queue.refuse(true);
+    let refused = world.tick().await;
+    assert!(refused.problems[0].contains("could not enqueue"), "{refused:?}");
+    world.queue.refuse(false);
+    assert_eq!(world.tick().await.sent, [id]);
+    assert_eq!(world.tick().await, Revived::default());
+    assert_eq!(world.queue.waiting(), 1);
+    world.queue.deliver_all(&world.engine).await;
+    let ended = world.follow(&job).await;
+    assert_eq!((&ended["status"], &ended["done"]), (&json!("complete"), &json!(75)), "{ended}");
+    // A job that has ended is no longer looked at.
+    assert_eq!(world.unfinished().await, 1);
+    assert_eq!(world.tick().await, Revived::default());
+    assert_eq!(world.unfinished().await, 0);
+}
+
+/// A job that makes no progress for six hours ends as failed, whoever sees it first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_job_ends_as_failed() {
+    let world = World::new().await;
+    let mut dead: Vec<Value> = Vec::new();
+    for granularity in ["hourly", "daily", "weekly", "monthly"] {
+        dead.push(world.start(&everything(granularity)).await);
+    }
+    let lost: Vec<Message> = std::iter::from_fn(|| world.queue.take()).collect();
+    world.pass(TimeDelta::minutes(6 * 60 - 1));
+    for job in &dead {
+        assert_eq!(world.follow(job).await["status"], "queued");
+    }
+    world.pass(TimeDelta::minutes(2));
+    // Seen by GET, by the same request, by its own message, by the tick.
+    assert_eq!(world.follow(&dead[0]).await["status"], "failed");
+    let again = world.start(&everything("daily")).await;
+    assert_ne!(again["jobId"], dead[1]["jobId"]);
+    assert_eq!(world.engine.recalculate(&lost[2]).await, Next::Nothing);
+    assert_eq!(world.tick().await.ended, [dead[3]["jobId"].as_str().unwrap()]);
+    for job in &dead {
+        let ended = world.follow(job).await;
+        assert_eq!(
+            (&ended["status"], &ended["done"], &ended["failed"]),
+            (&json!("failed"), &json!(0), &job["periods"]),
+            "{ended}"
+        );
+        assert!(ended["reasons"][0].as_str().unwrap().contains("6 hours"), "{ended}");
+    }
+    // Its message does nothing any more.
+    for message in &lost {
+        assert_eq!(world.engine.recalculate(message).await, Next::Nothing);
+    }
+    assert_eq!(world.queue.waiting(), 1, "only that of the new job");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_can_be_dismissed() {
+    let world = World::new().await;
+    let job = world.start(&everything("hourly")).await;
+    let id = job["jobId"].as_str().unwrap();
+    assert!(world.queue.deliver_one(&world.engine).await);
+    let before = world.all_records().await;
+    let expected = json!({
+        "status": "failed", "done": 48, "failed": 27, "reasons": ["dismissed by an administrator"],
+    });
+    // Twice is once.
+    for _ in 0..2 {
+        let answer = world.dismiss(id).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let dismissed = answer.json()["data"].clone();
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&dismissed[name], value, "{dismissed}");
+        }
+        assert_eq!(dismissed, world.follow(&job).await);
+    }
+    // Its message does nothing, and the same request is another job.
+    assert_eq!(world.queue.deliver_all(&world.engine).await, 1);
+    assert_eq!(world.all_records().await, before);
+    let other = world.start(&everything("hourly")).await;
+    assert_ne!(other["jobId"], job["jobId"]);
+    // One that is complete stays so.
+    world.queue.deliver_all(&world.engine).await;
+    let complete = world.dismiss(other["jobId"].as_str().unwrap()).await.json()["data"].clone();
+    assert_eq!((&complete["status"], &complete["done"]), (&json!("complete"), &json!(75)));
+    for unknown in ["0123", "unfinished", &"0".repeat(32)] {
+        assert_eq!(world.dismiss(unknown).await.status, StatusCode::NOT_FOUND, "{unknown}");
+    }
+    let request = |method| Request::builder().method(method).uri(format!("{RECALCULATE}/{id}"));
+    let stranger = request(Method::DELETE).body(Body::empty()).unwrap();
+    assert_eq!(world.api.send(stranger).await.status, StatusCode::UNAUTHORIZED);
+    let preflight = request(Method::OPTIONS)
+        .header("Origin", ORIGIN)
+        .header("Access-Control-Request-Method", "DELETE")
+        .body(Body::empty())
+        .unwrap();
+    let answer = world.api.send(preflight).await;
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("DELETE"));
+}
+
+/// A job that is dismissed while one of its slices is done does not come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_that_ends_after_its_job_was_dismissed_changes_nothing() {
+    let moves = Arc::new(AtomicBool::new(false));
+    let seen_moving = moves.clone();
+    let (world, slow) = World::with_fault(move |seen| {
+        let is_move = seen.operation == "PutItem"
+            && seen.body["Item"]["PK"]["S"] == "ANALYTICS_JOB"
+            && seen.body["Item"]["nextSlice"]["N"] == "1";
+        if !is_move {
+            return Fault::None;
+        }
+        seen_moving.store(true, Ordering::SeqCst);
+        Fault::Slow(Duration::from_secs(1))
+    })
+    .await;
+    let job = world.start(&everything("hourly")).await;
+    slow.store(true, Ordering::SeqCst);
+    let dismissal = async {
+        while !moves.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.dismiss(job["jobId"].as_str().unwrap()).await.json()["data"].clone()
+    };
+    let message = first_message(&job);
+    let (next, dismissed) = tokio::join!(world.engine.recalculate(&message), dismissal);
+    assert_eq!(next, Next::Nothing);
+    assert_eq!((&dismissed["status"], &dismissed["failed"]), (&json!("failed"), &json!(75)));
+    assert_eq!(world.follow(&job).await, dismissed);
+}
+
+/// A slice whose deliveries were ended from outside may be too large for one invocation: it is cut
+/// into halves, down to single periods, which are given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_that_is_never_answered_is_halved() {
+    let world = World::new().await;
+    let job = world.start(&everything("hourly")).await;
+    assert!(world.queue.deliver_dead(&world.engine).await);
+    assert_eq!(world.queue.waiting(), 1);
+    // 24, 24, 24 and 3 hours, the days, the week, the month, of which the week is given up.
+    for _ in 0..5 {
+        assert!(world.queue.deliver_one(&world.engine).await);
+    }
+    assert!(world.queue.deliver_dead(&world.engine).await);
+    assert_eq!(world.queue.deliver_all(&world.engine).await, 1);
+    let ended = world.follow(&job).await;
+    assert_eq!(
+        (&ended["status"], &ended["done"], &ended["failed"]),
+        (&json!("failed"), &json!(75), &json!(0)),
+        "{ended}"
+    );
+    let reason = ended["reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("weekly 2026-05-25") && reason.contains("ended from outside"));
+    let periods: Vec<usize> = support::ledger::entries(&world.table)
+        .await
+        .iter()
+        .filter(|entry| entry.trigger == Trigger::Recalculate)
+        .map(|entry| entry.periods)
+        .collect();
+    assert_eq!(periods, [24, 24, 24, 3, 3, 1]);
+}
+
+/// Replacing what was observed is another request than adding to it, and every answer says which.
+#[tokio::test(flavor = "multi_thread")]
+async fn overwriting_is_asked_for_and_said() {
+    let world = World::new().await;
+    let keeps = world.start(&everything("daily")).await;
+    let mut body = everything("daily");
+    body["overwrite"] = json!(false);
+    assert_eq!(world.start(&body).await["jobId"], keeps["jobId"]);
+    body["overwrite"] = json!(true);
+    let preview = world.post_to(&format!("{RECALCULATE}?preview=true"), &body).await;
+    assert_eq!(preview.json()["data"]["overwrite"], true);
+    let replaces = world.start(&body).await;
+    assert_ne!(replaces["jobId"], keeps["jobId"]);
+    assert_eq!((&keeps["overwrite"], &replaces["overwrite"]), (&json!(false), &json!(true)));
+    assert_eq!(world.start(&body).await["jobId"], replaces["jobId"]);
+    world.queue.deliver_all(&world.engine).await;
+    for job in [keeps, replaces] {
+        let ended = world.follow(&job).await;
+        assert_eq!(
+            (&ended["status"], &ended["overwrite"]),
+            (&json!("complete"), &job["overwrite"])
+        );
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Scheduled runs come first
+
+/// A slice that is being counted gives way to the scheduled run of an hour within seconds, which is
+/// no failure; after the second time it is halved, and the job goes on between the hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_gives_way_to_a_scheduled_run() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counter = reads.clone();
+    // For as long as it is slow, a slice would not end within a minute.
+    let (world, slow) = World::with_fault(move |seen| {
+        if !seen.queries("MEDIA") {
+            return Fault::None;
+        }
+        counter.fetch_add(1, Ordering::SeqCst);
+        Fault::Slow(Duration::from_mins(1))
+    })
+    .await;
+    let patient = Client::with_policy(
+        connection(&world.endpoint),
+        world.host.clone(),
+        RetryPolicy { attempt_timeout: Duration::from_mins(2), ..RetryPolicy::default() },
+    );
+    let catalogue = Catalogue::embedded().unwrap();
+    let consumer = Engine::new(patient, world.host.clone(), world.table.name.clone(), catalogue);
+    let scheduled = World::engine(&world.table.endpoint, &world.table.name, &world.host);
+    let mut job = Value::Null;
+    for number in 1..=2 {
+        let event = end() + TimeDelta::hours(number);
+        world.host.set(event + TimeDelta::seconds(1));
+        if number == 1 {
+            job = world.start(&everything("hourly")).await;
+        }
+        slow.store(true, Ordering::SeqCst);
+        let seen = reads.load(Ordering::SeqCst);
+        let hour = async {
+            while reads.load(Ordering::SeqCst) == seen {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let begun = std::time::Instant::now();
+            let report = scheduled.run(Granularity::Hourly, event).await;
+            (report, begun.elapsed())
+        };
+        let (delivered, (report, took)) = tokio::join!(world.queue.deliver_one(&consumer), hour);
+        slow.store(false, Ordering::SeqCst);
+        assert!(delivered);
+        assert_eq!(report.status, Status::Complete, "{report:?}");
+        assert!(took < Duration::from_secs(10), "the scheduled run took {took:?}");
+        // What only its own time can tell is there.
+        let own = Period::containing(Granularity::Hourly, event).previous();
+        let users = stored_in(&world.table, "users", own).await.unwrap();
+        assert!(users.metrics.contains_key("activeUsers"), "{users:?}");
+        let now = world.follow(&job).await;
+        assert_eq!((&now["status"], &now["lastReason"]), (&json!("queued"), &Value::Null), "{now}");
+        assert_eq!(world.queue.delay(), Some(Duration::from_secs(30)));
+    }
+    // 76 hours in slices of 24, the days, the week, the month.
+    assert_eq!(world.queue.deliver_all(&world.engine).await, 7);
+    let ended = world.follow(&job).await;
+    assert_eq!(
+        (&ended["status"], &ended["done"], &ended["failed"], &ended["reasons"]),
+        (&json!("complete"), &json!(76), &json!(0), &json!([])),
+        "{ended}"
+    );
+    let entries = support::ledger::entries(&world.table).await;
+    let of_job = entries.iter().filter(|entry| entry.trigger == Trigger::Recalculate);
+    let statuses: Vec<Status> = of_job.clone().map(|entry| entry.status).collect();
+    assert_eq!(statuses[..2], [Status::Held, Status::Held]);
+    assert!(statuses[2..].iter().all(|status| *status == Status::Complete), "{statuses:?}");
+    for held in of_job.take(2) {
+        assert!(held.problems[0].contains("gave way"), "{held:?}");
+        assert!(held.usage.requests > 0 && held.types_failed.is_empty(), "{held:?}");
+        assert_eq!(held.attempt, 1);
+    }
+    assert!(entries.iter().all(|entry| entry.status != Status::Failed), "{entries:?}");
+}
+
+/// A request for the lease by a run that died holds nobody up for longer than a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_request_for_the_lease_is_ignored() {
+    let world = World::new().await;
+    let request = async |seconds_ago: i64| {
+        let at = (world.host.now() - TimeDelta::seconds(seconds_ago)).timestamp_millis();
+        let update = UpdateItem::new(
+            &world.table.name,
+            edge_analytics::run::state_key(Granularity::Hourly),
+            "SET leaseWantedBy = :run, leaseWantedAt = :at",
+            None,
+            [(":run", string("dead")), (":at", number(&at))],
+        );
+        world.table.client().send(&update).await.unwrap();
+    };
+    let hours = range("users", "hourly", begin(), begin() + TimeDelta::hours(2));
+    for (seconds_ago, at_least) in [(61, 0), (57, 2)] {
+        request(seconds_ago).await;
+        let job = world.start(&hours).await;
+        let begun = std::time::Instant::now();
+        assert!(world.queue.deliver_one(&world.engine).await);
+        assert_eq!(world.follow(&job).await["done"], 3);
+        assert!(begun.elapsed() >= Duration::from_secs(at_least), "{:?}", begun.elapsed());
+        world.queue.deliver_all(&world.engine).await;
+    }
 }
 
 // ---------------------------------------------------------------------------------------------

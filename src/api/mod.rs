@@ -101,7 +101,10 @@ pub fn router(app: App) -> Router {
         .route(&format!("{BASE_PATH}/realtime"), get(realtime::realtime))
         .route(&format!("{BASE_PATH}/dashboard"), get(dashboard::dashboard))
         .route(&format!("{BASE_PATH}/recalculate"), post(recalculate::start))
-        .route(&format!("{BASE_PATH}/recalculate/{{jobId}}"), get(recalculate::follow))
+        .route(
+            &format!("{BASE_PATH}/recalculate/{{jobId}}"),
+            get(recalculate::follow).delete(recalculate::dismiss),
+        )
         .route(&format!("{BASE_PATH}/runs"), get(runs::runs))
         .route(&format!("{BASE_PATH}/health"), get(health::health))
         .fallback(async || ApiError::NotFound)
@@ -135,7 +138,7 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
         .expose_headers([REQUEST_ID, header::LOCATION, CACHE_STATUS])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))

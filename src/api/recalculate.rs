@@ -1,6 +1,7 @@
-//! `POST /recalculate` and `GET /recalculate/{jobId}`: starting a recalculation and following it.
+//! `POST /recalculate`, `GET` and `DELETE /recalculate/{jobId}`: starting a recalculation, following
+//! it and dismissing it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -17,7 +18,7 @@ use crate::{
     job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
     period::{Granularity, Period, format_instant, parse_instant},
     retention::RUNS_AND_JOBS,
-    run::{StartError, State as RunState, move_job, read_job, start_job, state_key},
+    run::{StartError, State as RunState, end_job, read_live_job, start_job, state_key},
 };
 
 use super::{
@@ -32,6 +33,9 @@ use super::{
 /// The largest body that is read.
 const MAXIMUM_BODY_BYTES: usize = 64 * 1024;
 
+/// The field that says whether reconstructed values replace observed ones.
+const OVERWRITE: &str = "overwrite";
+
 /// A job as the API shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,10 +46,12 @@ struct JobView {
     granularity: String,
     start_date: String,
     end_date: String,
+    overwrite: bool,
     periods: usize,
     done: usize,
     failed: usize,
     reasons: Vec<String>,
+    last_reason: Option<String>,
     started_at: String,
     finished_at: Option<String>,
 }
@@ -59,10 +65,12 @@ impl From<Job> for JobView {
             granularity: job.request.granularity,
             start_date: job.request.start_date,
             end_date: job.request.end_date,
+            overwrite: job.request.overwrite,
             periods: job.periods,
             done: job.done,
             failed: job.failed,
             reasons: job.reasons,
+            last_reason: job.last_reason.filter(|_| job.finished_at.is_none()),
             started_at: job.started_at,
             finished_at: job.finished_at,
         }
@@ -74,6 +82,7 @@ impl From<StartError> for ApiError {
         match error {
             StartError::DynamoDb(error) => Self::Database(error),
             StartError::Job(error) => Self::Internal(error.to_string()),
+            StartError::Conflicts => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -96,7 +105,8 @@ pub async fn start(
     let body = to_bytes(body, MAXIMUM_BODY_BYTES)
         .await
         .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
-    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS)?;
+    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &[OVERWRITE])?;
+    let overwrite = parameters.optional_flag(OVERWRITE)?;
     let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_PERIODS)?;
     let now = app.host.now();
     let begin = begin(&app).await?;
@@ -111,7 +121,7 @@ pub async fn start(
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
     let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
     if is_preview {
-        let preview = preview(&range, plan, if has_records { &ours } else { &[] });
+        let preview = preview(&range, overwrite, plan, if has_records { &ours } else { &[] });
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
     let (Some(first), Some(last), Some(plan), true) =
@@ -126,14 +136,14 @@ pub async fn start(
         end_date: format_instant(range.end),
         first: format_instant(first.start()),
         last: format_instant(last.start()),
+        overwrite,
     };
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
     if is_new {
-        let message = job.message();
-        if let Err(why) = app.queue.send(message).await {
-            return Err(withdraw(&app, job, why).await);
+        if let Err(why) = app.queue.send(job.message(), Duration::ZERO).await {
+            return Err(withdraw(&app, &job.job_id, &why).await);
         }
     }
     let location = format!("{BASE_PATH}/recalculate/{}", job.job_id);
@@ -145,22 +155,53 @@ pub async fn start(
     Ok(response)
 }
 
-/// Answers `GET /recalculate/{jobId}`.
+/// Answers `GET /recalculate/{jobId}`. A job that makes no progress any more is ended first.
 pub async fn follow(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Path(job_id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let is_id = job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let job = if is_id { read_job(&app.client, &app.settings.table, &job_id).await? } else { None };
-    let job = job.filter(|job| is_kept(job, app.host.now())).ok_or(ApiError::UnknownJob)?;
+    let now = app.host.now();
+    let job = if is_id(&job_id) {
+        read_live_job(&app.client, &app.settings.table, &job_id, now).await?
+    } else {
+        None
+    };
+    view(job, now)
+}
+
+/// Answers `DELETE /recalculate/{jobId}`: ends a job that has not finished. One that has is answered
+/// as it is.
+pub async fn dismiss(
+    _administrator: Administrator,
+    State(app): State<Arc<App>>,
+    Path(job_id): Path<String>,
+) -> Result<Response, ApiError> {
+    let now = app.host.now();
+    let why = "dismissed by an administrator";
+    let job = if is_id(&job_id) {
+        end_job(&app.client, &app.settings.table, &job_id, why, now).await?
+    } else {
+        None
+    };
+    view(job, now)
+}
+
+/// Whether it has the form of a job's name; other items of the partition have none.
+fn is_id(job_id: &str) -> bool {
+    job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn view(job: Option<Job>, now: DateTime<Utc>) -> Result<Response, ApiError> {
+    let job = job.filter(|job| is_kept(job, now)).ok_or(ApiError::UnknownJob)?;
     let body = json!({ "success": true, "data": JobView::from(job) });
     Ok(json_response(StatusCode::OK, &body))
 }
 
 /// Whether the job is within retention, whether DynamoDB has deleted what is not or will.
 fn is_kept(job: &Job, now: DateTime<Utc>) -> bool {
-    parse_instant(&job.started_at).is_none_or(|started| now < started + RUNS_AND_JOBS)
+    let age = |started: DateTime<Utc>| now.signed_duration_since(started);
+    parse_instant(&job.started_at).is_none_or(|started| age(started) < RUNS_AND_JOBS)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -178,7 +219,7 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
+fn preview(range: &Range, overwrite: bool, plan: Option<Plan>, ours: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
@@ -193,6 +234,7 @@ fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
     json!({
         "metricType": range.metric_type.as_deref().unwrap_or(ALL),
         "granularity": range.granularity.name(),
+        "overwrite": overwrite,
         "periods": ours.len(),
         "first": start(ours.first()),
         "last": start(ours.last()),
@@ -214,16 +256,13 @@ fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiErr
     )
 }
 
-/// Ends a job for which the queue took no message.
-async fn withdraw(app: &App, mut job: Job, why: String) -> ApiError {
-    let periods = job.periods;
-    job.note_failure(periods, format!("the queue took no message: {why}"));
-    job.finished_at = Some(format_instant(app.host.now()));
-    // Otherwise the same request would find it under way for an hour.
-    if let Err(error) = move_job(&app.client, &app.settings.table, &job, 0).await {
-        return ApiError::Unavailable(format!(
-            "the queue took no message ({why}), and the job could not be ended: {error}"
-        ));
+/// Ends a job whose message could not be enqueued: otherwise the same request would find it under way.
+async fn withdraw(app: &App, job_id: &str, why: &str) -> ApiError {
+    let why = format!("could not enqueue the job's message: {why}");
+    match end_job(&app.client, &app.settings.table, job_id, &why, app.host.now()).await {
+        Ok(_) => ApiError::Unavailable(why),
+        Err(error) => {
+            ApiError::Unavailable(format!("{why}; and the job could not be ended: {error}"))
+        }
     }
-    ApiError::Unavailable(format!("the queue took no message: {why}"))
 }

@@ -148,8 +148,15 @@ impl Client {
                 Err(kind) => kind,
             };
             if !kind.is_retryable() || !self.back_off(attempts, deadline).await {
+                self.note_failure(&kind);
                 return Err(failed(kind, attempts));
             }
+        }
+    }
+
+    fn note_failure(&self, kind: &ErrorKind) {
+        if kind.is_retryable() {
+            self.meter.note_unavailable();
         }
     }
 
@@ -356,6 +363,7 @@ impl Client {
                 }
                 request = BatchGetItem::new(response.unprocessed_keys);
                 if !self.back_off(attempts, deadline).await {
+                    self.note_failure(&ErrorKind::Unprocessed(left));
                     return Err(unprocessed(&request, left, attempts));
                 }
             }
@@ -384,6 +392,7 @@ impl Client {
                 }
                 request = BatchWriteItem::new(response.unprocessed_items);
                 if !self.back_off(attempts, deadline).await {
+                    self.note_failure(&ErrorKind::Unprocessed(left));
                     return Err(unprocessed(&request, left, attempts));
                 }
             }

@@ -2,7 +2,10 @@
 //!
 //! Source: [`ConsumedCapacity`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,17 +49,31 @@ impl Usage {
 
 /// Adds up usage; clones share one sum.
 #[derive(Debug, Clone, Default)]
-pub struct UsageMeter(Arc<Mutex<Usage>>);
+pub struct UsageMeter {
+    usage: Arc<Mutex<Usage>>,
+    unavailable: Arc<AtomicU64>,
+}
 
 impl UsageMeter {
     /// The sum so far.
     #[must_use]
     pub fn total(&self) -> Usage {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many operations failed, after all their attempts, because DynamoDB was overloaded or
+    /// unreachable. They can succeed later.
+    #[must_use]
+    pub fn unavailable(&self) -> u64 {
+        self.unavailable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_unavailable(&self) {
+        self.unavailable.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, change: impl FnOnce(&mut Usage)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -60,10 +60,11 @@ impl Host for WorkersHost {
 pub struct WorkersQueue(pub worker::Queue);
 
 impl JobQueue for WorkersQueue {
-    fn send(&self, message: Message) -> BoxFuture<'static, Result<(), String>> {
+    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>> {
         let queue = self.0.clone();
         Box::pin(SendWrapper::new(async move {
             let message = worker::RawMessageBuilder::new(message.to_body().into())
+                .delay_seconds(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX))
                 .build_with_content_type(worker::QueueContentType::Text);
             queue.send_raw(message).await.map_err(|error| error.to_string())
         }))

@@ -59,7 +59,7 @@ impl Engine {
     ) {
         let released = match progress.to_attribute() {
             Ok(progress) => lease.release(progress).await.map_err(|lost| match lost {
-                LeaseLost::TakenOver | LeaseLost::RanOut => lost.to_string(),
+                LeaseLost::TakenOver | LeaseLost::RanOut | LeaseLost::Wanted => lost.to_string(),
                 LeaseLost::Unreachable(error) => format!(
                     "the lease could not be given back and runs out in {} s: {error}",
                     LEASE.as_secs()

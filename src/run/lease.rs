@@ -5,10 +5,15 @@
 //! that died is replaced when its lease runs out. A holder that comes back late does no harm: it
 //! begins no write after its lease has run out ([`Fence`]), its state is not taken, and every record
 //! is written on the condition that it still is what the run read.
+//!
+//! A scheduled hourly run has priority, because its values can be observed at no other time. While
+//! it waits, it requests the lease (`leaseWantedBy`, `leaseWantedAt`): any other holder releases it
+//! within seconds, and no other run takes it before.
 
 use std::{
     collections::HashMap,
     convert::Infallible,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -17,10 +22,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
 use serde::Deserialize;
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, Read, UpdateItem, from_item, number, string},
+    dynamodb::{AttributeValue, Client, Error, Item, Read, UpdateItem, from_item, number, string},
     host::SharedHost,
     period::{Granularity, format_instant, parse_instant},
 };
@@ -35,8 +41,26 @@ pub const LEASE: Duration = Duration::from_secs(90);
 /// all its attempts, and some more.
 const MARGIN: Duration = Duration::from_secs(40);
 
-/// How long to wait before asking again for a lease that another run holds.
+/// How often a waiting run looks whether the lease is free.
 const POLL: Duration = Duration::from_secs(5);
+
+/// The same for a scheduled hourly run: with every second, more of its hour is past.
+const POLL_SCHEDULED: Duration = Duration::from_secs(1);
+
+/// How often a holder that gives way looks for a request. It costs a read unit each time, 1,800 an
+/// hour of recalculation.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// How long a request for the lease counts. The run that waits repeats it; one of a run that died
+/// holds up nobody for longer.
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// When a lease expires that was given back.
+const GIVEN_BACK: i64 = 0;
+
+/// When a lease expires that was released for a scheduled run, in the middle of the work: writes
+/// that were sent may still arrive.
+const GAVE_WAY: i64 = -1;
 
 /// What the task of an hour's own run begins with; the hour's start follows.
 pub const HOUR_BY_CRON: &str = "cron hourly ";
@@ -48,13 +72,15 @@ pub struct Lease<'client> {
     table: &'client str,
     holder: String,
     fence: Fence,
+    /// Whether it is released when a scheduled hourly run requests it.
+    gives_way: bool,
     /// Which attempt at its task this is, from 1.
     pub attempt: u32,
     /// The hours' state when the lease was taken.
     pub state: State,
     /// The holder before, if it is known and never gave its lease back.
     pub dead: Option<DeadHolder>,
-    /// Whether there may be such a holder, which could come back.
+    /// Whether writes of the holder before may still arrive: it may have died, or it gave way.
     pub is_after_dead: bool,
 }
 
@@ -75,8 +101,19 @@ pub struct DeadHolder {
 pub enum Acquired<'client> {
     /// This run.
     Taken(Box<Lease<'client>>),
-    /// Another run, which is doing this.
-    Held(String),
+    /// Another run.
+    Held(Stored),
+}
+
+/// How work under a lease ended.
+pub enum Ended<T> {
+    /// It is done, with this outcome.
+    Done(T),
+    /// It was stopped because a scheduled hourly run requested the lease, which is to be released
+    /// by [`Lease::give_way`].
+    Wanted,
+    /// It was stopped because the lease is lost.
+    Lost(LeaseLost),
 }
 
 /// The lease could not be taken.
@@ -105,6 +142,9 @@ pub enum LeaseLost {
     /// It could not be renewed.
     #[error("the lease could not be renewed: {0}")]
     Unreachable(Error),
+    /// A scheduled hourly run requests it.
+    #[error("a scheduled hourly run requested the lease")]
+    Wanted,
 }
 
 /// Tells a writer whether its run may still write.
@@ -138,7 +178,7 @@ impl Fence {
 /// The lease's attributes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Stored {
+pub struct Stored {
     #[serde(rename = "leaseHolder")]
     holder: String,
     #[serde(rename = "leaseExpiresAt")]
@@ -149,6 +189,34 @@ struct Stored {
     since: String,
     #[serde(rename = "leaseAttempt")]
     attempt: u32,
+    #[serde(rename = "leaseWantedAt")]
+    wanted_at: i64,
+}
+
+impl Stored {
+    fn from_item(item: Option<Item>) -> Result<Self, StateError> {
+        let stored = item.map(from_item).transpose();
+        Ok(stored.map_err(|error| StateError::new(&error))?.unwrap_or_default())
+    }
+
+    /// Whether a scheduled hourly run waits for the lease.
+    fn is_wanted(&self, now: DateTime<Utc>) -> bool {
+        self.wanted_at >= stale_request(now)
+    }
+
+    fn is_free(&self, is_scheduled: bool, now: DateTime<Utc>) -> bool {
+        self.expires_at < now.timestamp_millis() && (is_scheduled || !self.is_wanted(now))
+    }
+}
+
+/// Before when a request no longer counts.
+fn stale_request(now: DateTime<Utc>) -> i64 {
+    (now - REQUEST).timestamp_millis()
+}
+
+/// Whether the task is an hour's own run.
+fn is_scheduled(task: &str) -> bool {
+    task.starts_with(HOUR_BY_CRON)
 }
 
 fn expiry(now: DateTime<Utc>) -> i64 {
@@ -169,9 +237,12 @@ impl<'client> Lease<'client> {
         holder: &str,
     ) -> Result<Acquired<'client>, LeaseError> {
         const FREE: &str = "(attribute_not_exists(leaseExpiresAt) OR leaseExpiresAt < :now)";
+        const UNWANTED: &str = "(attribute_not_exists(leaseWantedAt) OR leaseWantedAt < :stale)";
+        let is_scheduled = is_scheduled(task);
+        let free = if is_scheduled { FREE.to_owned() } else { format!("{FREE} AND {UNWANTED}") };
         let attempts = [
-            (":one", format!("{FREE} AND (attribute_not_exists(leaseTask) OR leaseTask <> :task)")),
-            ("leaseAttempt + :one", format!("{FREE} AND leaseTask = :task")),
+            (":one", format!("{free} AND (attribute_not_exists(leaseTask) OR leaseTask <> :task)")),
+            ("leaseAttempt + :one", format!("{free} AND leaseTask = :task")),
         ];
         // Our time begins with the first hour that was ever begun, also if its run died.
         let first = task.strip_prefix(HOUR_BY_CRON).map(|start| {
@@ -183,12 +254,14 @@ impl<'client> Lease<'client> {
             let expires_at = expiry(now);
             let (begins, first) = first.clone().unzip();
             let begins = begins.unwrap_or_default();
+            let stale = (":stale", number(&stale_request(now)));
             let update = UpdateItem::new(
                 table,
                 state_key(Granularity::Hourly),
                 &format!(
                     "SET leaseHolder = :holder, leaseExpiresAt = :expiry, leaseTask = :task, \
-                     leaseSince = :since, EntityType = :entity, leaseAttempt = {attempt}{begins}"
+                     leaseSince = :since, EntityType = :entity, leaseAttempt = {attempt}{begins} \
+                     REMOVE leaseWantedBy, leaseWantedAt"
                 ),
                 Some(condition),
                 [
@@ -201,22 +274,18 @@ impl<'client> Lease<'client> {
                     (":now", number(&now.timestamp_millis())),
                 ]
                 .into_iter()
-                .chain(first),
+                .chain(first)
+                .chain((!is_scheduled).then_some(stale)),
             )
             .answering_what_was();
             match client.send(&update).await {
                 Err(error) if error.is_condition_failure() => {}
                 Err(error) => return Err(error.into()),
                 Ok(answer) => {
-                    let was: Stored = answer
-                        .attributes
-                        .clone()
-                        .map(from_item)
-                        .transpose()
-                        .map_err(|error| StateError::new(&error))?
-                        .unwrap_or_default();
+                    let was = Stored::from_item(answer.attributes.clone())?;
                     let repeated = was.task == task;
-                    let dead = (was.expires_at > 0).then_some(DeadHolder {
+                    let is_after_dead = was.expires_at != GIVEN_BACK;
+                    let dead = (was.expires_at > GIVEN_BACK).then_some(DeadHolder {
                         holder: was.holder,
                         task: was.task,
                         since: was.since,
@@ -234,23 +303,19 @@ impl<'client> Lease<'client> {
                         host,
                         table,
                         holder: holder.to_owned(),
-                        attempt: if repeated { was.attempt + 1 } else { 1 },
+                        gives_way: !is_scheduled,
+                        attempt: if repeated { was.attempt.saturating_add(1) } else { 1 },
                         state,
-                        is_after_dead: dead.is_some(),
+                        is_after_dead,
                         dead,
                     })));
                 }
             }
         }
         let item = client.get(table, state_key(Granularity::Hourly), Read::Consistent).await?;
-        let held: Stored = item
-            .clone()
-            .map(from_item)
-            .transpose()
-            .map_err(|error| StateError::new(&error))?
-            .unwrap_or_default();
-        if held.holder != holder || held.expires_at == 0 {
-            return Ok(Acquired::Held(held.task));
+        let held = Stored::from_item(item.clone())?;
+        if held.holder != holder || held.expires_at <= GIVEN_BACK {
+            return Ok(Acquired::Held(held));
         }
         // It is ours: the answer was lost, and with it who had it before.
         Ok(Acquired::Taken(Box::new(Self {
@@ -259,6 +324,7 @@ impl<'client> Lease<'client> {
             host,
             table,
             holder: holder.to_owned(),
+            gives_way: !is_scheduled,
             attempt: held.attempt,
             state: State::from_item(item)?,
             is_after_dead: true,
@@ -267,8 +333,8 @@ impl<'client> Lease<'client> {
     }
 
     /// Takes the lease, waiting for other runs. One that is not renewed runs out by itself; one that
-    /// is renewed belongs to a run that ends within a few leases. `None` when another run is already
-    /// doing the same `task`, if that `may_be_held`.
+    /// is renewed belongs to a run that ends within a few leases, or gives way to a scheduled hourly
+    /// run. `None` when another run is already doing the same `task`, if that `may_be_held`.
     ///
     /// # Errors
     ///
@@ -281,16 +347,36 @@ impl<'client> Lease<'client> {
         holder: &str,
         may_be_held: bool,
     ) -> Result<Option<Box<Self>>, LeaseError> {
+        let is_scheduled = is_scheduled(task);
+        let poll = if is_scheduled { POLL_SCHEDULED } else { POLL };
         let deadline = host.now() + LEASE * 4;
+        let mut request_at = host.now();
+        let mut acquired = Self::acquire(client, host.clone(), table, task, holder).await?;
         loop {
-            match Self::acquire(client, host.clone(), table, task, holder).await? {
+            let held = match acquired {
                 Acquired::Taken(lease) => return Ok(Some(lease)),
-                Acquired::Held(other) if may_be_held && other == task => return Ok(None),
-                Acquired::Held(other) if host.now() >= deadline => {
-                    return Err(LeaseError::Busy(other));
-                }
-                Acquired::Held(_) => host.sleep(POLL).await,
+                Acquired::Held(held) => held,
+            };
+            let now = host.now();
+            if may_be_held && held.task == task {
+                return Ok(None);
             }
+            if now >= deadline {
+                return Err(LeaseError::Busy(held.task));
+            }
+            if is_scheduled && now >= request_at {
+                request(client, table, holder, now).await?;
+                request_at = now + REQUEST / 3;
+            }
+            host.sleep(poll).await;
+            // Cheaper than trying to take it, which is two writes.
+            let item = client.get(table, state_key(Granularity::Hourly), Read::Consistent).await?;
+            let held = Stored::from_item(item)?;
+            acquired = if held.is_free(is_scheduled, host.now()) {
+                Self::acquire(client, host.clone(), table, task, holder).await?
+            } else {
+                Acquired::Held(held)
+            };
         }
     }
 
@@ -300,21 +386,51 @@ impl<'client> Lease<'client> {
         self.fence.clone()
     }
 
-    /// Renews the lease for as long as it is polled; ends only when it is lost.
+    /// Renews the lease for as long as it is polled; ends only when it is lost, or requested by a
+    /// scheduled hourly run if it gives way.
     ///
     /// # Errors
     ///
     /// [`LeaseLost`], always.
     pub async fn keep(&self) -> Result<Infallible, LeaseLost> {
+        // A look that takes longer must not delay the renewal.
+        let looking = self.client.with_patience(CHECK);
+        let mut renewed_at = self.host.now();
         loop {
-            self.host.sleep(LEASE / 3).await;
-            let expires_at = expiry(self.host.now());
-            let values = [(":expiry", number(&expires_at))];
-            match self.update("SET leaseExpiresAt = :expiry", values).await {
-                Ok(()) => self.fence.until.store(expires_at, Ordering::Relaxed),
-                Err(error) if error.is_condition_failure() => return Err(LeaseLost::TakenOver),
-                Err(error) => return Err(LeaseLost::Unreachable(error)),
+            self.host.sleep(if self.gives_way { CHECK } else { LEASE / 3 }).await;
+            let now = self.host.now();
+            let item = if self.gives_way && now < renewed_at + LEASE / 3 {
+                let key = state_key(Granularity::Hourly);
+                // Whether the lease is lost is for the renewal to say.
+                looking.get(self.table, key, Read::Consistent).await.ok().flatten()
+            } else {
+                let expires_at = expiry(now);
+                let values = [(":expiry", number(&expires_at))];
+                match self.update("SET leaseExpiresAt = :expiry", values).await {
+                    Ok(item) => {
+                        self.fence.until.store(expires_at, Ordering::Relaxed);
+                        renewed_at = now;
+                        item
+                    }
+                    Err(error) if error.is_condition_failure() => return Err(LeaseLost::TakenOver),
+                    Err(error) => return Err(LeaseLost::Unreachable(error)),
+                }
+            };
+            let is_wanted = |item| Stored::from_item(Some(item)).is_ok_and(|it| it.is_wanted(now));
+            if self.gives_way && item.is_some_and(is_wanted) {
+                return Err(LeaseLost::Wanted);
             }
+        }
+    }
+
+    /// Does `work` while it keeps the lease. When that is lost or requested, the work is stopped
+    /// where it is.
+    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Ended<T> {
+        match select(pin!(work), pin!(self.keep())).await {
+            Either::Left((outcome, _)) => Ended::Done(outcome),
+            Either::Right((Err(LeaseLost::Wanted), _)) => Ended::Wanted,
+            Either::Right((Err(lost), _)) => Ended::Lost(lost),
+            Either::Right((Ok(never), _)) => match never {},
         }
     }
 
@@ -325,19 +441,39 @@ impl<'client> Lease<'client> {
     /// [`LeaseLost::TakenOver`] when it is another run's, whose state then stands, or
     /// [`LeaseLost::Unreachable`] when DynamoDB cannot be asked; the lease then runs out by itself.
     pub async fn release(self, progress: AttributeValue) -> Result<(), LeaseLost> {
-        let values = [(":expiry", number(&0)), (":progress", progress)];
-        match self.update("SET leaseExpiresAt = :expiry, runState = :progress", values).await {
-            Ok(()) => Ok(()),
+        let values = [(":expiry", number(&GIVEN_BACK)), (":progress", progress)];
+        self.end("SET leaseExpiresAt = :expiry, runState = :progress", values).await
+    }
+
+    /// Releases the lease for the scheduled hourly run that requested it, and leaves the state as it
+    /// was. What was being written may still arrive: the next holder writes every record anew, as
+    /// after one that died.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lease::release`].
+    pub async fn give_way(self) -> Result<(), LeaseLost> {
+        self.end("SET leaseExpiresAt = :expiry", [(":expiry", number(&GAVE_WAY))]).await
+    }
+
+    async fn end<'name>(
+        self,
+        expression: &str,
+        values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
+    ) -> Result<(), LeaseLost> {
+        match self.update(expression, values).await {
+            Ok(_) => Ok(()),
             Err(error) if error.is_condition_failure() => Err(LeaseLost::TakenOver),
             Err(error) => Err(LeaseLost::Unreachable(error)),
         }
     }
 
+    /// Changes the state item if the lease still is this run's; returns it as it is then.
     async fn update<'name>(
         &self,
         expression: &str,
         values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Item>, Error> {
         let holder = [(":holder", string(&self.holder))];
         let update = UpdateItem::new(
             self.table,
@@ -346,6 +482,28 @@ impl<'client> Lease<'client> {
             Some("leaseHolder = :holder"),
             values.into_iter().chain(holder),
         );
-        self.client.send(&update).await.map(|_| ())
+        Ok(self.client.send(&update).await?.attributes)
+    }
+}
+
+/// Requests the lease for the scheduled hourly run `holder`, if it still is held.
+async fn request(
+    client: &Client,
+    table: &str,
+    holder: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let at = number(&now.timestamp_millis());
+    let update = UpdateItem::new(
+        table,
+        state_key(Granularity::Hourly),
+        "SET leaseWantedBy = :holder, leaseWantedAt = :at",
+        Some("leaseExpiresAt >= :at"),
+        [(":holder", string(holder)), (":at", at)],
+    );
+    match client.send(&update).await {
+        Err(error) if !error.is_condition_failure() => Err(error),
+        // Done, or the lease is free by now.
+        _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@
 mod catching_up;
 mod counting;
 mod hourly;
+mod jobs;
 mod lease;
 mod options;
 mod reading;
@@ -30,11 +31,14 @@ use crate::{
     ledger::{Entry, Trigger},
     period::{Granularity, Period, format_instant},
 };
+pub use jobs::{
+    Revived, StartError, end_job, move_job, read_job, read_live_job, revive_jobs, start_job,
+};
 use lease::DeadHolder;
 pub use lease::LEASE;
 pub use options::{Budget, Options, Prices};
 pub use reading::{Findings, MAXIMUM_CONCURRENCY, read};
-pub use recalculating::{Next, StartError, move_job, read_job, start_job};
+pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};
 pub use state::{MAXIMUM_HOLES, Progress, State, StateError, state_key};

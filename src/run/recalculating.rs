@@ -1,128 +1,61 @@
-//! Recalculation: starting a job, and doing its slices one at a time.
+//! Recalculation: doing the slices of a job one at a time.
 //!
 //! A message names a job and its next slice; the slice is done, the job moves on, the next message is
 //! sent. A crash repeats one slice: the job moves only if it still is where the slice began, and doing
-//! a slice twice changes nothing but `calculatedAt`. A slice that keeps failing is given up and noted, and the job
-//! goes on.
+//! a slice twice changes nothing but `calculatedAt`. A slice that fails is attempted again later, by
+//! a message of its own; one that keeps failing is given up and noted, and the job goes on. While
+//! DynamoDB is unavailable, attempts are not counted.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{Either, select};
 
 use crate::{
-    dynamodb::{Client, Error, Item, PutItem, Read, TransactWriteItems, number, string, text},
+    dynamodb::Client,
     host::{Severity, SharedHost},
-    job::{Job, JobError, Message, Slice, Work, job_key, latest_key},
-    ledger::Trigger,
+    job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice, Work},
+    ledger::{Status, Trigger},
     period::format_instant,
 };
 
 use super::{
-    Engine, PeriodReport, Report, Run,
-    lease::Lease,
+    Engine, PeriodReport, Report, Run, StartError,
+    jobs::{move_job, read_job, read_live_job},
+    lease::{Ended, Lease, LeaseError},
     report::Piece,
     writing::{Occasion, Writer},
 };
 
-/// What is to be done after a message.
+/// How long a slice waits that gave way to a scheduled hourly run, which takes seconds.
+const AFTER_GIVING_WAY: Duration = Duration::from_secs(30);
+
+/// What is to be done after a message, which itself is done with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Nothing: the job is finished, or another consumer is at it.
     Nothing,
-    /// Send this message: there is another slice.
-    Send(Message),
-    /// The slice failed: deliver the message again, for this reason.
-    TryAgain(String),
+    /// Send this message, to be delivered after this delay.
+    Send(Message, Duration),
 }
 
-/// A job could not be started.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StartError {
-    /// DynamoDB failed.
-    #[error(transparent)]
-    DynamoDb(#[from] Error),
-    /// The job cannot be mapped.
-    #[error(transparent)]
-    Job(#[from] JobError),
+/// What came of a slice.
+enum Outcome {
+    Done,
+    /// It gave way to a scheduled hourly run, or could not take the lease, for this reason.
+    Held(String),
+    Failed {
+        why: String,
+        /// DynamoDB was overloaded or unreachable.
+        is_outage: bool,
+    },
 }
 
-/// Stores `job` and makes it the latest of its request, unless one of the same request is under way,
-/// which is then returned with `false`.
-///
-/// # Errors
-///
-/// [`StartError`].
-pub async fn start_job(
-    client: &Client,
-    table: &str,
-    job: Job,
-    token: u128,
-    now: DateTime<Utc>,
-) -> Result<(Job, bool), StartError> {
-    let latest = latest_key(&job.request);
-    let item = job.to_item()?;
-    let mut attempts = 0;
-    loop {
-        let known = client.get(table, latest.clone(), Read::Consistent).await?;
-        let known = known.as_ref().and_then(|item| text(item, "jobId")).map(str::to_owned);
-        if let Some(job_id) = &known
-            && let Some(running) = read_job(client, table, job_id).await?
-            && running.is_under_way(now)
-        {
-            return Ok((running, false));
-        }
-        let put_job = PutItem::new(table, item.clone()).only_if("attribute_not_exists(PK)", []);
-        let mut pointer = latest.clone().into_inner();
-        pointer.insert("jobId".to_owned(), string(&job.job_id));
-        pointer.insert("EntityType".to_owned(), string("AnalyticsJobRequest"));
-        if let Some(ttl) = item.get("ttl") {
-            pointer.insert("ttl".to_owned(), ttl.clone());
-        }
-        let put_latest = PutItem::new(table, Item::from(pointer));
-        let put_latest = match known {
-            None => put_latest.only_if("attribute_not_exists(PK)", []),
-            Some(known) => put_latest.only_if("jobId = :known", [(":known", string(known))]),
-        };
-        let puts = vec![put_job.into(), put_latest.into()];
-        match client.send(&TransactWriteItems::new(puts, token.wrapping_add(attempts))).await {
-            Ok(_) => return Ok((job, true)),
-            // Somebody else has asked for the same at the same time.
-            Err(error) if error.is_cancelled_transaction() && attempts < 3 => attempts += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Reads a job; `None` if there is none of this name.
-///
-/// # Errors
-///
-/// [`StartError`].
-pub async fn read_job(
-    client: &Client,
-    table: &str,
-    job_id: &str,
-) -> Result<Option<Job>, StartError> {
-    let item = client.get(table, job_key(job_id), Read::Consistent).await?;
-    Ok(item.map(Job::from_item).transpose()?)
-}
-
-/// Stores a job that has moved, if it still is at the slice `seen` and not finished.
-///
-/// # Errors
-///
-/// [`StartError`]; a condition failure means that somebody else has moved it.
-pub async fn move_job(
-    client: &Client,
-    table: &str,
-    job: &Job,
-    seen: usize,
-) -> Result<(), StartError> {
-    let put = PutItem::new(table, job.to_item()?).only_if(
-        "nextSlice = :seen AND (attribute_not_exists(finishedAt) OR attribute_type(finishedAt, :null))",
-        [(":seen", number(&seen)), (":null", string("NULL"))],
-    );
-    client.send(&put).await?;
-    Ok(())
+/// A slice that is being done.
+struct Attempt<'run> {
+    job: &'run Job,
+    slice: &'run Slice,
+    /// From 1.
+    number: u32,
 }
 
 impl Engine {
@@ -130,36 +63,96 @@ impl Engine {
     pub async fn recalculate(&self, message: &Message) -> Next {
         let started = self.host.now();
         let client = self.client.with_own_meter();
-        let job = match read_job(&client, &self.table, &message.job_id).await {
+        let job = match read_live_job(&client, &self.table, &message.job_id, started).await {
             Ok(Some(job)) => job,
             Ok(None) => return self.drop_message(message, "there is no such job"),
-            Err(error) => return self.try_again(message, error.to_string()),
+            Err(error) => return self.after_error(message, &error),
         };
         if let Some(next) = overtaken(&job, message) {
             return next;
         }
-        let planned = job.plan().and_then(|plan| Ok((plan, job.slices()?)));
-        let (plan, slices) = match planned {
-            Ok(planned) => planned,
+        let slices = match job.slices() {
+            Ok(slices) => slices,
             Err(error) => return self.drop_message(message, &error.to_string()),
         };
         let Some(slice) = slices.get(job.next_slice) else {
-            return self.advance(&client, job, None, slices.len()).await;
+            return self.advance(&client, job, message, 0, slices.len()).await;
         };
-        let Some(first) = slice.periods.first().copied() else {
-            return self.advance(&client, job, Some(slice), slices.len()).await;
+        let attempt = Attempt { job: &job, slice, number: message.attempt.saturating_add(1) };
+        let outcome = match self.attempt(&client, &attempt, started).await {
+            Ok(outcome) => outcome,
+            Err(error) => return self.drop_message(message, &error.to_string()),
         };
+        self.log_attempt(&attempt, &outcome, &client, started);
+        match outcome {
+            Outcome::Done => {
+                let asked = job.asked_for(slice);
+                self.advance(&client, job, message, asked, slices.len()).await
+            }
+            Outcome::Held(_) => self.hold_back(&client, job, message).await,
+            Outcome::Failed { why, is_outage } => {
+                self.fail(&client, job, message, &slices, &why, is_outage).await
+            }
+        }
+    }
+
+    /// Takes the message's slice back, if its job still is there: its deliveries were ended from
+    /// outside, or could not be answered, too often. A slice of several periods may have been too
+    /// much for one invocation and is halved, a single period is given up.
+    pub async fn give_up(&self, message: &Message) -> Next {
+        let client = self.client.with_own_meter();
+        let now = self.host.now();
+        let mut job = match read_live_job(&client, &self.table, &message.job_id, now).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return self.drop_message(message, "there is no such job"),
+            Err(error) => return self.after_error(message, &error),
+        };
+        if let Some(next) = overtaken(&job, message) {
+            return next;
+        }
+        let seen = job.next_slice;
+        let slices = match job.slices() {
+            Ok(slices) => slices,
+            Err(error) => return self.drop_message(message, &error.to_string()),
+        };
+        match job.halve(now) {
+            Ok(true) => return self.store(&client, job, seen, message).await,
+            Ok(false) => {}
+            Err(error) => return self.drop_message(message, &error.to_string()),
+        }
+        let why = job.last_reason.take();
+        let why =
+            why.unwrap_or_else(|| "the slice was ended from outside, several times".to_owned());
+        self.give_slice_up(&client, job, message, &slices, &why).await
+    }
+
+    /// Makes one attempt at a slice, and enters it in the ledger.
+    async fn attempt(
+        &self,
+        client: &Client,
+        attempt: &Attempt<'_>,
+        started: DateTime<Utc>,
+    ) -> Result<Outcome, JobError> {
+        let Attempt { job, slice, .. } = attempt;
+        let Some(first) = slice.periods.first().copied() else { return Ok(Outcome::Done) };
+        let plan = job.plan()?;
         let run_id = match self.host.random() {
             Ok(random) => format!("{random:032x}"),
-            Err(error) => return self.try_again(message, error.to_string()),
+            Err(error) => {
+                return Ok(Outcome::Failed { why: error.to_string(), is_outage: false });
+            }
         };
-        let mut report = Report::new(run_id.clone(), first);
-        let types = match &job.request.metric_type {
+        let types: std::collections::BTreeSet<&str> = match &job.request.metric_type {
             Some(only) => self.types().into_iter().filter(|name| name == only).collect(),
             None => self.types(),
         };
+        if types.is_empty() {
+            let why = "the metric type is no longer in the catalogue".to_owned();
+            return Ok(Outcome::Failed { why, is_outage: false });
+        }
+        let mut report = Report::new(run_id.clone(), first);
         let run = Run {
-            client: &client,
+            client,
             id: run_id,
             scheduled: plan.as_of,
             begun: started,
@@ -169,50 +162,66 @@ impl Engine {
             is_event: false,
         };
         let reports = match slice.work {
-            Work::Count => self.count_slice(&run, slice, &mut report).await,
-            Work::RollUp => self.roll_slice_up(&run, slice, plan.begin, &mut report).await,
+            Work::Count => self.count_slice(&run, attempt, &mut report).await,
+            Work::RollUp => Ok(self.roll_slice_up(&run, slice, plan.begin, &mut report).await),
         };
-        let why = first_failure(&reports, &report);
-        self.enter_slice(&run, &job, &reports, &mut report).await;
-        self.log_slice(&job, slice, why.as_deref(), &client, started);
-        match why {
-            None => self.advance(&client, job, Some(slice), slices.len()).await,
-            Some(why) => {
-                let seen = job.next_slice;
-                let moved_at = format_instant(self.host.now());
-                let failed_attempts = job.failed_attempts + 1;
-                let job = Job { last_reason: Some(why.clone()), failed_attempts, moved_at, ..job };
-                if let Err(error) = move_job(&client, &self.table, &job, seen).await {
-                    return Next::TryAgain(format!(
-                        "{why}; and the job could not be noted: {error}"
-                    ));
-                }
-                Next::TryAgain(why)
-            }
-        }
+        let outcome = match &reports {
+            Err(held) => Outcome::Held(held.clone()),
+            Ok(reports) => match first_failure(reports, &report) {
+                None => Outcome::Done,
+                Some(why) => Outcome::Failed { why, is_outage: client.meter().unavailable() > 0 },
+            },
+        };
+        self.enter_slice(&run, attempt, reports, &mut report).await;
+        Ok(outcome)
     }
 
-    /// Gives the message's slice up, if its job still is there: it was delivered too often.
-    pub async fn give_up(&self, message: &Message) -> Next {
-        let client = self.client.with_own_meter();
-        let mut job = match read_job(&client, &self.table, &message.job_id).await {
-            Ok(Some(job)) => job,
-            Ok(None) => return self.drop_message(message, "there is no such job"),
-            Err(error) => return self.try_again(message, error.to_string()),
-        };
-        if let Some(next) = overtaken(&job, message) {
-            return next;
+    /// What follows a slice that failed.
+    async fn fail(
+        &self,
+        client: &Client,
+        mut job: Job,
+        message: &Message,
+        slices: &[Slice],
+        why: &str,
+        is_outage: bool,
+    ) -> Next {
+        job.note_attempt(why, is_outage, self.host.now());
+        if job.failed_attempts >= MAXIMUM_ATTEMPTS {
+            return self.give_slice_up(client, job, message, slices, why).await;
         }
-        let slices = match job.slices() {
-            Ok(slices) => slices,
-            Err(error) => return self.drop_message(message, &error.to_string()),
-        };
+        // Whether it can be noted or not: the message of the next attempt does not depend on it.
+        if let Err(error) = move_job(client, &self.table, &job, job.next_slice).await {
+            log_problem(&self.host, message, &format!("the job could not be stored: {error}"));
+        }
+        self.after_failure(message)
+    }
+
+    /// What follows a slice that did not have the lease to its end.
+    async fn hold_back(&self, client: &Client, mut job: Job, message: &Message) -> Next {
         let seen = job.next_slice;
-        let asked = slices.get(seen).map_or(0, |slice| job.asked_for(slice));
-        let why = job.last_reason.take();
-        let why =
-            why.unwrap_or_else(|| "the slice was ended from outside, several times".to_owned());
-        let of = slices.get(seen).and_then(|slice| slice.periods.first().zip(slice.periods.last()));
+        if let Err(error) = job.note_way_given(self.host.now()) {
+            return self.drop_message(message, &error.to_string());
+        }
+        if let Err(error) = move_job(client, &self.table, &job, seen).await {
+            log_problem(&self.host, message, &format!("the job could not be stored: {error}"));
+        }
+        Next::Send(message.clone(), AFTER_GIVING_WAY)
+    }
+
+    /// Gives the current slice up and goes on with the next one.
+    async fn give_slice_up(
+        &self,
+        client: &Client,
+        mut job: Job,
+        message: &Message,
+        slices: &[Slice],
+        why: &str,
+    ) -> Next {
+        let seen = job.next_slice;
+        let slice = slices.get(seen);
+        let asked = slice.map_or(0, |slice| job.asked_for(slice));
+        let of = slice.and_then(|slice| slice.periods.first().zip(slice.periods.last()));
         let reason = match of {
             Some((first, last)) => format!(
                 "{} {} to {}: {why}",
@@ -220,76 +229,63 @@ impl Engine {
                 format_instant(first.start()),
                 format_instant(last.start())
             ),
-            None => why,
+            None => why.to_owned(),
         };
-        job.note_failure(asked, reason);
-        if asked == 0 {
-            // What was asked for is done, but what lies above or below is not: that is a failure too.
-            job.failed = job.failed.max(1).min(job.periods);
-            job.done = job.done.min(job.periods - job.failed);
-        }
-        self.step(&client, job, seen, slices.len()).await
+        job.give_up(asked, slices.len(), &reason, self.host.now());
+        self.store(client, job, seen, message).await
     }
 
+    /// Moves the job on behind a slice that is done.
     async fn advance(
         &self,
         client: &Client,
         mut job: Job,
-        slice: Option<&Slice>,
+        message: &Message,
+        asked: usize,
         slices: usize,
     ) -> Next {
         let seen = job.next_slice;
-        let asked = slice.map_or(0, |slice| job.asked_for(slice));
-        job.done = (job.done + asked).min(job.periods - job.failed.min(job.periods));
-        self.step(client, job, seen, slices).await
+        job.advance(asked, slices, self.host.now());
+        self.store(client, job, seen, message).await
     }
 
-    /// Moves the job from the slice `seen` to the next one.
-    async fn step(&self, client: &Client, mut job: Job, seen: usize, slices: usize) -> Next {
-        let now = format_instant(self.host.now());
-        job.next_slice = (seen + 1).min(slices);
-        job.last_reason = None;
-        job.failed_attempts = 0;
-        job.moved_at.clone_from(&now);
-        if job.next_slice == slices {
-            job.finished_at = Some(now);
-        }
-        let message = job.message();
+    /// Stores a job that has moved from the slice `seen`, and asks for the slice that is due.
+    async fn store(&self, client: &Client, job: Job, seen: usize, message: &Message) -> Next {
+        let due = Next::Send(job.message(), Duration::ZERO);
         match move_job(client, &self.table, &job, seen).await {
             Ok(()) if job.finished_at.is_some() => Next::Nothing,
-            Ok(()) => Next::Send(message),
+            Ok(()) => due,
             Err(StartError::DynamoDb(error)) if error.is_condition_failure() => {
                 match read_job(client, &self.table, &job.job_id).await {
                     // Our own write, of which only the answer was lost.
-                    Ok(Some(stored)) if stored == job && job.finished_at.is_none() => {
-                        Next::Send(message)
-                    }
+                    Ok(Some(stored)) if stored == job && job.finished_at.is_none() => due,
                     Ok(_) => Next::Nothing,
-                    Err(error) => self.try_again(&message, error.to_string()),
+                    Err(error) => self.after_error(message, &error),
                 }
             }
-            Err(error) => self.try_again(&message, error.to_string()),
+            Err(error) => self.after_error(message, &error),
         }
     }
 
-    /// Counts the slice's periods under the lease of the hours.
+    /// Counts the slice's periods under the lease of the hours; an error says why it was not held.
     async fn count_slice(
         &self,
         run: &Run<'_>,
-        slice: &Slice,
+        attempt: &Attempt<'_>,
         report: &mut Report,
-    ) -> Vec<PeriodReport> {
-        let Some(first) = slice.periods.first() else { return Vec::new() };
-        let start = format_instant(first.start());
-        let task = format!("recalculate {} {start}", first.granularity());
+    ) -> Result<Vec<PeriodReport>, String> {
+        let Attempt { job, slice, .. } = attempt;
+        let start = format_instant(report.period.period.start());
+        let task = format!("recalculate {} {start}", report.period.granularity);
         let host = self.host.clone();
         let lease = Lease::wait_for(run.client, host, &self.table, &task, &run.id, false).await;
         let lease = match lease {
             Ok(Some(lease)) => lease,
-            Ok(None) => return Vec::new(),
+            Ok(None) => return Ok(Vec::new()),
+            Err(busy @ LeaseError::Busy(_)) => return Err(busy.to_string()),
             Err(error) => {
                 report.problems.push(error.to_string());
-                return Vec::new();
+                return Ok(Vec::new());
             }
         };
         if let Some(dead) = &lease.dead {
@@ -297,23 +293,27 @@ impl Engine {
         }
         let under_lease = self.writer_under(run, &lease);
         let writer = Writer { rewrites: under_lease.rewrites || run.rewrites, ..under_lease };
-        let wanted: Vec<_> =
-            slice.periods.iter().map(|period| (*period, Occasion::Recalculation)).collect();
-        let counted = {
-            let work = Box::pin(self.count(&writer, &wanted, &run.types, self.host.now()));
-            match select(work, Box::pin(lease.keep())).await {
-                Either::Left((counted, _)) => counted,
-                Either::Right((Err(lost), _)) => Err(lost.to_string()),
-                Either::Right((Ok(never), _)) => match never {},
+        let occasion =
+            if job.request.overwrite { Occasion::Overwrite } else { Occasion::Recalculation };
+        let wanted: Vec<_> = slice.periods.iter().map(|period| (*period, occasion)).collect();
+        let work = self.count(&writer, &wanted, &run.types, self.host.now());
+        let counted = match lease.hold(work).await {
+            Ended::Done(counted) => counted,
+            Ended::Lost(lost) => Err(lost.to_string()),
+            Ended::Wanted => {
+                // One that cannot be released runs out by itself.
+                let released = lease.give_way().await;
+                report.problems.extend(released.err().map(|lost| lost.to_string()));
+                return Err("gave way to a scheduled hourly run".to_owned());
             }
         };
         let progress = lease.state.progress.clone();
         self.give_back(*lease, &progress, report).await;
         match counted {
-            Ok(counted) => counted.periods,
+            Ok(counted) => Ok(counted.periods),
             Err(why) => {
                 report.problems.push(why);
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }
@@ -332,49 +332,66 @@ impl Engine {
         reports
     }
 
+    /// Enters an attempt at a slice in the ledger: what its periods came to, or why it did not have
+    /// the lease.
     async fn enter_slice(
         &self,
         run: &Run<'_>,
-        job: &Job,
-        reports: &[PeriodReport],
+        attempt: &Attempt<'_>,
+        outcome: Result<Vec<PeriodReport>, String>,
         report: &mut Report,
     ) {
         let piece = Piece {
             run_id: &run.id,
             trigger: Trigger::Recalculate,
-            attempt: job.failed_attempts + 1,
+            attempt: attempt.number,
             started: run.begun,
             finished: self.host.now(),
             usage: run.client.meter().total().since(&report.entered),
-            job_id: Some(job.job_id.clone()),
+            job_id: Some(attempt.job.job_id.clone()),
         };
-        let mut nothing_done = report.period.clone();
-        if let Some(why) = report.problems.first() {
-            nothing_done.fail(run.types.iter().copied(), why);
+        let (mut reports, held) = match outcome {
+            Ok(reports) => (reports, None),
+            Err(held) => {
+                let periods = attempt.slice.periods.iter();
+                (periods.map(|period| PeriodReport::new(*period)).collect(), Some(held))
+            }
+        };
+        if reports.is_empty() {
+            let mut nothing_done = report.period.clone();
+            if let Some(why) = report.problems.first() {
+                nothing_done.fail(run.types.iter().copied(), why);
+            }
+            reports.push(nothing_done);
         }
-        let mut periods: Vec<&PeriodReport> = reports.iter().collect();
-        if periods.is_empty() {
-            periods.push(&nothing_done);
-        }
+        let periods: Vec<&PeriodReport> = reports.iter().collect();
         if let Some(mut entry) = piece.entry(&periods, &self.options.prices) {
+            if let Some(held) = held {
+                entry.status = Status::Held;
+                entry.problems.push(held);
+            }
             entry.problems.extend(report.problems.iter().cloned());
             self.enter(run, &entry, run.begun, report).await;
         }
     }
 
-    fn log_slice(
+    fn log_attempt(
         &self,
-        job: &Job,
-        slice: &Slice,
-        why: Option<&str>,
+        attempt: &Attempt<'_>,
+        outcome: &Outcome,
         client: &Client,
         begun: DateTime<Utc>,
     ) {
-        let severity = if why.is_none() { Severity::Info } else { Severity::Error };
+        let (severity, status, why) = match outcome {
+            Outcome::Done => (Severity::Info, "complete", None),
+            Outcome::Held(why) => (Severity::Info, "held", Some(why)),
+            Outcome::Failed { why, .. } => (Severity::Error, "failed", Some(why)),
+        };
+        let Attempt { job, slice, number } = attempt;
         let usage = client.meter().total();
         let line = serde_json::json!({
             "event": "recalculation", "jobId": job.job_id, "slice": job.next_slice,
-            "attempt": job.failed_attempts + 1, "periods": slice.periods.len(), "problem": why,
+            "attempt": number, "periods": slice.periods.len(), "status": status, "problem": why,
             "requests": usage.requests, "pages": usage.pages,
             "readUnits": usage.read_units, "writeUnits": usage.write_units,
             "milliseconds": (self.host.now() - begun).num_milliseconds(),
@@ -387,9 +404,22 @@ impl Engine {
         Next::Nothing
     }
 
-    fn try_again(&self, message: &Message, why: String) -> Next {
-        log_problem(&self.host, message, &why);
-        Next::TryAgain(why)
+    /// What follows when the job could not be read or stored: another attempt, unless it is damaged.
+    fn after_error(&self, message: &Message, error: &StartError) -> Next {
+        match error {
+            StartError::Job(error) => self.drop_message(message, &error.to_string()),
+            StartError::DynamoDb(_) | StartError::Conflicts => {
+                log_problem(&self.host, message, &error.to_string());
+                self.after_failure(message)
+            }
+        }
+    }
+
+    fn after_failure(&self, message: &Message) -> Next {
+        match message.after_failure() {
+            Some((next, delay)) => Next::Send(next, delay),
+            None => self.drop_message(message, "too many attempts failed"),
+        }
     }
 }
 
@@ -398,7 +428,9 @@ impl Engine {
 fn overtaken(job: &Job, message: &Message) -> Option<Next> {
     match &job.finished_at {
         Some(_) => Some(Next::Nothing),
-        None => (job.next_slice != message.slice).then(|| Next::Send(job.message())),
+        None => {
+            (job.next_slice != message.slice).then(|| Next::Send(job.message(), Duration::ZERO))
+        }
     }
 }
 

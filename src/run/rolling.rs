@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{Either, LocalBoxFuture, select};
+use futures_util::future::LocalBoxFuture;
 
 use crate::{
     catalogue::definition::Past,
@@ -26,7 +26,7 @@ use crate::{
 use super::{
     Engine, PeriodReport, Progress, Report, Run, State, Status,
     counting::StoredRecords,
-    lease::Lease,
+    lease::{Ended, Lease},
     periods_between,
     reading::read,
     state::{state_key, write_progress},
@@ -36,6 +36,10 @@ use super::{
 /// How often a period whose records change under our hands is made again before they are written one
 /// by one.
 const MAXIMUM_CONFLICTS: u32 = 4;
+
+/// How often a run takes the lease of the hours again after it gave way. Scheduled hourly runs come
+/// once an hour, so a second time is rare already.
+const MAXIMUM_TURNS: u32 = 3;
 
 /// How a period was made.
 pub(super) struct Made {
@@ -310,17 +314,39 @@ impl Engine {
         }
     }
 
-    /// Makes missing hours under their lease. The last hour's own run may still be at work: it is
-    /// waited for, or taken over from.
+    /// Makes missing hours under their lease, and goes on after every scheduled hourly run to which
+    /// it gives way.
     async fn heal_hours(&self, run: &Run<'_>, missing: &[Period], report: &mut Report) {
-        let Some(last) = missing.last().copied() else { return };
+        for _ in 0..MAXIMUM_TURNS {
+            if !self.heal_until_wanted(run, missing, report).await {
+                return;
+            }
+        }
+        report.problems.push(format!(
+            "the missing hours are left to the next run: scheduled hourly runs requested the lease \
+             {MAXIMUM_TURNS} times"
+        ));
+    }
+
+    /// Makes missing hours under their lease, unless a scheduled hourly run requests it: true if it
+    /// gave way. The last hour's own run may still be at work: it is waited for, or taken over from.
+    async fn heal_until_wanted(
+        &self,
+        run: &Run<'_>,
+        missing: &[Period],
+        report: &mut Report,
+    ) -> bool {
+        let Some(last) = missing.last().copied() else { return false };
         let task = format!("catch-up hourly {}", format_instant(last.start()));
         let host = self.host.clone();
         let lease = Lease::wait_for(run.client, host, &self.table, &task, &run.id, false).await;
         let lease = match lease {
             Ok(Some(lease)) => lease,
-            Ok(None) => return,
-            Err(error) => return report.problems.push(error.to_string()),
+            Ok(None) => return false,
+            Err(error) => {
+                report.problems.push(error.to_string());
+                return false;
+            }
         };
         if let Some(dead) = &lease.dead {
             self.enter_dead(run, dead, report).await;
@@ -336,12 +362,15 @@ impl Engine {
         };
         let problem = {
             let writer = self.writer_under(run, &lease);
-            let work = Box::pin(self.fill(run, &writer, missing, occasion, 0, report));
-            match select(work, Box::pin(lease.keep())).await {
-                Either::Left((Ok(_), _)) => None,
-                Either::Left((Err(why), _)) => Some(why),
-                Either::Right((Err(error), _)) => Some(error.to_string()),
-                Either::Right((Ok(never), _)) => match never {},
+            match lease.hold(self.fill(run, &writer, missing, occasion, 0, report)).await {
+                Ended::Done(Ok(_)) => None,
+                Ended::Done(Err(why)) => Some(why),
+                Ended::Lost(lost) => Some(lost.to_string()),
+                Ended::Wanted => {
+                    let released = lease.give_way().await;
+                    report.problems.extend(released.err().map(|lost| lost.to_string()));
+                    return true;
+                }
             }
         };
         report.problems.extend(problem);
@@ -349,6 +378,7 @@ impl Engine {
             progress.latest = Some(format_instant(last.start()));
         }
         self.give_back(*lease, &progress, report).await;
+        false
     }
 
     /// Rolls all types up and writes them, in one transaction where possible.

@@ -1,33 +1,32 @@
 //! The queue of recalculations as tests drive it: messages are kept until they are delivered, one at
-//! a time, again where the consumer asks for it, and to the consumer of dead letters after four times,
-//! as wrangler.toml configures it.
+//! a time, without waiting for their delay, and to the consumer of dead letters when a test says so.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use edge_analytics::{
-    host::BoxFuture,
+    host::{BoxFuture, Host},
     job::{JobQueue, Message},
     run::{Engine, Next},
 };
 
-/// How often a message is delivered before it is a dead letter.
-const DELIVERIES: usize = 4;
+use super::host::TestHost;
 
-/// Messages that wait, each with how often it was delivered.
+/// Messages that wait, each with its delay.
 #[derive(Clone, Default)]
 pub struct TestQueue {
-    waiting: Arc<Mutex<VecDeque<(Message, usize)>>>,
+    waiting: Arc<Mutex<VecDeque<(Message, Duration)>>>,
     refuses: Arc<Mutex<bool>>,
 }
 
 impl JobQueue for TestQueue {
-    fn send(&self, message: Message) -> BoxFuture<'static, Result<(), String>> {
+    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>> {
         let refused = *self.refuses.lock().unwrap();
         if !refused {
-            self.waiting.lock().unwrap().push_back((message, 0));
+            self.waiting.lock().unwrap().push_back((message, delay));
         }
         Box::pin(async move { if refused { Err("full".to_owned()) } else { Ok(()) } })
     }
@@ -44,23 +43,34 @@ impl TestQueue {
         self.waiting.lock().unwrap().len()
     }
 
+    /// The delay of the next message.
+    pub fn delay(&self) -> Option<Duration> {
+        self.waiting.lock().unwrap().front().map(|(_, delay)| *delay)
+    }
+
+    /// Takes the next message out without delivering it.
+    pub fn take(&self) -> Option<Message> {
+        self.waiting.lock().unwrap().pop_front().map(|(message, _)| message)
+    }
+
     /// Delivers the next message; false if there is none.
     pub async fn deliver_one(&self, engine: &Engine) -> bool {
-        let next = self.waiting.lock().unwrap().pop_front();
-        let Some((message, delivered)) = next else { return false };
-        let outcome = if delivered == DELIVERIES {
-            engine.give_up(&message).await
-        } else {
-            engine.recalculate(&message).await
-        };
-        match outcome {
-            Next::Nothing => {}
-            Next::Send(next) => self.waiting.lock().unwrap().push_back((next, 0)),
-            Next::TryAgain(_) => {
-                let delivered = (delivered + 1).min(DELIVERIES);
-                self.waiting.lock().unwrap().push_back((message, delivered));
-            }
-        }
+        let Some(message) = self.take() else { return false };
+        self.follow(engine.recalculate(&message).await);
+        true
+    }
+
+    /// Delivers the next message when its delay is over by the clock of `host`.
+    pub async fn deliver_later(&self, engine: &Engine, host: &TestHost) -> bool {
+        let Some(delay) = self.delay() else { return false };
+        host.set(host.now() + delay);
+        self.deliver_one(engine).await
+    }
+
+    /// Delivers the next message to the consumer of dead letters.
+    pub async fn deliver_dead(&self, engine: &Engine) -> bool {
+        let Some(message) = self.take() else { return false };
+        self.follow(engine.give_up(&message).await);
         true
     }
 
@@ -72,5 +82,11 @@ impl TestQueue {
             assert!(delivered < 10_000, "the job never ends");
         }
         delivered
+    }
+
+    fn follow(&self, next: Next) {
+        if let Next::Send(message, delay) = next {
+            self.waiting.lock().unwrap().push_back((message, delay));
+        }
     }
 }
