@@ -116,7 +116,7 @@ impl Engine {
             Err(error) => return self.drop_message(message, &error.to_string()),
         };
         match job.halve(now) {
-            Ok(true) => return self.store(&client, job, seen, message).await,
+            Ok(true) => return self.store_moved(&client, job, seen, message).await,
             Ok(false) => {}
             Err(error) => return self.drop_message(message, &error.to_string()),
         }
@@ -232,7 +232,7 @@ impl Engine {
             None => why.to_owned(),
         };
         job.give_up(asked, slices.len(), &reason, self.host.now());
-        self.store(client, job, seen, message).await
+        self.store_moved(client, job, seen, message).await
     }
 
     /// Moves the job on behind a slice that is done.
@@ -246,11 +246,11 @@ impl Engine {
     ) -> Next {
         let seen = job.next_slice;
         job.advance(asked, slices, self.host.now());
-        self.store(client, job, seen, message).await
+        self.store_moved(client, job, seen, message).await
     }
 
     /// Stores a job that has moved from the slice `seen`, and asks for the slice that is due.
-    async fn store(&self, client: &Client, job: Job, seen: usize, message: &Message) -> Next {
+    async fn store_moved(&self, client: &Client, job: Job, seen: usize, message: &Message) -> Next {
         let due = Next::Send(job.message(), Duration::ZERO);
         match move_job(client, &self.table, &job, seen).await {
             Ok(()) if job.finished_at.is_some() => Next::Nothing,
