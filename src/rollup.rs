@@ -43,6 +43,14 @@ pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
     }
 }
 
+/// All coarser granularities whose records change with those of `granularity`, finest first.
+pub fn coarser_than(granularity: Granularity) -> impl Iterator<Item = Granularity> {
+    let direct = made_into(granularity);
+    direct
+        .iter()
+        .flat_map(|coarser| [*coarser].into_iter().chain(made_into(*coarser).iter().copied()))
+}
+
 /// The finer periods that make up `period`, earliest first; none for an hour.
 #[must_use]
 pub fn finer_periods(period: Period) -> Vec<Period> {

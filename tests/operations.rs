@@ -21,7 +21,7 @@ use std::{
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    dynamodb::{AttributeValue, Query},
+    dynamodb::{AttributeValue, Query, text},
     host::Severity,
     period::Granularity,
     run::{Report, Status},
@@ -595,7 +595,9 @@ async fn what_is_shown_of_runs_and_jobs_ends_with_their_time_to_live() {
             other => panic!("{other:?}"),
         };
         let items = table.client().query(&query).await.unwrap();
-        items.iter().map(ttl).collect::<BTreeSet<_>>()
+        // The list of unfinished jobs is not one of them: it is edited in place and stays.
+        let own = items.iter().filter(|item| text(item, "SK") != Some("unfinished"));
+        own.map(ttl).collect::<BTreeSet<_>>()
     };
     let expiry = end() + TimeDelta::days(90);
     let seconds = BTreeSet::from([expiry.timestamp()]);
@@ -683,8 +685,8 @@ async fn the_same_range_an_hour_later_is_the_running_job() {
     ] {
         assert_ne!(recalculate(&api, &other).await["jobId"], first["jobId"], "{other}");
     }
-    // It counts as dead an hour after it last moved.
-    host.set(instant("2026-06-01T11:58:00Z"));
+    // It counts as dead six hours after it last moved.
+    host.set(instant("2026-06-01T16:58:00Z"));
     let next = recalculate(&api, &range("hourly", start, tomorrow)).await;
     assert_ne!(next["jobId"], first["jobId"]);
 }

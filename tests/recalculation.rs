@@ -472,7 +472,7 @@ async fn a_preview_says_what_would_be_done_and_starts_nothing() {
     assert_eq!(
         answer.json()["data"],
         json!({
-            "metricType": "all", "granularity": "hourly", "overwrite": false, "periods": 75,
+            "metricType": "all", "granularity": "hourly", "periods": 75,
             "first": format_instant(begin()),
             "last": format_instant(end() - TimeDelta::hours(1)),
             // 29, 30 and 31 May; the week from 25 May; May.
@@ -509,9 +509,6 @@ async fn bad_requests_are_answered_by_name() {
         ),
         (with("metricType", json!(7)), "metricType must be a string"),
         (with("metricType", json!(true)), "metricType must be a string"),
-        (with("overwrite", json!("true")), "overwrite must be a boolean"),
-        (with("overwrite", json!(1)), "overwrite must be a boolean"),
-        (with("overwrite", json!(null)), "overwrite must be a boolean"),
         (with("force", json!("yes")), "Unknown field: force"),
         (with("startDate", json!("2020-01-01")), "Range too large"),
         (with("metricType", json!("storage")), "Nothing to recalculate"),
@@ -842,31 +839,6 @@ async fn a_slice_that_is_never_answered_is_halved() {
         .map(|entry| entry.periods)
         .collect();
     assert_eq!(periods, [24, 24, 24, 3, 3, 1]);
-}
-
-/// Replacing what was observed is another request than adding to it, and every answer says which.
-#[tokio::test(flavor = "multi_thread")]
-async fn overwriting_is_asked_for_and_said() {
-    let world = World::new().await;
-    let keeps = world.start(&everything("daily")).await;
-    let mut body = everything("daily");
-    body["overwrite"] = json!(false);
-    assert_eq!(world.start(&body).await["jobId"], keeps["jobId"]);
-    body["overwrite"] = json!(true);
-    let preview = world.post_to(&format!("{RECALCULATE}?preview=true"), &body).await;
-    assert_eq!(preview.json()["data"]["overwrite"], true);
-    let replaces = world.start(&body).await;
-    assert_ne!(replaces["jobId"], keeps["jobId"]);
-    assert_eq!((&keeps["overwrite"], &replaces["overwrite"]), (&json!(false), &json!(true)));
-    assert_eq!(world.start(&body).await["jobId"], replaces["jobId"]);
-    world.queue.deliver_all(&world.engine).await;
-    for job in [keeps, replaces] {
-        let ended = world.follow(&job).await;
-        assert_eq!(
-            (&ended["status"], &ended["overwrite"]),
-            (&json!("complete"), &job["overwrite"])
-        );
-    }
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -2,7 +2,12 @@
 //! made while the records are read (`series`), and is bounded by records and bytes; a larger range is
 //! read page by page (`paging`).
 
-use std::{collections::HashSet, fmt::Display, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Display,
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use axum::{
     Extension,
@@ -35,6 +40,7 @@ use super::{
     paging::{Page, cursor_at},
     parameters::{Parameters, echo},
     range::{ALL, Range},
+    running,
     series::{Collected, Collection, MAXIMUM_RECORDS},
 };
 
@@ -219,8 +225,7 @@ enum Found {
     Read { collected: Collected, permit: Option<Permit>, slot: Option<Slot> },
 }
 
-/// The records in the range and how far counting has come. Where the answer may have been kept, the
-/// states are asked for first, else both at once.
+/// The records in the range and how far counting has come, or the answer that was kept.
 async fn find(
     app: &App,
     request: &Request,
@@ -228,29 +233,33 @@ async fn find(
     now: DateTime<Utc>,
 ) -> Result<Found, ApiError> {
     let Some(newest) = request.periods.first() else {
-        let collected = Collection::new(request, &app.catalogue).finish(None, now)?;
+        let collected =
+            Collection::new(request, &app.catalogue, BTreeMap::new()).finish(None, now)?;
         return Ok(Found::Read { collected, permit: None, slot: None });
     };
     // What is known of the running period (`current=true`) changes with every request, so an answer
     // with it is neither kept nor looked for. The place where it is added is `read`.
     let may_be_kept = newest.end() < now && !request.current;
-    let states = read_states(app, request.granularity, request_id);
-    if !may_be_kept {
-        let permit = admit(app, request).await?;
-        let (collection, states) = join!(read(app, request, request_id), states);
-        let collected = collection?.finish(states?.begin, now)?;
-        return Ok(Found::Read { collected, permit, slot: None });
-    }
-    let States { begin, own } = states.await?;
+    // First, because a record becomes text as soon as it is read, and a stale one is marked in it.
+    let States { begin, own } = read_states(app, request.granularity, request_id).await?;
+    let stale = own.as_ref().map(|own| own.stale_since(request.granularity)).unwrap_or_default();
     let question = request.cache_question();
-    let slot = own.and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
+    let slot = own
+        .filter(|_| may_be_kept)
+        .and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
     if let Some(slot) = &slot
         && let Some(body) = slot.get(app, request_id).await
     {
         return Ok(Found::Kept(body));
     }
     let permit = admit(app, request).await?;
-    let collected = read(app, request, request_id).await?.finish(begin, now)?;
+    let mut collection = Collection::new(request, &app.catalogue, stale);
+    if request.current && request.periods.iter().any(|period| period.contains(now)) {
+        let only = request.metric_type.as_deref();
+        let known = running::known(app, request.granularity, only, now, request_id).await?;
+        collection.take_running(known)?;
+    }
+    let collected = read(app, collection, request, request_id).await?.finish(begin, now)?;
     Ok(Found::Read { collected, permit, slot })
 }
 
@@ -266,10 +275,10 @@ async fn admit(app: &App, request: &Request) -> Result<Option<Permit>, ApiError>
 /// out, so that its period shows as missing, and is logged.
 async fn read<'run>(
     app: &'run App,
+    mut collection: Collection<'run>,
     request: &'run Request,
     request_id: &RequestId,
 ) -> Result<Collection<'run>, ApiError> {
-    let mut collection = Collection::new(request, &app.catalogue);
     let (Some(newest), Some(oldest)) = (request.periods.first(), request.periods.last()) else {
         return Ok(collection);
     };

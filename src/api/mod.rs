@@ -16,6 +16,7 @@ mod parameters;
 mod range;
 mod realtime;
 mod recalculate;
+mod running;
 mod runs;
 mod series;
 

@@ -91,14 +91,12 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// Reads the JSON object `body`, in which only the fields `strings` and `flags` may occur: strings
-    /// and booleans, which are read with [`Parameters::optional_flag`].
+    /// Reads the JSON object `body`, in which only the fields `known` may occur, all of them strings.
     ///
     /// # Errors
     ///
-    /// When the body is no JSON object, or a field is unknown, repeated or of another type.
-    pub fn from_json(body: &[u8], strings: &[&str], flags: &[&str]) -> Result<Self, ApiError> {
-        let known = [strings, flags].concat();
+    /// When the body is no JSON object, or a field is unknown, repeated or no string.
+    pub fn from_json(body: &[u8], known: &[&str]) -> Result<Self, ApiError> {
         let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
             ApiError::bad_request(
                 "Invalid JSON body",
@@ -119,22 +117,12 @@ impl Parameters {
                     json!({ "parameter": name }),
                 ));
             }
-            let is_flag = flags.contains(&name.as_str());
-            let value = match value {
-                serde_json::Value::String(value) if !is_flag => value,
-                serde_json::Value::Bool(value) if is_flag => value.to_string(),
-                _ => {
-                    let (expected, instead) = if is_flag {
-                        ("a boolean", "as true or false, without quotes")
-                    } else {
-                        ("a string", "as a JSON string")
-                    };
-                    return Err(ApiError::bad_request(
-                        format!("{name} must be {expected}"),
-                        format!("Give {name} {instead}"),
-                        json!({ "parameter": name }),
-                    ));
-                }
+            let serde_json::Value::String(value) = value else {
+                return Err(ApiError::bad_request(
+                    format!("{name} must be a string"),
+                    format!("Give {name} as a JSON string"),
+                    json!({ "parameter": name }),
+                ));
             };
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(

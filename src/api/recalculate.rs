@@ -33,9 +33,6 @@ use super::{
 /// The largest body that is read.
 const MAXIMUM_BODY_BYTES: usize = 64 * 1024;
 
-/// The field that says whether reconstructed values replace observed ones.
-const OVERWRITE: &str = "overwrite";
-
 /// A job as the API shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,7 +43,6 @@ struct JobView {
     granularity: String,
     start_date: String,
     end_date: String,
-    overwrite: bool,
     periods: usize,
     done: usize,
     failed: usize,
@@ -65,7 +61,6 @@ impl From<Job> for JobView {
             granularity: job.request.granularity,
             start_date: job.request.start_date,
             end_date: job.request.end_date,
-            overwrite: job.request.overwrite,
             periods: job.periods,
             done: job.done,
             failed: job.failed,
@@ -105,8 +100,7 @@ pub async fn start(
     let body = to_bytes(body, MAXIMUM_BODY_BYTES)
         .await
         .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
-    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &[OVERWRITE])?;
-    let overwrite = parameters.optional_flag(OVERWRITE)?;
+    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS)?;
     let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_PERIODS)?;
     let now = app.host.now();
     let begin = begin(&app).await?;
@@ -121,7 +115,7 @@ pub async fn start(
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
     let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
     if is_preview {
-        let preview = preview(&range, overwrite, plan, if has_records { &ours } else { &[] });
+        let preview = preview(&range, plan, if has_records { &ours } else { &[] });
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
     let (Some(first), Some(last), Some(plan), true) =
@@ -136,7 +130,6 @@ pub async fn start(
         end_date: format_instant(range.end),
         first: format_instant(first.start()),
         last: format_instant(last.start()),
-        overwrite,
     };
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
@@ -219,7 +212,7 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &Range, overwrite: bool, plan: Option<Plan>, ours: &[Period]) -> Json {
+fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
@@ -234,7 +227,6 @@ fn preview(range: &Range, overwrite: bool, plan: Option<Plan>, ours: &[Period]) 
     json!({
         "metricType": range.metric_type.as_deref().unwrap_or(ALL),
         "granularity": range.granularity.name(),
-        "overwrite": overwrite,
         "periods": ours.len(),
         "first": start(ours.first()),
         "last": start(ours.last()),

@@ -1,7 +1,10 @@
 //! The data points of an answer, made one page of records after the other: a record becomes text as
 //! soon as its period is complete, and is dropped.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,7 +17,7 @@ use crate::{
     summary::Summariser,
 };
 
-use super::{chunks::Chunks, error::ApiError, metrics::Request, range::or_coarser};
+use super::{chunks::Chunks, error::ApiError, metrics::Request, range::or_coarser, running::Known};
 
 /// The most records in one answer, of all types together.
 pub const MAXIMUM_RECORDS: usize = 5000;
@@ -32,6 +35,27 @@ struct DataPoint {
     /// Where finer periods were missing: how many were there.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
+    /// A finer record has changed since; a later run refreshes this one.
+    #[serde(skip_serializing_if = "is_false")]
+    stale: bool,
+    /// Of the period that is still running.
+    #[serde(flatten)]
+    running: Option<Running>,
+}
+
+/// What the data point of the running period says besides.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    /// Always `false`.
+    complete: bool,
+    /// Everything before this instant is in it.
+    as_of: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The points of one type.
@@ -48,6 +72,8 @@ struct Series<'run> {
 pub struct Collection<'run> {
     request: &'run Request,
     catalogue: &'run Catalogue,
+    /// The periods whose finer records have changed, and when that was noted last.
+    stale: BTreeMap<Period, DateTime<Utc>>,
     series: Vec<Series<'run>>,
     /// The records of the period that is being read, each with its place in `series`. Whole periods
     /// are taken, so that nothing is missing from a page that is on the next one.
@@ -56,18 +82,19 @@ pub struct Collection<'run> {
     bytes: usize,
     /// The first period that was not taken, because the answer would be too large.
     beyond: Option<Period>,
+    has_stale: bool,
 }
 
 /// An answer that is complete.
 pub struct Collected {
     /// What stands in the answer's `data`, after its first fields.
     pub text: Chunks,
-    /// Whether no period is missing.
+    /// Whether no period is missing, and none is stale.
     pub is_whole: bool,
 }
 
 impl DataPoint {
-    fn new(mut record: Record, request: &Request) -> Self {
+    fn new(mut record: Record, request: &Request, is_stale: bool) -> Self {
         if let Some(only) = &request.only {
             record.metrics.retain(|name, _| only.contains(name));
         }
@@ -77,13 +104,19 @@ impl DataPoint {
             metrics: record.metrics,
             calculated_at: format_instant(record.calculated_at),
             coverage: record.coverage.filter(|Coverage { present, expected }| present < expected),
+            stale: is_stale,
+            running: None,
         }
     }
 }
 
 impl<'run> Collection<'run> {
-    /// An answer to `request` without any data point.
-    pub fn new(request: &'run Request, catalogue: &'run Catalogue) -> Self {
+    /// An answer to `request` without any data point; the periods `stale` are marked in it.
+    pub fn new(
+        request: &'run Request,
+        catalogue: &'run Catalogue,
+        stale: BTreeMap<Period, DateTime<Utc>>,
+    ) -> Self {
         let one = request.metric_type.as_ref().map(std::slice::from_ref);
         let types = one.unwrap_or_else(|| catalogue.types());
         let series = types
@@ -96,7 +129,34 @@ impl<'run> Collection<'run> {
             })
             .collect();
         let held = Vec::new();
-        Self { request, catalogue, series, held, records: 0, bytes: 0, beyond: None }
+        Self {
+            request,
+            catalogue,
+            stale,
+            series,
+            held,
+            records: 0,
+            bytes: 0,
+            beyond: None,
+            has_stale: false,
+        }
+    }
+
+    /// Takes what is known of the running period, before any record. No summary takes it into
+    /// account, because it is not whole.
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be written as JSON.
+    pub fn take_running(&mut self, known: Vec<Known>) -> Result<(), ApiError> {
+        for (record, as_of) in known {
+            let series = self.series.iter_mut().find(|one| one.metric_type == record.metric_type);
+            let Some(series) = series else { continue };
+            let running = Some(Running { complete: false, as_of: format_instant(as_of) });
+            let point = DataPoint { running, ..DataPoint::new(record, self.request, false) };
+            series.points.json(&point)?;
+        }
+        Ok(())
     }
 
     /// Takes the next record; they come newest first. Breaks when the answer is full.
@@ -127,7 +187,11 @@ impl<'run> Collection<'run> {
         };
         let mut points = Vec::with_capacity(held.len());
         for (place, record) in held {
-            let point = DataPoint::new(record, self.request);
+            // A record that was computed after the mark has what was changed.
+            let marked_at = self.stale.get(&period);
+            let is_stale = marked_at.is_some_and(|at| record.calculated_at <= *at);
+            self.has_stale |= is_stale;
+            let point = DataPoint::new(record, self.request, is_stale);
             let mut text = Chunks::default();
             text.json(&point)?;
             points.push((place, point, text));
@@ -185,6 +249,7 @@ impl<'run> Collection<'run> {
             text.text(",\"nextCursor\":");
             text.json(&self.beyond.map(|beyond| self.request.cursor_at(beyond)))?;
         }
+        let has_stale = self.has_stale;
         let is_whole = if self.request.metric_type.is_some() {
             let mut missing = BTreeSet::new();
             for series in self.series {
@@ -195,7 +260,7 @@ impl<'run> Collection<'run> {
         } else {
             self.write_all(&due, &mut text)?
         };
-        Ok(Collected { text, is_whole })
+        Ok(Collected { text, is_whole: is_whole && !has_stale })
     }
 
     /// Writes all types; answers whether no period is missing.

@@ -64,9 +64,6 @@ pub struct JobRequest {
     pub first: String,
     /// The start of the last one.
     pub last: String,
-    /// Whether reconstructed values replace observed ones.
-    #[serde(default)]
-    pub overwrite: bool,
 }
 
 /// A job.
@@ -165,8 +162,7 @@ impl JobRequest {
         };
         // Our own instants can be read; whatever else is there is compared as it is.
         let (first, last) = range().unwrap_or_else(|| (start_date.clone(), end_date.clone()));
-        let overwrite = if self.overwrite { " overwrite" } else { "" };
-        let text = format!("{metric_type:?} {granularity} {first} {last}{overwrite}");
+        let text = format!("{metric_type:?} {granularity} {first} {last}");
         let mut fingerprint = String::new();
         for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
             // Writing to a string cannot fail.

@@ -17,7 +17,6 @@ fn request(granularity: Granularity, first: DateTime<Utc>, last: DateTime<Utc>) 
         end_date: format_instant(last),
         first: format_instant(first),
         last: format_instant(last),
-        overwrite: false,
     }
 }
 
@@ -65,10 +64,6 @@ fn a_job_of_an_older_build_is_read() {
     for added in ["sliceGroups", "isIncomplete", "gaveWay", "attemptedAt"] {
         assert!(item.remove(added).is_some(), "{added}");
     }
-    let Some(crate::dynamodb::AttributeValue::M(request)) = item.get_mut("request") else {
-        panic!("no request");
-    };
-    assert!(request.remove("overwrite").is_some());
     // It could note more failures than there are periods.
     item.insert("failed".to_owned(), number(&5));
     item.insert("done".to_owned(), number(&1));
@@ -76,13 +71,6 @@ fn a_job_of_an_older_build_is_read() {
     assert_eq!((read.done, read.failed), (1, 1));
     assert_eq!(read.slices().unwrap(), job.slices().unwrap());
     assert_eq!(read.request, job.request);
-}
-
-#[test]
-fn overwriting_is_another_request() {
-    let keeps = two_days().request;
-    let replaces = JobRequest { overwrite: true, ..keeps.clone() };
-    assert_ne!(keeps.fingerprint(), replaces.fingerprint());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
     period::{Granularity, Period, Span},
     plan::plan,
     record::{Record, RecordError, record_key},
-    rollup::made_into,
+    rollup::coarser_than,
 };
 
 use super::{
@@ -164,13 +164,13 @@ impl Engine {
             if merged.metrics == before.metrics && merged.parts == before.parts {
                 continue;
             }
-            for coarser in made_into(fresh.period.granularity()) {
-                let period = Period::containing(*coarser, fresh.period.start());
+            for coarser in coarser_than(fresh.period.granularity()) {
+                let period = Period::containing(coarser, fresh.period.start());
                 let waits = new.iter().any(|(other, _)| {
                     other.metric_type == fresh.metric_type && period.contains(other.period.start())
                 });
                 if period.end() < now && !waits {
-                    stale.entry(*coarser).or_default().insert(period);
+                    stale.entry(coarser).or_default().insert(period);
                 }
             }
         }

@@ -283,14 +283,15 @@ impl Engine {
         }
     }
 
-    /// Notes in `progress` that the event of `period` has been here and how it went.
+    /// Notes in `progress` that the scheduled run of `period` was processed and how it ended. A
+    /// replayed event of an earlier period says nothing about how things are now.
     fn note_run(progress: &mut Progress, run: &Run<'_>, report: &Report) {
         let period = report.period.period;
-        if progress.is_in_order(period) {
-            let start = format_instant(period.start());
-            progress.attempt = report.attempt;
-            progress.latest = Some(start);
+        if !progress.is_in_order(period) {
+            return;
         }
+        progress.attempt = report.attempt;
+        progress.latest = Some(format_instant(period.start()));
         let at = format_instant(run.begun);
         progress.last_status = Some(report.status);
         if report.status == Status::Complete {

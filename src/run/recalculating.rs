@@ -274,7 +274,7 @@ impl Engine {
         attempt: &Attempt<'_>,
         report: &mut Report,
     ) -> Result<Vec<PeriodReport>, String> {
-        let Attempt { job, slice, .. } = attempt;
+        let slice = attempt.slice;
         let start = format_instant(report.period.period.start());
         let task = format!("recalculate {} {start}", report.period.granularity);
         let host = self.host.clone();
@@ -293,9 +293,8 @@ impl Engine {
         }
         let under_lease = self.writer_under(run, &lease);
         let writer = Writer { rewrites: under_lease.rewrites || run.rewrites, ..under_lease };
-        let occasion =
-            if job.request.overwrite { Occasion::Overwrite } else { Occasion::Recalculation };
-        let wanted: Vec<_> = slice.periods.iter().map(|period| (*period, occasion)).collect();
+        let wanted: Vec<_> =
+            slice.periods.iter().map(|period| (*period, Occasion::Recalculation)).collect();
         let work = self.count(&writer, &wanted, &run.types, self.host.now());
         let counted = match lease.hold(work).await {
             Ended::Done(counted) => counted,

@@ -201,6 +201,8 @@ impl Engine {
                 return self.count_itself(run, (period, ours.len()), is_stale, report).await;
             }
             let failed = |why: String| Made::failed(run, period, &why);
+            // A record's `calculatedAt` is when reading began: what changes later is not in it.
+            let mut read_at = self.host.now();
             let mut stored = match self.read_with(run, &finer, period).await {
                 Ok(stored) => stored,
                 Err(why) => return failed(why),
@@ -216,13 +218,15 @@ impl Engine {
                 .collect();
             if !missing.is_empty() {
                 self.heal(run, &missing, begin, report).await;
+                read_at = self.host.now();
                 stored = match self.read_with(run, &finer, period).await {
                     Ok(stored) => stored,
                     Err(why) => return failed(why),
                 };
             }
             let writer = self.writer(run);
-            let mut report = self.write_rolled_up(run, &writer, period, &finer, stored).await;
+            let mut report =
+                self.write_rolled_up(run, &writer, (period, &finer), (stored, read_at)).await;
             // What lies before our time is not lacking.
             report.short.retain(|_, coverage| coverage.present < ours.len());
             let complete = report.types_failed.is_empty() && report.short.is_empty();
@@ -386,14 +390,14 @@ impl Engine {
         &self,
         run: &Run<'_>,
         writer: &Writer<'_>,
-        period: Period,
-        finer: &[Period],
-        mut stored: StoredRecords,
+        (period, finer): (Period, &[Period]),
+        (mut stored, mut read_at): (StoredRecords, DateTime<Utc>),
     ) -> PeriodReport {
         let mut conflicts = 0;
         loop {
             let mut report = PeriodReport::new(period);
-            let records = self.roll_all_up(run, writer, finer, &stored, &mut report).await;
+            let records =
+                self.roll_all_up(run, writer, finer, (&stored, read_at), &mut report).await;
             match self.write_at_once(writer, &records, &stored).await {
                 Ok(outcomes) => {
                     for (name, outcome) in outcomes {
@@ -408,9 +412,10 @@ impl Engine {
                 {
                     conflicts += 1;
                     let periods = finer.iter().copied().chain([period]).collect();
+                    let again_at = self.host.now();
                     let again = self.read_stored(writer.client, &periods, &run.types).await;
                     if let Ok(again) = again {
-                        stored = again;
+                        (stored, read_at) = (again, again_at);
                         continue;
                     }
                 }
@@ -430,12 +435,12 @@ impl Engine {
         run: &Run<'_>,
         writer: &Writer<'_>,
         finer: &[Period],
-        stored: &StoredRecords,
+        (stored, read_at): (&StoredRecords, DateTime<Utc>),
         report: &mut PeriodReport,
     ) -> Vec<Record> {
         let mut records = Vec::new();
         for name in run.types.iter().copied() {
-            match self.rolled_up(name, report.period, finer, stored) {
+            match self.rolled_up(name, report.period, finer, (stored, read_at)) {
                 Err(why) => report.note(name.to_owned(), Err(why)),
                 Ok(None) => {
                     let why = "none of its finer periods has a record".to_owned();
@@ -499,7 +504,7 @@ impl Engine {
         name: &str,
         period: Period,
         finer: &[Period],
-        stored: &StoredRecords,
+        (stored, read_at): (&StoredRecords, DateTime<Utc>),
     ) -> Result<Option<Record>, String> {
         let mut records = Vec::with_capacity(finer.len());
         for at in finer {
@@ -516,7 +521,7 @@ impl Engine {
             period,
             metrics: rolled_up.metrics,
             parts: rolled_up.parts,
-            calculated_at: self.host.now(),
+            calculated_at: read_at,
             coverage: Some(rolled_up.coverage),
             reconstructed: std::collections::BTreeMap::new(),
         }))

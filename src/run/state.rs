@@ -135,6 +135,21 @@ impl State {
             .collect()
     }
 
+    /// The periods that are marked as stale, each with when it was marked last. A record that was
+    /// computed after that has the change already; the mark stays until no writer can be at work.
+    #[must_use]
+    pub fn stale_since(&self, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
+        let mut stale = BTreeMap::new();
+        for (start, at) in self.marks.iter().filter_map(|mark| mark.split_once('#')) {
+            let (Some(start), Some(at)) = (parse_instant(start), parse_instant(at)) else {
+                continue;
+            };
+            let last = stale.entry(Period::containing(granularity, start)).or_insert(at);
+            *last = at.max(*last);
+        }
+        stale
+    }
+
     /// The marks of `period` that can be taken away at `now`, once it has been made again from what
     /// is there after the state was read.
     pub fn settled_marks(
@@ -205,7 +220,8 @@ impl Progress {
     }
 }
 
-/// Marks the periods as stale: what they are made from is about to change.
+/// Marks the periods as stale: what they are computed from is about to change. Responses that were
+/// cached before do not say so, and are not used again.
 ///
 /// # Errors
 ///
@@ -223,9 +239,13 @@ pub async fn mark_stale(
     let update = UpdateItem::new(
         table,
         state_key(granularity),
-        "ADD staleMarks :marks SET EntityType = :entity",
+        "ADD staleMarks :marks, cacheVersion :one SET EntityType = :entity",
         None,
-        [(":marks", AttributeValue::Ss(marks)), (":entity", string("AnalyticsState"))],
+        [
+            (":marks", AttributeValue::Ss(marks)),
+            (":one", number(&1)),
+            (":entity", string("AnalyticsState")),
+        ],
     );
     client.send(&update).await.map(|_| ())
 }

@@ -38,8 +38,6 @@ pub enum Occasion {
     Scheduled,
     /// Later: what was never stored stays absent, and a record that says the same is left alone.
     Recalculation,
-    /// Later, by a recalculation that replaces observed values.
-    Overwrite,
     /// From finer records: what they no longer tell is kept as stored, and a record that says the
     /// same is left alone.
     Rollup,
@@ -185,7 +183,7 @@ fn merge(
         let stored_part = stored.and_then(|stored| stored.parts.get(name));
         let kept_value = match occasion {
             Occasion::Scheduled => stored_value.or(fresh.metrics.get(name)),
-            Occasion::Recalculation | Occasion::Overwrite | Occasion::Rollup => stored_value,
+            Occasion::Recalculation | Occasion::Rollup => stored_value,
         };
         let kept_part = match (stored_part, fresh.parts.get(name)) {
             (Some(Part::Stock(None)) | None, Some(Part::Stock(stock))) => {
