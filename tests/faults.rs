@@ -121,6 +121,78 @@ async fn a_page_that_comes_too_late_is_asked_for_again() {
     assert_eq!(asked, 2);
 }
 
+/// Errors that pass, and answers that are not whole.
+const TRANSIENT: [(u16, &str); 9] = [
+    (400, r#"{"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException"}"#),
+    (400, r#"{"__type": "com.amazonaws.dynamodb.v20120810#ReplicatedWriteConflictException"}"#),
+    (400, r#"{"__type": "com.amazonaws.dynamodb.v20120810#LimitExceededException"}"#),
+    (429, "slow down"),
+    (200, ""),
+    (200, "{}"),
+    (200, r#"{"Items": []}"#),
+    (200, r#"{"Items": [], "Count": 3}"#),
+    (200, r#"{"Count": 0, "ScannedCount": 0}"#),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_or_is_not_whole_is_asked_for_again() {
+    let items = platform(40);
+    for (status, body) in TRANSIENT {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let bad = AtomicUsize::new(0);
+        let (report, _, proxy) = run_with(&table, move |seen| {
+            let first = seen.queries("MEDIA") && bad.fetch_add(1, Ordering::SeqCst) == 0;
+            if first { Fault::Answer(status, body) } else { Fault::None }
+        })
+        .await;
+        assert_eq!(report.status, Status::Complete, "{status} {body}: {report:?}");
+        assert_right_or_absent(&table, &items, &[]).await;
+        let asked = proxy.seen().iter().filter(|(_, body)| names_partition(body, "MEDIA")).count();
+        assert_eq!(asked, 2, "{status} {body}");
+    }
+}
+
+/// An answer that never is whole gives no zero: its type is absent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_never_whole_is_no_zero() {
+    let items = platform(40);
+    for (status, body) in TRANSIENT.into_iter().filter(|(status, _)| *status == 200) {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let (report, ..) = run_with(&table, move |seen| {
+            if seen.queries("USER_USERNAME") { Fault::Answer(status, body) } else { Fault::None }
+        })
+        .await;
+        let failed: Vec<_> = report.period.types_failed.keys().map(String::as_str).collect();
+        assert_eq!(failed, ["business", "users"], "{body}: {report:?}");
+        assert!(report.period.types_failed["users"].contains("not understood"), "{report:?}");
+        assert_right_or_absent(&table, &items, &["users", "business"]).await;
+    }
+}
+
+/// The same of everything at once, as a proxy that answers `{}` to all does it: nothing is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_objects_for_everything_store_nothing() {
+    let table = TestTable::with(Backend::Dynoxide, &platform(40)).await;
+    let (report, ..) = run_with(&table, |_| Fault::Answer(200, "{}")).await;
+    assert_eq!(report.status, Status::Failed, "{report:?}");
+    assert!(report.period.types_written.is_empty(), "{report:?}");
+    assert_right_or_absent(&table, &[], &TYPES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_last_key_ends_a_query() {
+    let table = TestTable::with(Backend::Dynoxide, &platform(40)).await;
+    let (report, _, proxy) = run_with(&table, |seen| {
+        let empty = r#"{"Items": [], "Count": 0, "ScannedCount": 0, "LastEvaluatedKey": {}}"#;
+        if seen.queries("VIEW_COUNT#hourly") { Fault::Answer(200, empty) } else { Fault::None }
+    })
+    .await;
+    assert_eq!(report.status, Status::Complete, "{report:?}");
+    let asked = proxy.seen().into_iter();
+    let asked = asked.filter(|(_, body)| names_partition(body, "VIEW_COUNT#hourly")).count();
+    assert_eq!(asked, 1);
+}
+
 fn names_partition(body: &Value, partition: &str) -> bool {
     body["ExpressionAttributeValues"][":partition"]["S"] == partition
 }

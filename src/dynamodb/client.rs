@@ -143,7 +143,7 @@ impl Client {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let kind = match self.attempt::<O>(&body).await {
+            let kind = match self.attempt(operation, &body).await {
                 Ok(response) => return Ok(response),
                 Err(kind) => kind,
             };
@@ -178,7 +178,11 @@ impl Client {
         true
     }
 
-    async fn attempt<O: Operation>(&self, body: &str) -> Result<O::Response, ErrorKind> {
+    async fn attempt<O: Operation>(
+        &self,
+        operation: &O,
+        body: &str,
+    ) -> Result<O::Response, ErrorKind> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Consumed {
@@ -203,7 +207,11 @@ impl Client {
         if let Some(capacity) = consumed.consumed_capacity {
             self.meter.add(|usage| capacity.add_to(usage, O::WRITES));
         }
-        serde_json::from_slice(&response.body).map_err(malformed)
+        let response = serde_json::from_slice(&response.body).map_err(malformed)?;
+        match operation.lacks(&response) {
+            None => Ok(response),
+            Some(what) => Err(ErrorKind::MalformedResponse(what.to_owned())),
+        }
     }
 
     fn signed_request(
@@ -302,7 +310,8 @@ impl Client {
             let response = self.send(&page).await?;
             self.meter.add(|usage| usage.pages += 1);
             let enough = on_page(response.items).is_break();
-            page.exclusive_start_key = response.last_evaluated_key;
+            // An empty key is no place to go on from.
+            page.exclusive_start_key = response.last_evaluated_key.filter(|key| !key.is_empty());
             if enough || page.exclusive_start_key.is_none() {
                 return Ok(());
             }
@@ -411,17 +420,25 @@ fn unprocessed<O: Operation>(request: &O, left: usize, attempts: u32) -> Error {
 }
 
 fn service_error(response: &RawResponse) -> ErrorKind {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct Body {
         #[serde(rename = "__type")]
         code: Option<String>,
         #[serde(alias = "Message")]
         message: Option<String>,
+        #[serde(default, rename = "CancellationReasons")]
+        reasons: Vec<Reason>,
+    }
+
+    #[derive(Deserialize)]
+    struct Reason {
+        #[serde(rename = "Code")]
+        code: Option<String>,
     }
 
     let status = response.status;
     // An answer that is not DynamoDB's (a proxy's page, say) has a status and nothing else.
-    let body = serde_json::from_slice(&response.body).unwrap_or(Body { code: None, message: None });
+    let body = serde_json::from_slice(&response.body).unwrap_or(Body::default());
     let code = body.code.map_or_else(
         || format!("HTTP{status}"),
         |code| code.rsplit('#').next().unwrap_or(&code).to_owned(),
@@ -431,6 +448,7 @@ fn service_error(response: &RawResponse) -> ErrorKind {
         code,
         status,
         message: message.chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect(),
+        reasons: body.reasons.into_iter().filter_map(|reason| reason.code).collect(),
     }
 }
 

@@ -34,6 +34,9 @@ pub enum ErrorKind {
         status: u16,
         /// AWS's text, cut to a bounded length.
         message: String,
+        /// Of a cancelled transaction: why, in AWS's codes, one for each of its items.
+        /// Source: [`CancellationReason`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html).
+        reasons: Vec<String>,
     },
     /// No connection, or it broke.
     #[error("the connection failed ({0}); check DYNAMODB_ENDPOINT and the network")]
@@ -52,14 +55,17 @@ pub enum ErrorKind {
     InvalidRequest(String),
 }
 
-/// AWS's codes for which another attempt can succeed, beyond every HTTP 5xx.
-const RETRYABLE_CODES: [&str; 6] = [
+/// AWS's codes for which another attempt can succeed, beyond every HTTP 5xx and 429.
+const RETRYABLE_CODES: [&str; 9] = [
     "ThrottlingException",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "InternalServerError",
     "ServiceUnavailable",
     "TransactionInProgressException",
+    "TransactionConflictException",
+    "ReplicatedWriteConflictException",
+    "LimitExceededException",
 ];
 
 impl ErrorKind {
@@ -68,10 +74,14 @@ impl ErrorKind {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Service { code, status, .. } => {
-                *status >= 500 || RETRYABLE_CODES.contains(&code.as_str())
+                *status >= 500 || *status == 429 || RETRYABLE_CODES.contains(&code.as_str())
             }
-            Self::Connection(_) | Self::Timeout(_) | Self::Unprocessed(_) => true,
-            Self::MalformedResponse(_) | Self::InvalidRequest(_) => false,
+            // An answer may have been cut off on its way.
+            Self::Connection(_)
+            | Self::Timeout(_)
+            | Self::Unprocessed(_)
+            | Self::MalformedResponse(_) => true,
+            Self::InvalidRequest(_) => false,
         }
     }
 }
@@ -103,10 +113,11 @@ impl Error {
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
         match &self.kind {
-            ErrorKind::Service { code, message, .. } => {
+            ErrorKind::Service { code, reasons, .. } => {
                 code == "TransactionCanceledException"
-                    && (message.contains("ConditionalCheckFailed")
-                        || message.contains("TransactionConflict"))
+                    && reasons.iter().any(|reason| {
+                        matches!(reason.as_str(), "ConditionalCheckFailed" | "TransactionConflict")
+                    })
             }
             _ => false,
         }

@@ -27,6 +27,12 @@ pub trait Operation {
     ///
     /// When a value cannot be written as JSON.
     fn body(&self) -> Result<String, serde_json::Error>;
+
+    /// What is wrong with a response that can be read but is not whole; `None` if it is. A member
+    /// that is always there fails to be read where it is missing.
+    fn lacks(&self, _response: &Self::Response) -> Option<&'static str> {
+        None
+    }
 }
 
 fn is_empty_map<K, V>(map: &BTreeMap<K, V>) -> bool {
@@ -67,8 +73,8 @@ pub(super) struct QueryPage<'query> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct QueryPageResponse {
-    #[serde(default)]
     pub(super) items: Vec<Item>,
+    count: usize,
     pub(super) last_evaluated_key: Option<Item>,
 }
 
@@ -76,6 +82,10 @@ impl Operation for QueryPage<'_> {
     const NAME: &'static str = "Query";
     const WRITES: bool = false;
     type Response = QueryPageResponse;
+
+    fn lacks(&self, response: &QueryPageResponse) -> Option<&'static str> {
+        (response.count != response.items.len()).then_some("Count is not the number of Items")
+    }
 
     fn target(&self) -> String {
         match &self.query.index {
@@ -147,6 +157,10 @@ pub enum Read {
 /// Implements [`Operation`] for a request that is its own body.
 macro_rules! operation {
     ($request:ident, $response:ty, writes: $writes:literal, target: $target:expr) => {
+        operation!($request, $response, writes: $writes, target: $target, lacks: |_, _| None);
+    };
+    ($request:ident, $response:ty, writes: $writes:literal, target: $target:expr,
+     lacks: $lacks:expr) => {
         impl Operation for $request {
             const NAME: &'static str = stringify!($request);
             const WRITES: bool = $writes;
@@ -159,6 +173,11 @@ macro_rules! operation {
 
             fn body(&self) -> Result<String, serde_json::Error> {
                 serde_json::to_string(self)
+            }
+
+            fn lacks(&self, response: &$response) -> Option<&'static str> {
+                let lacks: fn(&Self, &$response) -> Option<&'static str> = $lacks;
+                lacks(self, response)
             }
         }
     };
@@ -314,7 +333,13 @@ pub struct UpdateItemResponse {
     pub attributes: Option<Item>,
 }
 
-operation!(UpdateItem, UpdateItemResponse, writes: true, target: |request| request.table_name.clone());
+operation!(UpdateItem, UpdateItemResponse, writes: true,
+target: |request| request.table_name.clone(),
+// There is none where nothing was: that of `ALL_OLD`.
+lacks: |request, response| {
+    (request.return_values == "ALL_NEW" && response.attributes.is_none())
+        .then_some("Attributes is missing")
+});
 
 /// Reads up to 100 items by their keys. Sent by [`super::Client::batch_get`].
 ///
@@ -346,14 +371,23 @@ impl BatchGetItem {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BatchGetItemResponse {
-    #[serde(default)]
     pub(super) responses: HashMap<String, Vec<Item>>,
     #[serde(default)]
     pub(super) unprocessed_keys: HashMap<String, KeysAndAttributes>,
 }
 
 operation!(BatchGetItem, BatchGetItemResponse, writes: false,
-    target: |request| request.request_items.keys().cloned().collect());
+target: |request| request.request_items.keys().cloned().collect(),
+lacks: |request, response| {
+    let is_whole = request.request_items.iter().all(|(table, wanted)| {
+        let left = response.unprocessed_keys.get(table).map_or(0, |left| left.keys.len());
+        match response.responses.get(table) {
+            Some(items) => items.len() + left <= wanted.keys.len(),
+            None => left == wanted.keys.len(),
+        }
+    });
+    (!is_whole).then_some("Responses does not have the table, or more than was asked for")
+});
 
 /// One entry of a batch of writes.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -42,6 +42,8 @@ pub enum Fault {
     MalformedJson,
     /// The answer is an empty page with a key to go on from, which the next request brings.
     EmptyPage,
+    /// This answer instead: a status and a body.
+    Answer(u16, &'static str),
 }
 
 /// A request as the rules see it.
@@ -139,6 +141,11 @@ async fn answer(
             let page = json!({ "Items": [], "Count": 0, "ScannedCount": 0,
                 "LastEvaluatedKey": first_key(&state, &parts.headers, &seen.body).await });
             return Ok(Response::new(Full::from(page.to_string())));
+        }
+        Fault::Answer(status, body) => {
+            let mut response = Response::new(Full::from(body));
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            return Ok(response);
         }
         Fault::Slow(duration) => tokio::time::sleep(duration).await,
         Fault::None | Fault::AnswerLost | Fault::MalformedJson => {}
