@@ -33,7 +33,9 @@ use crate::{
 use lease::DeadHolder;
 pub use lease::LEASE;
 pub use options::{Budget, Options, Prices};
-pub use reading::{Findings, MAXIMUM_CONCURRENCY, read};
+pub use reading::{
+    Findings, MALFORMED_RANGE, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read,
+};
 pub use recalculating::{Next, StartError, move_job, read_job, start_job};
 use report::Piece;
 pub use report::{PeriodReport, Report};
