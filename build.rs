@@ -13,6 +13,9 @@ mod catalogue {
     pub mod check;
     #[allow(dead_code, reason = "the crate uses what the build script does not")]
     pub mod definition;
+    pub mod document;
+    pub mod parse;
+    pub mod parse_metric;
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

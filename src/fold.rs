@@ -2,23 +2,27 @@
 //!
 //! A fold computes one metric from the rows of one pass; the folds of a metric that is read in
 //! several passes are merged, then finished.
+//!
+//! A row whose attributes cannot be read is left out and counted. Where that is every row that a
+//! metric could be computed from, the metric has no value: a zero would look like a fact.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
 use crate::{
     catalogue::{
         Catalogue,
-        definition::{Absent, Condition, Measure, Metric, Value, Window},
+        definition::{Measure, Metric, Rows, Value, Window},
     },
-    dynamodb::{AttributeValue, Item, text},
+    dynamodb::{AttributeValue, Item},
+    expiry::{expiry_of, has_expired},
     numbers,
     part::Part,
-    period::{Span, parse_instant},
-    ranking::{Ranking, Shares},
+    period::Span,
+    ranking::{Ranking, Shares, total},
+    row::{Expected, Fault, Reject, absent, conditions, group_of, present, text_of, time_of},
     sketch::{Distinct, SketchError},
 };
 
@@ -60,6 +64,17 @@ enum Accumulator {
     Top(HashMap<Vec<String>, Shares>),
 }
 
+/// What one row adds.
+enum Contribution<'row> {
+    /// Nothing: it has no group.
+    Nothing,
+    Row,
+    Group(&'row str),
+    Value(&'row str),
+    Amount(Decimal),
+    Target(Vec<String>),
+}
+
 /// One metric over the rows of one pass.
 #[derive(Debug, Clone)]
 pub struct Fold<'catalogue> {
@@ -68,15 +83,11 @@ pub struct Fold<'catalogue> {
     /// For `top`: which share the rows of this pass count for.
     share: &'catalogue str,
     spans: Vec<(Span, Accumulator)>,
+    rows: u64,
     malformed: u64,
-}
-
-/// Why a row gives nothing.
-enum Reject {
-    /// It does not concern the metric.
-    Skip,
-    /// An attribute is not what it should be.
-    Malformed,
+    /// Whether a row was read from which the metric can be computed, in a span or outside.
+    is_readable: bool,
+    example: Option<Fault<'catalogue>>,
 }
 
 impl<'catalogue> Fold<'catalogue> {
@@ -88,19 +99,28 @@ impl<'catalogue> Fold<'catalogue> {
         share: &'catalogue str,
         spans: &[Span],
     ) -> Self {
-        let start = || match (metric.measure, &metric.by) {
-            (Measure::Count, Some(by)) => {
+        let start = || match &metric.measure {
+            Measure::Count { by: Some(by), .. } => {
                 Accumulator::CountBy(by.groups.keys().map(|name| (name.clone(), 0)).collect())
             }
-            (Measure::Count | Measure::Departures, _) => Accumulator::Count(0),
-            (Measure::CountDistinct, _) => Accumulator::Distinct(HashSet::new()),
-            (Measure::Sum | Measure::Avg, _) => {
+            Measure::Count { .. } | Measure::Departures { .. } => Accumulator::Count(0),
+            Measure::CountDistinct { .. } => Accumulator::Distinct(HashSet::new()),
+            Measure::Sum { .. } | Measure::Avg { .. } => {
                 Accumulator::Sum { sum: Decimal::ZERO, count: 0, overflown: false }
             }
-            (Measure::Top, _) => Accumulator::Top(HashMap::new()),
+            Measure::Top { .. } => Accumulator::Top(HashMap::new()),
         };
         let spans = spans.iter().map(|span| (*span, start())).collect();
-        Self { catalogue, metric, share, spans, malformed: 0 }
+        Self {
+            catalogue,
+            metric,
+            share,
+            spans,
+            rows: 0,
+            malformed: 0,
+            is_readable: false,
+            example: None,
+        }
     }
 
     /// The metric.
@@ -109,153 +129,160 @@ impl<'catalogue> Fold<'catalogue> {
         self.metric
     }
 
+    /// How many rows concern the metric in its spans: those that count and those that are malformed.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// How many rows were left out because an attribute was malformed.
     #[must_use]
     pub fn malformed(&self) -> u64 {
         self.malformed
     }
 
+    /// Why the rows of `source` say nothing of the metric: there were some, and in none of them
+    /// could its attributes be read. `None` where one could, or where there was no row.
+    #[must_use]
+    pub fn unreadable(&self, source: &str) -> Option<String> {
+        let Fault { attribute, expected, found } = self.example?;
+        if self.is_readable {
+            return None;
+        }
+        let (metric, rows) = (&self.metric.name, self.malformed);
+        Some(format!(
+            "metric `{metric}`: every one of {rows} items of source `{source}` is malformed: \
+             `{attribute}` must be {expected}; found {found}"
+        ))
+    }
+
     /// The attributes that a fold of `metric` looks at.
     pub fn attributes(metric: &Metric) -> impl Iterator<Item = &str> {
-        let value = metric.value.iter().map(|value| match value {
-            Value::Attribute(attribute)
-            | Value::Money { money: attribute }
-            | Value::Lookup { attribute, .. } => attribute.as_str(),
-        });
-        metric
-            .conditions
-            .keys()
-            .chain(&metric.time)
-            .chain(&metric.key)
-            .chain(metric.by.iter().map(|by| &by.attribute))
-            .map(String::as_str)
-            .chain(value)
+        metric.attributes()
     }
 
     /// Takes in one row.
     pub fn add(&mut self, row: &Item) {
-        if let Err(Reject::Malformed) = self.try_add(row) {
-            self.malformed += 1;
+        match self.try_add(row) {
+            Ok(false) | Err(Reject::Skip) => {}
+            Ok(true) => {
+                self.rows += 1;
+                self.is_readable = true;
+            }
+            Err(Reject::Malformed(fault)) => {
+                self.rows += 1;
+                self.malformed += 1;
+                self.example.get_or_insert(fault);
+            }
         }
     }
 
-    fn try_add(&mut self, row: &Item) -> Result<(), Reject> {
-        let metric = self.metric;
-        if !metric.conditions.iter().all(|(name, condition)| holds(condition, row.get(name))) {
-            return Err(Reject::Skip);
-        }
-        // What is compared with the span's end differs by span; here it is only read.
-        let mut after = None;
-        for (attribute, condition) in &metric.conditions {
-            if matches!(condition, Condition::AfterPeriod { .. }) {
-                after = present_instant(row, attribute)?;
-            }
-        }
-        let time = match metric.window {
-            Some(Window::Period | Window::ToDate) => Some(self.time_of(row)?),
-            Some(Window::Now) | None => None,
+    /// Whether the row counts in one of the spans.
+    fn try_add(&mut self, row: &Item) -> Result<bool, Reject<'catalogue>> {
+        let Some(rows) = self.metric.rows() else { return Err(Reject::Skip) };
+        let (after, fault) = conditions(rows, row)?;
+        let time = match rows.window {
+            Window::Period | Window::ToDate => Some(time_of(rows, row)?),
+            Window::Now => None,
         };
-        for index in 0..self.spans.len() {
-            let span = self.spans[index].0;
-            let counts = match (metric.window, time) {
-                (Some(Window::Period), Some(time)) => span.contains(time),
-                (Some(Window::ToDate), Some(time)) => time <= span.end,
-                _ => true,
+        let expiry = self.catalogue.ttl().and_then(|attribute| expiry_of(row, attribute));
+        let counts_in = |span: Span| {
+            // What happened has happened, even if it has expired since; a level has what exists.
+            let (is_in, at) = match (rows.window, time) {
+                (Window::Period, Some(time)) => (span.contains(time), time),
+                (Window::ToDate, Some(time)) => (span.reaches(time), span.end),
+                _ => (true, span.end),
             };
-            if counts && after.is_none_or(|after| after > span.end) {
-                self.accumulate(index, row)?;
+            is_in
+                && expiry.is_none_or(|expiry| !has_expired(expiry, at))
+                && after.is_none_or(|after| !span.reaches(after))
+        };
+        if !self.spans.iter().any(|(span, _)| counts_in(*span)) {
+            // One such row is enough to know that the source is understood.
+            if !self.is_readable && fault.is_none() {
+                self.is_readable = self.contribution(rows, row).is_ok();
+            }
+            return Ok(false);
+        }
+        if let Some(fault) = fault {
+            return Err(Reject::Malformed(fault));
+        }
+        let contribution = self.contribution(rows, row)?;
+        for (span, accumulator) in &mut self.spans {
+            if counts_in(*span) {
+                accumulator.add(&contribution, self.share);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn absent(&self) -> Reject {
-        match self.metric.absent {
-            Absent::Malformed => Reject::Malformed,
-            Absent::Skip => Reject::Skip,
-        }
-    }
-
-    /// The row's time: the first of the metric's time attributes that is there.
-    fn time_of(&self, row: &Item) -> Result<DateTime<Utc>, Reject> {
-        for attribute in &self.metric.time {
-            if let Some(time) = present_instant(row, attribute)? {
-                return Ok(time);
+    /// What the row adds to the metric.
+    fn contribution<'row>(
+        &self,
+        rows: &'catalogue Rows,
+        row: &'row Item,
+    ) -> Result<Contribution<'row>, Reject<'catalogue>>
+    where
+        'catalogue: 'row,
+    {
+        Ok(match &self.metric.measure {
+            Measure::Count { by: None, .. } => Contribution::Row,
+            Measure::Count { by: Some(by), .. } => {
+                group_of(by, row)?.map_or(Contribution::Nothing, Contribution::Group)
             }
-        }
-        Err(self.absent())
-    }
-
-    fn accumulate(&mut self, index: usize, row: &Item) -> Result<(), Reject> {
-        let metric = self.metric;
-        match &mut self.spans[index].1 {
-            Accumulator::Count(count) => *count += 1,
-            Accumulator::CountBy(counts) => {
-                let by = metric.by.as_ref().ok_or(Reject::Skip)?;
-                let value = text(row, &by.attribute).ok_or(Reject::Skip)?;
-                let group = by.groups.iter().find(|(_, wanted)| *wanted == value);
-                let (name, _) = group.ok_or(Reject::Skip)?;
-                *counts.entry(name.clone()).or_default() += 1;
+            Measure::CountDistinct { attribute, .. } => Contribution::Value(
+                text_of(row, attribute)?.ok_or_else(|| absent(rows, attribute, Expected::Text))?,
+            ),
+            Measure::Sum { value, .. } | Measure::Avg { value, .. } => {
+                Contribution::Amount(self.amount_of(rows, value, row)?)
             }
-            Accumulator::Distinct(values) => {
-                let Some(Value::Attribute(attribute)) = &metric.value else {
-                    return Err(Reject::Malformed);
+            Measure::Top { key, .. } => {
+                let part = |attribute: &'catalogue String| {
+                    let missing = || Reject::Malformed(Fault::absent(attribute, Expected::Text));
+                    text_of(row, attribute)?.map(str::to_owned).ok_or_else(missing)
                 };
-                let value = text(row, attribute).ok_or(Reject::Malformed)?;
-                if !values.contains(value) {
-                    values.insert(value.to_owned());
-                }
+                Contribution::Target(key.iter().map(part).collect::<Result<_, _>>()?)
             }
-            Accumulator::Sum { .. } => {
-                let value = self.value_of(row)?;
-                if let Accumulator::Sum { sum, count, overflown } = &mut self.spans[index].1 {
-                    match sum.checked_add(value) {
-                        Some(total) => *sum = total,
-                        None => *overflown = true,
-                    }
-                    *count += 1;
-                }
-            }
-            Accumulator::Top(targets) => {
-                let key: Option<Vec<String>> = metric
-                    .key
-                    .iter()
-                    .map(|attribute| text(row, attribute).map(str::to_owned))
-                    .collect();
-                let shares = targets.entry(key.ok_or(Reject::Malformed)?).or_default();
-                *shares.entry(self.share.to_owned()).or_default() += 1;
-            }
-        }
-        Ok(())
+            Measure::Departures { .. } => return Err(Reject::Skip),
+        })
     }
 
     /// The number the row adds.
-    fn value_of(&self, row: &Item) -> Result<Decimal, Reject> {
-        let value = self.metric.value.as_ref().ok_or(Reject::Malformed)?;
-        let number = match value {
-            Value::Attribute(attribute) => match present(row, attribute) {
-                None => return Err(self.absent()),
-                Some(AttributeValue::N(number)) => numbers::parse_number(number),
-                Some(_) => None,
-            },
-            Value::Money { money } => match present(row, money) {
-                None => return Err(self.absent()),
-                Some(AttributeValue::S(amount)) => numbers::parse_decimal(amount),
-                Some(AttributeValue::N(amount)) => numbers::parse_number(amount),
-                Some(_) => None,
-            }
-            .map(numbers::in_whole_cents),
-            Value::Lookup { table, attribute } => text(row, attribute)
-                .and_then(|key| self.catalogue.table_value(table, key))
-                .and_then(numbers::parse_decimal)
-                .map(numbers::in_whole_cents),
+    fn amount_of(
+        &self,
+        rows: &'catalogue Rows,
+        value: &'catalogue Value,
+        row: &Item,
+    ) -> Result<Decimal, Reject<'catalogue>> {
+        let attribute = value.attribute();
+        let expected = match value {
+            Value::Attribute(_) => Expected::Number,
+            Value::Money(_) => Expected::Money,
+            Value::Lookup { table, .. } => Expected::KeyOf(table),
         };
-        number.ok_or(Reject::Malformed)
+        let found = present(row, attribute).ok_or_else(|| absent(rows, attribute, expected))?;
+        let number = match (value, found) {
+            (Value::Attribute(_), AttributeValue::N(number)) => numbers::parse_number(number),
+            (Value::Money(_), AttributeValue::S(amount)) => numbers::parse_decimal(amount),
+            (Value::Money(_), AttributeValue::N(amount)) => numbers::parse_number(amount),
+            (Value::Lookup { table, .. }, AttributeValue::S(key)) => {
+                self.catalogue.table_value(table, key).and_then(numbers::parse_decimal)
+            }
+            _ => None,
+        };
+        let number = match value {
+            Value::Attribute(_) => number,
+            Value::Money(_) | Value::Lookup { .. } => number.map(numbers::in_whole_cents),
+        };
+        number.ok_or_else(|| Fault::new(attribute, expected, found).into())
     }
 
     /// Adds what another pass found of the same metric and spans.
     pub fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
         self.malformed += other.malformed;
+        self.is_readable |= other.is_readable;
+        self.example = self.example.or(other.example);
         for ((_, mine), (_, theirs)) in self.spans.iter_mut().zip(other.spans) {
             mine.merge(theirs);
         }
@@ -273,6 +300,31 @@ impl<'catalogue> Fold<'catalogue> {
 }
 
 impl Accumulator {
+    fn add(&mut self, contribution: &Contribution<'_>, share: &str) {
+        match (self, contribution) {
+            (Self::Count(count), Contribution::Row) => *count += 1,
+            (Self::CountBy(counts), Contribution::Group(name)) => {
+                *counts.entry((*name).to_owned()).or_default() += 1;
+            }
+            (Self::Distinct(values), Contribution::Value(value)) if !values.contains(*value) => {
+                values.insert((*value).to_owned());
+            }
+            (Self::Sum { sum, count, overflown }, Contribution::Amount(amount)) => {
+                match numbers::add(*sum, *amount) {
+                    Some(total) => *sum = total,
+                    None => *overflown = true,
+                }
+                *count += 1;
+            }
+            (Self::Top(targets), Contribution::Target(key)) => {
+                let shares = targets.entry(key.clone()).or_default();
+                *shares.entry(share.to_owned()).or_default() += 1;
+            }
+            // A value that is known; and a measure has one kind of contribution.
+            _ => {}
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Count(mine), Self::Count(theirs)) => *mine += theirs,
@@ -282,7 +334,7 @@ impl Accumulator {
                 Self::Sum { sum, count, overflown },
                 Self::Sum { sum: other, count: others, overflown: too },
             ) => {
-                match sum.checked_add(other) {
+                match numbers::add(*sum, other) {
                     Some(total) => *sum = total,
                     None => *overflown = true,
                 }
@@ -317,14 +369,16 @@ impl Accumulator {
             Self::Sum { overflown: true, .. } => {
                 return Err(FoldError::Overflow { metric: metric.name.clone() });
             }
-            Self::Sum { sum, count, .. } if metric.measure == Measure::Avg => {
+            Self::Sum { sum, count, .. } if matches!(metric.measure, Measure::Avg { .. }) => {
                 let mean = sum.checked_div(Decimal::from(count));
                 Outcome { value: mean.map(numbers::to_json), part: Some(Part::average(sum, count)) }
             }
             Self::Sum { sum, .. } => Outcome { value: Some(numbers::to_json(sum)), part: None },
             Self::Top(targets) => {
-                let tie = metric.key.iter().position(|name| Some(name) == metric.ties.as_ref());
-                let mut ranking = Ranking::of(targets, tie.unwrap_or_default());
+                let Measure::Top { tie, .. } = metric.measure else {
+                    return Ok(Outcome::default());
+                };
+                let mut ranking = Ranking::of(targets, tie);
                 // Of one span everything is known, also of what a record has no room for.
                 let value = list_targets(metric, &ranking);
                 ranking.drop_the_tail();
@@ -344,53 +398,19 @@ fn add_counts(mine: &mut BTreeMap<String, u64>, theirs: BTreeMap<String, u64>) {
 /// where it is not certain which they are.
 #[must_use]
 pub fn list_targets(metric: &Metric, ranking: &Ranking) -> Option<Json> {
-    let share_names: Vec<&String> = metric.sources.iter().flat_map(BTreeMap::keys).collect();
+    let Measure::Top { rows, key: names, limit, .. } = &metric.measure else { return None };
     let entry = |(key, shares): &(Vec<String>, Shares)| {
-        let names = metric.key.iter().cloned().zip(key.iter().map(|part| Json::from(part.clone())));
-        let counts = share_names.iter().map(|name| {
-            ((*name).clone(), Json::from(shares.get(*name).copied().unwrap_or_default()))
-        });
-        let total = ("total".to_owned(), Json::from(shares.values().sum::<u64>()));
+        let names = names.iter().cloned().zip(key.iter().map(|part| Json::from(part.clone())));
+        let counts = rows
+            .sources
+            .keys()
+            .map(|name| (name.clone(), Json::from(shares.get(name).copied().unwrap_or_default())));
+        let total = ("total".to_owned(), Json::from(total(shares)));
         Json::Object(names.chain(counts).chain([total]).collect())
     };
-    let best = ranking.best(metric.limit.unwrap_or_default())?;
+    let best = ranking.best(*limit)?;
     Some(Json::Array(best.iter().map(entry).collect()))
 }
 
-/// The attribute, unless it is absent or null.
-fn present<'row>(row: &'row Item, attribute: &str) -> Option<&'row AttributeValue> {
-    row.get(attribute).filter(|value| !matches!(value, AttributeValue::Null(_)))
-}
-
-/// The instant in the attribute, or `None` where it is absent.
-fn present_instant(row: &Item, attribute: &str) -> Result<Option<DateTime<Utc>>, Reject> {
-    match present(row, attribute) {
-        None => Ok(None),
-        Some(AttributeValue::S(text)) => parse_instant(text).map(Some).ok_or(Reject::Malformed),
-        Some(_) => Err(Reject::Malformed),
-    }
-}
-
-fn holds(condition: &Condition, attribute: Option<&AttributeValue>) -> bool {
-    let text = match attribute {
-        Some(AttributeValue::S(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    match condition {
-        Condition::Is(wanted) => {
-            matches!(attribute, Some(AttributeValue::Bool(is)) if is == wanted)
-        }
-        Condition::Equals(wanted) => text == Some(wanted),
-        Condition::Not { not } => text != Some(not),
-        Condition::AnyOf { any_of } => {
-            text.is_some_and(|text| any_of.iter().any(|wanted| wanted == text))
-        }
-        Condition::Present { present } => {
-            let there = !matches!(attribute, None | Some(AttributeValue::Null(_)))
-                && text.is_none_or(|text| !text.is_empty());
-            there == *present
-        }
-        // Compared with each span's end by the caller.
-        Condition::AfterPeriod { .. } => true,
-    }
-}
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

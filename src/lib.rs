@@ -3,11 +3,13 @@
 //! The entry points are in `edge`; they call [`api`] and [`run`], which use the domain
 //! ([`catalogue`], [`plan`], [`fold`], [`record`], [`summary`], [`period`]) and [`dynamodb`].
 
+pub mod amount;
 pub mod api;
 pub mod catalogue;
 pub mod dynamodb;
 #[cfg(target_arch = "wasm32")]
 mod edge;
+pub mod expiry;
 pub mod fold;
 pub mod health;
 pub mod host;
@@ -22,6 +24,7 @@ pub mod realtime;
 pub mod record;
 pub mod retention;
 pub mod rollup;
+mod row;
 pub mod run;
 pub mod settings;
 pub mod sketch;

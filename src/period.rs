@@ -176,7 +176,23 @@ impl Span {
     /// Whether `instant` lies in it. What is finer than a millisecond belongs to its millisecond.
     #[must_use]
     pub fn contains(self, instant: DateTime<Utc>) -> bool {
-        self.start <= instant && instant < self.next()
+        self.start <= instant && self.reaches(instant)
+    }
+
+    /// Whether `instant` is not after its end. What is finer than a millisecond belongs to its
+    /// millisecond.
+    ///
+    /// ```
+    /// # use chrono::{DateTime, Utc};
+    /// # use edge_analytics::period::Span;
+    /// let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    /// let hour = Span::until(at("2026-03-01T11:00:00Z"), at("2026-03-01T12:00:00Z"));
+    /// assert!(hour.reaches(at("2026-03-01T11:59:59.999500Z")));
+    /// assert!(!hour.reaches(at("2026-03-01T12:00:00Z")));
+    /// ```
+    #[must_use]
+    pub fn reaches(self, instant: DateTime<Utc>) -> bool {
+        instant < self.next()
     }
 
     /// Whether no instant lies in it.

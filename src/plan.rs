@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use crate::{
     catalogue::{
         Catalogue,
-        definition::{Measure, Metric, SortKeyFormat, Source, Window},
+        definition::{Metric, SortKeyFormat, Source, Window},
     },
     dynamodb::{KeyRange, Query},
     fold::Fold,
@@ -25,8 +25,8 @@ const BRIDGED: TimeDelta = TimeDelta::hours(6);
 /// The rows of one source, read once, and the folds they feed.
 #[derive(Debug, Clone)]
 pub struct Pass<'catalogue> {
-    /// The source's name, for reports.
-    pub source: &'catalogue str,
+    /// The names of the sources that lie here, for reports; several can mean the same partitions.
+    pub sources: BTreeSet<&'catalogue str>,
     /// The queries of each partition, in the order in which they are to be read.
     pub queries: Vec<Query>,
     /// The attribute that tells items apart, where they move between the partitions.
@@ -46,9 +46,6 @@ pub fn plan<'catalogue>(
     // By where the rows lie, not by the source's name: two names may mean the same partitions.
     let mut readers: BTreeMap<_, Vec<(&str, &Source, &str, &Metric)>> = BTreeMap::new();
     for metric in metrics {
-        if metric.measure == Measure::Departures {
-            continue;
-        }
         for (share, name) in metric.source_names() {
             if let Some(source) = catalogue.source(name) {
                 let place = (&source.index, &source.partitions);
@@ -59,15 +56,15 @@ pub fn plan<'catalogue>(
     readers
         .into_values()
         .filter_map(|readers| {
-            let (name, source, ..) = *readers.first()?;
+            let (_, source, ..) = *readers.first()?;
             let folds = readers
                 .iter()
                 .map(|(_, _, share, metric)| Fold::new(catalogue, metric, share, spans))
                 .collect();
             let metrics: Vec<&Metric> = readers.iter().map(|(.., metric)| *metric).collect();
             Some(Pass {
-                source: name,
-                queries: queries(source, &metrics, spans, table),
+                sources: readers.iter().map(|(name, ..)| *name).collect(),
+                queries: queries(source, &metrics, spans, table, catalogue.ttl()),
                 identity: source.identity.as_deref(),
                 folds,
             })
@@ -75,11 +72,18 @@ pub fn plan<'catalogue>(
         .collect()
 }
 
-fn queries(source: &Source, metrics: &[&Metric], spans: &[Span], table: &str) -> Vec<Query> {
+fn queries(
+    source: &Source,
+    metrics: &[&Metric],
+    spans: &[Span],
+    table: &str,
+    ttl: Option<&str>,
+) -> Vec<Query> {
     let attributes: BTreeSet<&str> = metrics
         .iter()
         .flat_map(|metric| Fold::attributes(metric))
         .chain(source.identity.as_deref())
+        .chain(ttl)
         .collect();
     let ranges = key_ranges(source, metrics, spans);
     let [partition_key, sort_key] = &source.keys;
@@ -103,11 +107,11 @@ fn queries(source: &Source, metrics: &[&Metric], spans: &[Span], table: &str) ->
 /// Whether rows of `metric` of any span can be read from `source` as a key range.
 #[must_use]
 pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
-    metric.window == Some(Window::Period)
+    metric.window() == Some(Window::Period)
         && source
             .sort_key_time
             .as_ref()
-            .is_some_and(|time| metric.time == [time.attribute.as_str()])
+            .is_some_and(|time| metric.time() == [time.attribute.as_str()])
 }
 
 /// The sort keys that can hold rows of the spans; one `None` where only the whole partition does.
@@ -132,18 +136,27 @@ fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Optio
     joined.into_iter().map(|span| Some(key_range(span, time.format))).collect()
 }
 
-/// The sort keys that begin with a time in the span.
+/// The sort keys that begin with a time in the span, however its second is written: with a fraction
+/// of any length or none, with `Z` or `+00:00`. At each end there is up to a second too much; the
+/// fold decides by the attribute.
 #[must_use]
 pub fn key_range(span: Span, format: SortKeyFormat) -> KeyRange {
-    let write = |instant| {
+    // What follows a second (`#`, `+`, `-`, `.`, `Z`) sorts behind its text alone and before `~`.
+    let text = |instant| {
         let mut text = format_instant(instant);
-        if format == SortKeyFormat::Hour {
-            text.truncate("2026-03-01T23".len());
-        }
+        text.truncate(match format {
+            SortKeyFormat::Instant => "2026-03-01T23:59:59".len(),
+            SortKeyFormat::Hour => "2026-03-01T23".len(),
+        });
         text
     };
-    // `~` sorts behind the `#` that may follow the time.
-    KeyRange { from: write(span.start), to: format!("{}~", write(span.end)) }
+    let (from, mut to) = (text(span.start), text(span.end));
+    // A leap second belongs to the second before it.
+    if let (SortKeyFormat::Instant, Some(minute)) = (format, to.strip_suffix(":59")) {
+        to = format!("{minute}:60");
+    }
+    to.push('~');
+    KeyRange { from, to }
 }
 
 #[cfg(test)]
@@ -179,7 +192,7 @@ mod tests {
     fn one_pass_over_the_users_serves_their_four_metrics_and_mrr() {
         let catalogue = Catalogue::embedded().unwrap();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
-        let users = passes.iter().find(|pass| pass.source == "users").unwrap();
+        let users = passes.iter().find(|pass| pass.sources.contains("users")).unwrap();
         let names: Vec<_> = users.folds.iter().map(|fold| fold.metric().name.as_str()).collect();
         // deletedUsers follows from totalUsers and newUsers.
         assert_eq!(names, ["totalUsers", "newUsers", "activeUsers", "MRR"]);
@@ -191,7 +204,7 @@ mod tests {
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
         let range = |source: &str| {
-            let pass = passes.iter().find(|pass| pass.source == source).unwrap();
+            let pass = passes.iter().find(|pass| pass.sources.contains(source)).unwrap();
             pass.queries[0].range.clone()
         };
         let visitors = range("visitors").unwrap();
@@ -200,8 +213,8 @@ mod tests {
             ("2026-03-01T09", "2026-03-01T10~")
         );
         let views = range("hourly_views").unwrap();
-        assert_eq!(views.from, "2026-03-01T09:00:00.000Z");
-        assert_eq!(views.to, "2026-03-01T10:59:59.999Z~");
+        assert_eq!(views.from, "2026-03-01T09:00:00");
+        assert_eq!(views.to, "2026-03-01T10:59:60~");
         assert_eq!(range("media"), None);
     }
 
@@ -234,17 +247,74 @@ mod tests {
         assert_eq!(
             ranges,
             [
-                range("2026-03-01T10:20:00.000Z", "2026-03-01T12:59:59.999Z~"),
-                range("2026-03-02T10:00:00.000Z", "2026-03-02T10:19:59.999Z~"),
+                range("2026-03-01T10:20:00", "2026-03-01T12:59:60~"),
+                range("2026-03-02T10:00:00", "2026-03-02T10:19:60~"),
             ]
         );
+    }
+
+    /// Every way to write the instant as a sort key may: in UTC, with a `T`.
+    fn spellings(at: chrono::DateTime<Utc>) -> impl Iterator<Item = String> {
+        let second = at.format("%Y-%m-%dT%H:%M:%S").to_string();
+        let fraction = at.format("%.9f").to_string();
+        let fractions: Vec<String> = [0, 2, 3, 4, 7, 10]
+            .map(|length| if length == 0 { String::new() } else { fraction[..length].to_owned() })
+            .into();
+        let zones = ["Z", "z", "+00:00", "-00:00"];
+        let suffixes = ["", "#0f3a", "~", "/x"];
+        fractions.into_iter().flat_map(move |fraction| {
+            let second = second.clone();
+            zones.into_iter().flat_map(move |zone| {
+                let text = format!("{second}{fraction}{zone}");
+                suffixes.map(|suffix| format!("{text}{suffix}"))
+            })
+        })
+    }
+
+    // Not on wasm, where there is no proptest.
+    #[cfg(not(target_arch = "wasm32"))]
+    proptest::proptest! {
+        /// Whatever lies in the span lies in the range, and the range is no more than a second
+        /// longer at each end.
+        #[test]
+        fn a_range_holds_every_spelling_of_every_instant_of_its_span(
+            start in 1_772_000_000_000_i64..1_773_000_000_000,
+            length in 1_i64..8_000_000,
+            position in 0.0..1.0_f64,
+            nanoseconds in 0_i64..1_000_000,
+        ) {
+            let at = |milliseconds: i64| chrono::DateTime::from_timestamp_millis(milliseconds).unwrap();
+            let span = Span::until(at(start), at(start + length));
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a position in the span")]
+            let within = at(start + (length as f64 * position) as i64) + TimeDelta::nanoseconds(nanoseconds);
+            proptest::prop_assert!(span.contains(within));
+            let KeyRange { from, to } = key_range(span, SortKeyFormat::Instant);
+            for key in spellings(within) {
+                proptest::prop_assert!(from <= key && key <= to, "{from} <= {key} <= {to}");
+            }
+            for outside in [span.start - TimeDelta::seconds(1), span.next() + TimeDelta::seconds(1)] {
+                for key in spellings(outside) {
+                    proptest::prop_assert!(key < from || key > to, "{key} in {from}..{to}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_in_the_range_of_its_minute() {
+        let at = |text: &str| text.parse().unwrap();
+        let span = Span::until(at("2016-12-31T23:00:00Z"), at("2017-01-01T00:00:00Z"));
+        let KeyRange { from, to } = key_range(span, SortKeyFormat::Instant);
+        let leap = "2016-12-31T23:59:60.5Z";
+        assert!(span.contains(crate::period::parse_instant(leap).unwrap()));
+        assert!(from.as_str() <= leap && leap <= to.as_str());
     }
 
     #[test]
     fn a_pass_asks_for_no_more_attributes_than_its_metrics_need() {
         let catalogue = Catalogue::embedded().unwrap();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
-        let media = passes.iter().find(|pass| pass.source == "media").unwrap();
-        assert_eq!(media.queries[0].projection, ["createdAt", "isPublic", "status"]);
+        let media = passes.iter().find(|pass| pass.sources.contains("media")).unwrap();
+        assert_eq!(media.queries[0].projection, ["createdAt", "isPublic", "status", "ttl"]);
     }
 }

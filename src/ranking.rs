@@ -36,8 +36,10 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-fn total(shares: &Shares) -> u64 {
-    shares.values().sum()
+/// The rows of a target.
+#[must_use]
+pub fn total(shares: &Shares) -> u64 {
+    shares.values().fold(0, |sum, rows| sum.saturating_add(*rows))
 }
 
 impl Ranking {
@@ -70,12 +72,17 @@ impl Ranking {
         for (key, shares) in &other.targets {
             let mine = targets.entry(key.clone()).or_default();
             for (share, rows) in shares {
-                *mine.entry(share.clone()).or_default() += rows;
+                let sum = mine.entry(share.clone()).or_default();
+                // What is stored can be anything; rows that cannot be counted rank nobody.
+                match sum.checked_add(*rows) {
+                    Some(more) => *sum = more,
+                    None => self.cutoff = u64::MAX,
+                }
             }
         }
         self.targets = targets.into_iter().collect();
         // A target may have been dropped from both.
-        self.cutoff += other.cutoff;
+        self.cutoff = self.cutoff.saturating_add(other.cutoff);
         self.sort();
     }
 
@@ -152,6 +159,13 @@ mod tests {
         assert!(day.cutoff > 0);
         day.merge(&kept(hour(2, 1500)));
         assert!(day.best(10).is_none());
+    }
+
+    #[test]
+    fn rows_beyond_every_count_rank_nobody() {
+        let mut ranking = kept([(1, u64::MAX)]);
+        ranking.merge(&kept([(1, 1)]));
+        assert!(ranking.best(10).is_none());
     }
 
     #[test]

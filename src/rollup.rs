@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    amount::Amount,
     catalogue::{
         Catalogue,
         definition::{Metric, Rollup},
@@ -126,7 +127,10 @@ fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<Outcome,
     let parts = || records.iter().map(|record| record.parts.get(name)).collect::<Option<Vec<_>>>();
     Ok(match metric.rollup {
         Rollup::Last => Outcome::default(),
-        Rollup::Sum => Outcome { value: sum(&records, name), part: None },
+        Rollup::Sum => {
+            let values = records.iter().map(|record| record.metrics.get(name));
+            Outcome { value: Amount::sum(values).map(|sum| sum.to_json()), part: None }
+        }
         Rollup::Weighted => parts().map_or_else(Outcome::default, |parts| mean(&parts)),
         Rollup::Merge => match parts() {
             Some(parts) => merge(metric, &parts)?,
@@ -135,24 +139,16 @@ fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<Outcome,
     })
 }
 
-fn sum(records: &[&Record], name: &str) -> Option<Json> {
-    let mut sum = Decimal::ZERO;
-    for record in records {
-        sum = sum.checked_add(numbers::from_json(record.metrics.get(name)?)?)?;
-    }
-    Some(numbers::to_json(sum))
-}
-
 fn mean(parts: &[&Part]) -> Outcome {
     let mut sum = Decimal::ZERO;
     let mut count = 0_u64;
     for part in parts {
         let Part::Average { sum: one, count: of } = part else { return Outcome::default() };
-        let Some(total) = numbers::parse_decimal(one).and_then(|one| sum.checked_add(one)) else {
+        let total = numbers::parse_decimal(one).and_then(|one| numbers::add(sum, one));
+        let (Some(total), Some(values)) = (total, count.checked_add(*of)) else {
             return Outcome::default();
         };
-        sum = total;
-        count += of;
+        (sum, count) = (total, values);
     }
     let value = sum.checked_div(Decimal::from(count)).map(numbers::to_json);
     Outcome { value, part: Some(Part::average(sum, count)) }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    amount::Amount,
     catalogue::{
         Catalogue,
         definition::{Metric, Rollup},
@@ -42,16 +43,18 @@ struct Course<'catalogue> {
     metric: &'catalogue Metric,
     /// The first value, which is the latest.
     latest: Option<Json>,
-    /// `None` when a value was not a number, or the sum is out of range.
-    numbers: Option<Numbers>,
+    sum: Sum,
+    /// How many values were numbers, the first of them and the last.
+    count: u32,
+    ends: Option<(Decimal, Decimal)>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Numbers {
-    count: u32,
-    sum: Decimal,
-    latest: Decimal,
-    earliest: Decimal,
+#[derive(Debug, Clone)]
+enum Sum {
+    Empty,
+    Of(Amount),
+    /// A value was no amount, or the sum is out of range.
+    Unknown,
 }
 
 impl<'catalogue> Summariser<'catalogue> {
@@ -60,7 +63,7 @@ impl<'catalogue> Summariser<'catalogue> {
     pub fn new(catalogue: &'catalogue Catalogue, metric_type: &'catalogue str) -> Self {
         let metrics = catalogue
             .of_type(metric_type)
-            .map(|metric| Course { metric, latest: None, numbers: Some(Numbers::default()) })
+            .map(|metric| Course { metric, latest: None, sum: Sum::Empty, count: 0, ends: None })
             .collect();
         Self { points: 0, metrics }
     }
@@ -79,20 +82,21 @@ impl<'catalogue> Summariser<'catalogue> {
     #[must_use]
     pub fn finish(self) -> Summary {
         let mut summary = Summary { total_data_points: self.points, ..Summary::default() };
-        for Course { metric, latest, numbers } in self.metrics {
+        for Course { metric, latest, sum, count, ends } in self.metrics {
             let Some(latest) = latest else { continue };
             if metric.rollup == Rollup::Last {
                 summary.totals.insert(metric.name.clone(), latest);
             }
-            let Some(numbers) = numbers else { continue };
+            let Sum::Of(sum) = sum else { continue };
             if metric.rollup == Rollup::Sum {
-                summary.totals.insert(metric.name.clone(), numbers::to_json(numbers.sum));
+                summary.totals.insert(metric.name.clone(), sum.to_json());
             }
-            if let Some(average) = numbers.sum.checked_div(Decimal::from(numbers.count)) {
+            // Groups have no mean and no trend of their own.
+            let (Some(sum), Some((latest, earliest))) = (sum.number(), ends) else { continue };
+            if let Some(average) = sum.checked_div(Decimal::from(count)) {
                 summary.averages.insert(metric.name.clone(), numbers::to_json(average));
             }
-            let trend = trend(numbers.latest, numbers.earliest);
-            summary.trends.insert(metric.name.clone(), trend.into());
+            summary.trends.insert(metric.name.clone(), trend(latest, earliest).into());
         }
         summary
     }
@@ -103,15 +107,19 @@ impl Course<'_> {
         if self.latest.is_none() {
             self.latest = Some(value.clone());
         }
-        let Some(so_far) = self.numbers else { return };
-        self.numbers = numbers::from_json(value).and_then(|number| {
-            Some(Numbers {
-                count: so_far.count.checked_add(1)?,
-                sum: numbers::add(so_far.sum, number)?,
-                latest: if so_far.count == 0 { number } else { so_far.latest },
-                earliest: number,
-            })
-        });
+        let Some(amount) = Amount::from_json(value) else {
+            self.sum = Sum::Unknown;
+            return;
+        };
+        if let Some(number) = amount.number() {
+            self.count = self.count.saturating_add(1);
+            self.ends = Some((self.ends.map_or(number, |(latest, _)| latest), number));
+        }
+        self.sum = match &self.sum {
+            Sum::Empty => Sum::Of(amount),
+            Sum::Of(sum) => sum.plus(&amount).map_or(Sum::Unknown, Sum::Of),
+            Sum::Unknown => Sum::Unknown,
+        };
     }
 }
 
@@ -196,6 +204,30 @@ mod tests {
     fn a_value_that_is_no_number_leaves_only_the_latest() {
         let summary = summary_of(&[json!({"totalUsers": "many"}), json!({"totalUsers": 4})]);
         assert_eq!(Json::Object(summary.totals), json!({"totalUsers": "many"}));
+        assert!(summary.averages.is_empty() && summary.trends.is_empty());
+    }
+
+    #[test]
+    fn groups_are_added_up_one_by_one() {
+        let catalogue = crate::catalogue::fixture(
+            r#"
+            [[metrics]]
+            type = "things"
+            name = "posts"
+            source = "posts"
+            measure = "count"
+            by = { attribute = "kind", groups = { a = "A", b = "B" } }
+            window = "period"
+            time = ["createdAt"]
+            rollup = "sum"
+            "#,
+        );
+        let mut summariser = Summariser::new(&catalogue, "things");
+        for point in [json!({"posts": {"a": 1, "b": 2}}), json!({"posts": {"a": 3, "b": 0}})] {
+            summariser.add(point.as_object().unwrap());
+        }
+        let summary = summariser.finish();
+        assert_eq!(summary.totals["posts"], json!({"a": 4, "b": 2}));
         assert!(summary.averages.is_empty() && summary.trends.is_empty());
     }
 }

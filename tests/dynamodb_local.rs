@@ -12,6 +12,7 @@ use support::{database::Backend, engine_suite, history_suite};
 engine_suite!(Backend::DynamoDbLocal);
 rollup_suite!(Backend::DynamoDbLocal);
 catch_up_suite!(Backend::DynamoDbLocal);
+source_suite!(Backend::DynamoDbLocal);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_every_hour_is_exact() {

@@ -20,6 +20,7 @@ use support::{
 
 engine_suite!(Backend::Dynoxide);
 rollup_suite!(Backend::Dynoxide);
+source_suite!(Backend::Dynoxide);
 catch_up_suite!(Backend::Dynoxide);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,371 +2,286 @@
 //!
 //! Only the build script and the tests compile this; the crate embeds what it returns.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-use toml::Spanned;
-
-use super::definition::{
-    Definition, Measure, Metric, Realtime, Recent, Rollup, SortKeyFormat, Source, Value, Window,
+use super::{
+    definition::{
+        Condition, Definition, Measure, Metric, Realtime, Rollup, SortKeyFormat, Source, Value,
+        Window,
+    },
+    document::{self, Mistake, Node, Table, listed},
+    parse::{Entry, attribute, identifier, prices, realtime, source},
+    parse_metric::metric,
 };
 
-/// The most minutes that something counts as recent: beyond a day there are the records.
-const MAXIMUM_MINUTES: u32 = 1440;
+/// What the API calls all types together.
+const ALL_TYPES: &str = "all";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The file while it is checked.
 struct File {
     types: Vec<String>,
-    #[serde(default)]
-    tables: BTreeMap<String, Spanned<BTreeMap<String, String>>>,
-    sources: BTreeMap<String, Spanned<Source>>,
-    metrics: Vec<Spanned<Metric>>,
-    realtime: Spanned<Realtime>,
+    tables: BTreeMap<String, BTreeMap<String, String>>,
+    sources: BTreeMap<String, Entry<Source>>,
+    metrics: Vec<Entry<Metric>>,
 }
 
 /// Reads the catalogue in `text`.
 ///
 /// # Errors
 ///
-/// What is wrong, with the entry's name and its line.
-pub fn parse(text: &str) -> Result<Definition, String> {
-    let file: File = toml::from_str(text).map_err(|error| explain(text, &error))?;
-    let line = |span: Range<usize>| line_of(text, span.start);
-    for (name, source) in &file.sources {
-        check_source(source.get_ref())
-            .map_err(|why| format!("line {}: source `{name}`: {why}", line(source.span())))?;
-    }
-    for (name, table) in &file.tables {
-        for (key, price) in table.get_ref() {
-            if !is_decimal(price) {
-                return Err(format!(
-                    "line {}: table `{name}`: `{key}` must be a decimal, not `{price}`",
-                    line(table.span())
-                ));
-            }
-        }
-    }
+/// The first thing in it that is not allowed, with its entry and line.
+pub fn parse(text: &str) -> Result<Definition, Mistake> {
+    let mut top = document::read(text)?;
+    let ttl = top.take("platform").map(|(_, node)| read_platform(node)).transpose()?.flatten();
+    let types = read_types(top.need("types")?)?;
+    let tables = named(&mut top, "tables", "table", prices)?;
+    let sources = named(&mut top, "sources", "source", source)?;
+    let metrics = top.need("metrics")?.tables("metrics")?;
+    let metrics = metrics.into_iter().map(metric).collect::<Result<_, _>>()?;
+    let realtime = realtime(top.need("realtime")?.table("realtime")?)
+        .map_err(|error| error.within("realtime"))?;
+    top.finish(&["platform", "types", "tables", "sources", "metrics", "realtime"])?;
+
+    let file = File { types, tables, sources, metrics };
+    check_places(&file)?;
     for (index, entry) in file.metrics.iter().enumerate() {
-        let metric = entry.get_ref();
-        let fail =
-            |why: String| format!("line {}: metric `{}`: {why}", line(entry.span()), metric.name);
-        if let Some(first) =
-            file.metrics[..index].iter().find(|other| other.get_ref().name == metric.name)
-        {
-            return Err(fail(format!("there is one of this name on line {}", line(first.span()))));
-        }
-        check_metric(metric, &file).map_err(fail)?;
+        check_metric(&file, index)
+            .map_err(|mistake| mistake.within(&format!("metric `{}`", entry.value.name)))?;
     }
-    check_realtime(file.realtime.get_ref(), &file)
-        .map_err(|why| format!("line {}: realtime: {why}", line(file.realtime.span())))?;
+    check_realtime(&realtime, &file).map_err(|mistake| mistake.within("realtime"))?;
     Ok(Definition {
+        ttl,
         types: file.types,
-        tables: file.tables.into_iter().map(|(name, table)| (name, table.into_inner())).collect(),
-        sources: file
-            .sources
-            .into_iter()
-            .map(|(name, source)| (name, source.into_inner()))
-            .collect(),
-        metrics: file.metrics.into_iter().map(Spanned::into_inner).collect(),
-        realtime: file.realtime.into_inner(),
+        tables: file.tables,
+        sources: file.sources.into_iter().map(|(name, entry)| (name, entry.value)).collect(),
+        metrics: file.metrics.into_iter().map(|entry| entry.value).collect(),
+        realtime: realtime.value,
     })
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+fn read_platform(node: Node) -> Result<Option<String>, Mistake> {
+    let mut table = node.table("platform")?;
+    let ttl = table.take("ttl").map(|(_, node)| attribute("platform.ttl", node)).transpose()?;
+    table.finish(&["ttl"])?;
+    Ok(ttl)
 }
 
-/// The parser's own error, with the line and the entry it lies in.
-fn explain(text: &str, error: &toml::de::Error) -> String {
-    let offset = error.span().map_or(0, |span| span.start);
-    let line = line_of(text, offset);
-    // The entry's name may stand before or after the offending line.
-    let lines: Vec<&str> = text.lines().collect();
-    let header = lines[..line.min(lines.len())].iter().rposition(|line| line.starts_with('['));
-    let entry = header.map_or("the top of the file".to_owned(), |header| {
-        let name = lines[header + 1..]
-            .iter()
-            .take_while(|line| !line.starts_with('['))
-            .find_map(|line| line.strip_prefix("name = "));
-        name.map_or_else(
-            || format!("`{}`", lines[header].trim()),
-            |name| format!("metric `{}`", name.trim().trim_matches('"')),
-        )
-    });
-    format!("line {line}: {entry}: {}", error.message())
-}
-
-fn is_decimal(text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    [whole, fraction]
-        .iter()
-        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn check_source(source: &Source) -> Result<(), String> {
-    if source.partitions.is_empty() {
-        return Err("`partitions` must name at least one partition".to_owned());
+fn read_types(node: Node) -> Result<Vec<String>, Mistake> {
+    let types = node.some_texts("types")?;
+    for (line, name) in &types {
+        // A type's name is part of its records' keys, between `#`.
+        identifier(*line, "type", name)?;
+        if name == ALL_TYPES {
+            let reason = "type `all` is what the API calls all types together; use another name";
+            return Err(Mistake::new(*line, reason));
+        }
     }
-    if source.partitions.len() > 1 && source.identity.is_none() {
-        return Err(
-            "several `partitions` need an `identity`, the attribute that tells items apart"
-                .to_owned(),
+    Ok(types.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Reads `[field.name]` tables.
+fn named<T>(
+    top: &mut Table,
+    field: &str,
+    what: &str,
+    read: impl Fn(Table) -> Result<T, Mistake>,
+) -> Result<BTreeMap<String, T>, Mistake> {
+    let mut found = BTreeMap::new();
+    let Some((_, node)) = top.take(field) else { return Ok(found) };
+    for (name, line, node) in node.table(field)?.rest() {
+        let entry = format!("{what} `{name}`");
+        if name.is_empty() {
+            return Err(Mistake::new(line, format!("a {what}'s name must not be empty")));
+        }
+        let table = node.table(&name)?;
+        found.insert(name, read(table).map_err(|mistake| mistake.within(&entry))?);
+    }
+    Ok(found)
+}
+
+/// Sources of the same partitions are read together, so they must describe them alike.
+fn check_places(file: &File) -> Result<(), Mistake> {
+    let mut sources: Vec<(&String, &Entry<Source>)> = file.sources.iter().collect();
+    sources.sort_by_key(|(_, entry)| entry.line);
+    for (index, (name, entry)) in sources.iter().enumerate() {
+        let mine = &entry.value;
+        for (other, theirs) in sources[..index].iter().map(|(name, entry)| (name, &entry.value)) {
+            let same_place = mine.index == theirs.index && mine.partitions == theirs.partitions;
+            if same_place && mine != theirs {
+                let reason = format!(
+                    "has the partitions of source `{other}` but describes them differently"
+                );
+                return Err(Mistake::new(entry.line, reason).within(&format!("source `{name}`")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
+    let entry = &file.metrics[index];
+    let metric = &entry.value;
+    let fail = |field: &str, reason: String| Err(Mistake::new(entry.line_of(field), reason));
+    let same_name = |other: &&Entry<Metric>| other.value.name == metric.name;
+    if let Some(first) = file.metrics[..index].iter().find(same_name) {
+        return fail(
+            "name",
+            format!("there is one of this name on line {}", first.line_of("name")),
         );
     }
-    Ok(())
-}
-
-fn check_metric(metric: &Metric, file: &File) -> Result<(), String> {
     if !file.types.contains(&metric.type_name) {
-        return Err(format!("type `{}` is not one of {}", metric.type_name, file.types.join(", ")));
+        let types: Vec<&str> = file.types.iter().map(String::as_str).collect();
+        let reason = format!("type `{}` is not in `types`: {}", metric.type_name, listed(&types));
+        return fail("type", reason);
     }
-    for (_, source) in metric.source_names() {
-        if !file.sources.contains_key(source) {
-            return Err(format!("source `{source}` does not exist"));
+    let field = if matches!(metric.measure, Measure::Top { .. }) { "sources" } else { "source" };
+    for (_, name) in metric.source_names() {
+        let Some(source) = file.sources.get(name) else {
+            return fail(field, format!("source `{name}` does not exist"));
+        };
+        check_identity(metric, name, source)?;
+    }
+    match &metric.measure {
+        Measure::Sum { value: Value::Lookup { table, attribute }, .. }
+        | Measure::Avg { value: Value::Lookup { table, attribute }, .. } => {
+            check_lookup(file, entry, table, attribute)
         }
+        Measure::Departures { stock, arrivals } => check_departures(file, entry, stock, arrivals),
+        _ => Ok(()),
     }
-    if let Some(Value::Lookup { table, .. }) = &metric.value
-        && !file.tables.contains_key(table)
-    {
-        return Err(format!("table `{table}` does not exist"));
+}
+
+/// What a metric compares or groups by is shared by items, so it does not tell them apart.
+fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result<(), Mistake> {
+    let Some(identity) = &source.value.identity else { return Ok(()) };
+    let is_compared = metric.conditions().is_some_and(|conditions| {
+        conditions.iter().any(|(attribute, condition)| {
+            attribute == identity && !matches!(condition, Condition::Present)
+        })
+    });
+    let is_group = metric.by().is_some_and(|by| by.attribute == *identity);
+    if !is_compared && !is_group && !metric.time().contains(identity) {
+        return Ok(());
     }
-    check_fields(metric)?;
-    check_rollup(metric)?;
-    for (field, other) in [("stock", &metric.stock), ("arrivals", &metric.arrivals)] {
-        let Some(other) = other else { continue };
-        let found = file.metrics.iter().map(Spanned::get_ref).find(|found| found.name == *other);
-        match found {
-            Some(found) if found.type_name != metric.type_name => {
-                return Err(format!("{field} `{other}` is of another type"));
-            }
-            Some(found) if found.measure == Measure::Departures => {
-                return Err(format!("{field} `{other}` cannot be a departures metric"));
-            }
-            Some(_) => {}
-            None => return Err(format!("{field} `{other}` does not exist")),
+    let reason = format!(
+        "`identity` `{identity}` of source `{name}` is a state or a time in this metric, which \
+         several items can share; name an attribute that is different in every item"
+    );
+    Err(Mistake::new(source.line_of("identity"), reason))
+}
+
+/// The table exists and has every value that the metric lets through.
+fn check_lookup(
+    file: &File,
+    entry: &Entry<Metric>,
+    table: &str,
+    attribute: &str,
+) -> Result<(), Mistake> {
+    let Some(prices) = file.tables.get(table) else {
+        let reason = format!("table `{table}` does not exist");
+        return Err(Mistake::new(entry.line_of("value"), reason));
+    };
+    let condition = entry.value.conditions().and_then(|conditions| conditions.get(attribute));
+    let let_through = match condition {
+        Some(Condition::Equals(value)) => std::slice::from_ref(value),
+        Some(Condition::AnyOf(values)) => values,
+        _ => &[],
+    };
+    match let_through.iter().find(|value| !prices.contains_key(*value)) {
+        Some(value) => {
+            let reason =
+                format!("table `{table}` has no `{value}`, which `where.{attribute}` lets through");
+            Err(Mistake::new(entry.line_of("where"), reason))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Stock before + arrivals - stock now: a number to date and a number of the period.
+fn check_departures(
+    file: &File,
+    entry: &Entry<Metric>,
+    stock: &str,
+    arrivals: &str,
+) -> Result<(), Mistake> {
+    for (field, name, window, word) in [
+        ("stock", stock, Window::ToDate, "to_date"),
+        ("arrivals", arrivals, Window::Period, "period"),
+    ] {
+        let fail = |reason: String| Err(Mistake::new(entry.line_of(field), reason));
+        let found = file.metrics.iter().map(|entry| &entry.value).find(|found| found.name == name);
+        let Some(found) = found else {
+            return fail(format!("`{field}`: metric `{name}` does not exist"));
+        };
+        if found.type_name != entry.value.type_name {
+            return fail(format!(
+                "`{field}`: metric `{name}` must have the same type, `{}`",
+                entry.value.type_name
+            ));
+        }
+        let adds_up =
+            matches!(found.measure, Measure::Count { by: None, .. } | Measure::Sum { .. });
+        if !adds_up || found.window() != Some(window) {
+            return fail(format!(
+                "`{field}`: metric `{name}` must be a `count` without `by`, or a `sum`, with \
+                 `window = \"{word}\"`"
+            ));
         }
     }
     Ok(())
 }
 
-/// Each measure has the fields it needs and none that it would ignore.
-fn check_fields(metric: &Metric) -> Result<(), String> {
-    use Measure::{Avg, Count, CountDistinct, Departures, Sum, Top};
-    let reads_rows = metric.measure != Departures;
-    let needs = [
-        ("source", metric.source.is_some(), reads_rows && metric.measure != Top),
-        ("sources", metric.sources.is_some(), metric.measure == Top),
-        ("value", metric.value.is_some(), matches!(metric.measure, CountDistinct | Sum | Avg)),
-        ("key", !metric.key.is_empty(), metric.measure == Top),
-        ("ties", metric.ties.is_some(), metric.measure == Top),
-        ("limit", metric.limit.is_some(), metric.measure == Top),
-        ("stock", metric.stock.is_some(), !reads_rows),
-        ("arrivals", metric.arrivals.is_some(), !reads_rows),
-        ("window", metric.window.is_some(), reads_rows),
-        ("time", !metric.time.is_empty(), reads_rows && metric.window != Some(Window::Now)),
-    ];
-    for (field, there, needed) in needs {
-        if there != needed {
-            let measure = format!("{:?}", metric.measure);
-            return Err(if needed {
-                format!("measure {measure} needs `{field}`")
-            } else {
-                format!("measure {measure} has no use for `{field}`")
-            });
-        }
-    }
-    if metric.by.is_some() && metric.measure != Count {
-        return Err("only measure Count has a use for `by`".to_owned());
-    }
-    if metric.limit == Some(0) {
-        return Err("`limit` must be at least 1".to_owned());
-    }
-    if let Some(ties) = &metric.ties
-        && !metric.key.contains(ties)
-    {
-        return Err(format!("ties `{ties}` is not part of `key`"));
-    }
-    if matches!(metric.measure, CountDistinct) && !matches!(metric.value, Some(Value::Attribute(_)))
-    {
-        return Err("measure CountDistinct counts the values of an attribute".to_owned());
-    }
-    Ok(())
-}
-
-/// Flows add up, headlines are numbers, what is recent is found by its hour.
-fn check_realtime(realtime: &Realtime, file: &File) -> Result<(), String> {
-    let metric = |field: &str, name: &String| {
-        let mut metrics = file.metrics.iter().map(Spanned::get_ref);
-        metrics
-            .find(|metric| metric.name == *name)
-            .ok_or_else(|| format!("{field}: metric `{name}` does not exist"))
+/// Flows add up, headlines are numbers, what is recent is found by its hour, and no two counters
+/// have the same name.
+fn check_realtime(entry: &Entry<Realtime>, file: &File) -> Result<(), Mistake> {
+    let realtime = &entry.value;
+    let metrics = || file.metrics.iter().map(|entry| &entry.value);
+    let find = |field: &str, name: &str| {
+        let line = entry.line_of(&format!("{field}.{name}"));
+        let found = metrics().find(|metric| metric.name == name);
+        let missing = || Mistake::new(line, format!("`{field}`: metric `{name}` does not exist"));
+        found.map(|metric| (line, metric)).ok_or_else(missing)
+    };
+    let totals = metrics().filter(|metric| metric.rollup == Rollup::Last);
+    let mut counters: BTreeSet<String> = totals.map(|metric| metric.name.clone()).collect();
+    let mut add = |line: usize, name: String| {
+        let reason = format!("there are two counters `{name}`");
+        if counters.insert(name) { Ok(()) } else { Err(Mistake::new(line, reason)) }
     };
     for name in &realtime.flows {
-        if metric("flows", name)?.rollup != Rollup::Sum {
-            return Err(format!("flows: metric `{name}` does not add up"));
+        let (line, metric) = find("flows", name)?;
+        if metric.rollup != Rollup::Sum {
+            let reason = format!("`flows`: metric `{name}` must have `rollup = \"sum\"`");
+            return Err(Mistake::new(line, reason));
         }
+        add(line, format!("{name}Today"))?;
+        add(line, format!("{name}Last24Hours"))?;
     }
     for name in &realtime.headlines {
-        let metric = metric("headlines", name)?;
-        if metric.by.is_some() || metric.measure == Measure::Top {
-            return Err(format!("headlines: metric `{name}` is no number"));
+        let (line, metric) = find("headlines", name)?;
+        if !metric.is_number() {
+            let reason = format!(
+                "`headlines`: metric `{name}` must be a number, without `by` and not `top`"
+            );
+            return Err(Mistake::new(line, reason));
         }
     }
-    for (index, Recent { name, source, minutes, .. }) in realtime.recent.iter().enumerate() {
-        let found = file.sources.get(source).map(Spanned::get_ref);
-        let found = found.ok_or_else(|| format!("{name}: source `{source}` does not exist"))?;
-        let is_by_hour =
-            found.sort_key_time.as_ref().is_some_and(|time| time.format == SortKeyFormat::Hour);
-        if !is_by_hour {
-            return Err(format!("{name}: source `{source}` is not sorted by the hour"));
+    for (index, recent) in realtime.recent.iter().enumerate() {
+        let line = entry.line_of(&format!("recent.{index}"));
+        let name = &recent.source;
+        let Some(source) = file.sources.get(name) else {
+            let reason = format!("`{}`: source `{name}` does not exist", recent.name);
+            return Err(Mistake::new(line, reason));
+        };
+        let time = source.value.sort_key_time.as_ref();
+        if time.is_none_or(|time| time.format != SortKeyFormat::Hour) {
+            let reason = format!(
+                "`{}`: source `{name}` must have a `sort_key_time` with `format = \"hour\"`",
+                recent.name
+            );
+            return Err(Mistake::new(line, reason));
         }
-        if !(1..=MAXIMUM_MINUTES).contains(minutes) {
-            return Err(format!("{name}: `minutes` must be from 1 to {MAXIMUM_MINUTES}"));
-        }
-        if realtime.recent[..index].iter().any(|other| other.name == *name) {
-            return Err(format!("{name}: there are two of this name"));
-        }
+        add(line, recent.name.clone())?;
     }
     Ok(())
-}
-
-fn check_rollup(metric: &Metric) -> Result<(), String> {
-    let to_date = metric.window.is_some_and(|window| window != Window::Period);
-    let fitting: &[Rollup] = match metric.measure {
-        Measure::Count | Measure::Sum | Measure::CountDistinct if to_date => &[Rollup::Last],
-        Measure::Count | Measure::Sum | Measure::Departures => &[Rollup::Sum],
-        Measure::CountDistinct | Measure::Top => &[Rollup::Merge],
-        Measure::Avg => &[Rollup::Weighted],
-    };
-    if fitting.contains(&metric.rollup) {
-        Ok(())
-    } else {
-        Err(format!(
-            "rollup {:?} does not fit measure {:?} over this window; {:?} does",
-            metric.rollup, metric.measure, fitting[0]
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SOUND: &str = include_str!("../../metrics.toml");
-
-    /// The line on which `fragment` stands.
-    fn line(text: &str, fragment: &str) -> usize {
-        text.lines().position(|line| line.contains(fragment)).unwrap() + 1
-    }
-
-    /// What `parse` says when `from` is replaced, once.
-    fn error_after(from: &str, to: &str) -> (String, String) {
-        assert!(SOUND.contains(from), "{from}");
-        let text = SOUND.replacen(from, to, 1);
-        let error = parse(&text).unwrap_err();
-        (text, error)
-    }
-
-    /// The entry of `metric`, to change something in it.
-    fn entry(metric: &str) -> String {
-        let name = SOUND.find(&format!("name = \"{metric}\"")).unwrap();
-        let begin = SOUND[..name].rfind("[[metrics]]").unwrap();
-        let end = SOUND[name..].find("\n\n").map_or(SOUND.len(), |end| name + end);
-        SOUND[begin..end].to_owned()
-    }
-
-    #[test]
-    fn the_catalogue_is_sound() {
-        let definition = parse(SOUND).unwrap();
-        assert_eq!(definition.metrics.len(), 31);
-    }
-
-    #[test]
-    fn an_unknown_field_is_an_error_on_its_line() {
-        let sound = entry("newMedia");
-        let wrong = format!("{sound}\ncolour = \"blue\"");
-        let (text, error) = error_after(&sound, &wrong);
-        assert!(error.starts_with(&format!("line {}: ", line(&text, "colour"))), "{error}");
-        assert!(error.contains("newMedia") && error.contains("colour"), "{error}");
-    }
-
-    #[test]
-    fn a_source_that_does_not_exist_is_an_error_on_the_metrics_line() {
-        let sound = entry("visitors");
-        let wrong = sound.replace("source = \"visitors\"", "source = \"guests\"");
-        let (text, error) = error_after(&sound, &wrong);
-        let metric = line(&text, "name = \"visitors\"") - 2;
-        assert_eq!(
-            error,
-            format!("line {metric}: metric `visitors`: source `guests` does not exist")
-        );
-    }
-
-    #[test]
-    fn a_duplicate_metric_is_an_error_that_names_both_lines() {
-        let sound = entry("newAlbums");
-        let (text, error) = error_after(&sound, &format!("{sound}\n\n{sound}"));
-        let first = line(&text, "name = \"newAlbums\"") - 2;
-        let second = first + sound.lines().count() + 1;
-        let expected =
-            format!("line {second}: metric `newAlbums`: there is one of this name on line {first}");
-        assert_eq!(error, expected);
-    }
-
-    #[test]
-    fn a_rollup_that_does_not_fit_is_an_error() {
-        for (metric, sound_rollup, wrong_rollup) in [
-            ("visitors", "merge", "sum"),
-            ("totalMedia", "last", "sum"),
-            ("newMedia", "sum", "last"),
-            ("averageGenerationTime", "weighted", "sum"),
-            ("mostEngaged", "merge", "last"),
-        ] {
-            let sound = entry(metric);
-            let wrong = sound.replace(
-                &format!("rollup = \"{sound_rollup}\""),
-                &format!("rollup = \"{wrong_rollup}\""),
-            );
-            let (text, error) = error_after(&sound, &wrong);
-            let at = line(&text, &format!("name = \"{metric}\"")) - 2;
-            assert!(error.starts_with(&format!("line {at}: metric `{metric}`: rollup")), "{error}");
-        }
-    }
-
-    #[test]
-    fn other_mistakes_name_the_entry_too() {
-        for (metric, from, to, says) in [
-            ("newLikes", "type = \"interactions\"", "type = \"interaction\"", "is not one of"),
-            ("newLikes", "time = [\"createdAt\"]", "", "needs `time`"),
-            ("newLikes", "window = \"period\"", "", "needs `window`"),
-            ("newLikes", "rollup = \"sum\"", "rollup = \"sum\"\nlimit = 3", "no use for `limit`"),
-            ("newLikes", "rollup = \"sum\"", "rollup = \"total\"", "total"),
-            ("MRR", "monthly_price", "yearly_price", "table `yearly_price` does not exist"),
-            ("deletedUsers", "stock = \"totalUsers\"", "stock = \"people\"", "stock `people`"),
-            ("mostEngaged", "ties = \"targetId\"", "ties = \"name\"", "is not part of `key`"),
-        ] {
-            let sound = entry(metric);
-            assert!(sound.contains(from), "{metric}: {from}");
-            let (_, error) = error_after(&sound, &sound.replacen(from, to, 1));
-            assert!(error.starts_with("line ") && error.contains(metric), "{error}");
-            assert!(error.contains(says), "{error} does not say {says}");
-        }
-        for (from, to, says) in [
-            ("flows = [\n", "flows = [\n\"totalUsers\",", "does not add up"),
-            ("flows = [\n", "flows = [\n\"newPeople\",", "`newPeople` does not exist"),
-            ("headlines = [\n", "headlines = [\n\"mostEngaged\",", "is no number"),
-            ("minutes = 5", "minutes = 0", "from 1 to 1440"),
-            ("Last5Minutes", "Last30Minutes", "two of this name"),
-        ] {
-            let (text, error) = error_after(from, to);
-            let at = line(&text, "[realtime]");
-            assert!(error.starts_with(&format!("line {at}: realtime: ")), "{error}");
-            assert!(error.contains(says), "{error} does not say {says}");
-        }
-        let (_, error) = error_after("starter = \"9\"", "starter = \"nine\"");
-        assert!(error.contains("table `monthly_price`") && error.contains("nine"), "{error}");
-        let (_, error) = error_after("identity = \"PK\"\n", "");
-        assert!(error.contains("source `generations`") && error.contains("identity"), "{error}");
-    }
 }

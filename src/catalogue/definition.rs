@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Everything `metrics.toml` says, in its order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Definition {
+    /// The attribute with the epoch second at which DynamoDB may delete an item, if the table has one.
+    pub ttl: Option<String>,
     /// The metric types, in the order in which the API lists them.
     pub types: Vec<String>,
     /// Tables of values by attribute value, such as prices by plan.
@@ -24,20 +26,17 @@ pub struct Definition {
 
 /// What is counted between the hours, besides the totals.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Realtime {
     /// The metrics that are counted since midnight and in the last 24 hours.
     pub flows: Vec<String>,
     /// The metrics that the dashboard shows first.
     pub headlines: Vec<String>,
     /// What was seen in the last minutes.
-    #[serde(default)]
     pub recent: Vec<Recent>,
 }
 
 /// Distinct values in the rows that were seen in the last minutes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Recent {
     /// The counter's name.
     pub name: String,
@@ -52,8 +51,7 @@ pub struct Recent {
 }
 
 /// A set of rows: partitions of the table or of an index.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The index; absent means the table itself.
     pub index: Option<String>,
@@ -68,8 +66,7 @@ pub struct Source {
 }
 
 /// The time that a sort key begins with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortKeyTime {
     /// The attribute that holds the same time.
     pub attribute: String,
@@ -79,7 +76,6 @@ pub struct SortKeyTime {
 
 /// How a sort key writes the time it begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum SortKeyFormat {
     /// `2026-03-01T23:59:59.999Z`
     Instant,
@@ -88,46 +84,14 @@ pub enum SortKeyFormat {
 }
 
 /// One metric.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
     /// The type it belongs to.
-    #[serde(rename = "type")]
     pub type_name: String,
     /// Its name in records and in the API.
     pub name: String,
-    /// The source its rows come from.
-    pub source: Option<String>,
-    /// For `top`: the sources its rows come from, by the name of their share in the result.
-    pub sources: Option<BTreeMap<String, String>>,
-    /// What is computed.
+    /// What is computed, from which rows.
     pub measure: Measure,
-    /// What of a row is computed with.
-    pub value: Option<Value>,
-    /// Which rows count: every condition must hold.
-    #[serde(rename = "where", default)]
-    pub conditions: BTreeMap<String, Condition>,
-    /// For `count`: counts by group instead of one count.
-    pub by: Option<Grouping>,
-    /// For `top`: the attributes that name a target.
-    #[serde(default)]
-    pub key: Vec<String>,
-    /// For `top`: the attribute of the key that orders targets with the same total.
-    pub ties: Option<String>,
-    /// For `top`: how many targets the metric lists.
-    pub limit: Option<usize>,
-    /// For `departures`: the metric that says how many there are.
-    pub stock: Option<String>,
-    /// For `departures`: the metric that says how many came.
-    pub arrivals: Option<String>,
-    /// Which instants count; not for `departures`.
-    pub window: Option<Window>,
-    /// The attributes that hold the row's time; the first that is there counts.
-    #[serde(default)]
-    pub time: Vec<String>,
-    /// What to do with a row that lacks the time or the value.
-    #[serde(default)]
-    pub absent: Absent,
     /// How a coarser period comes from finer ones.
     pub rollup: Rollup,
     /// The attribute that the platform overwrites in place, so that the table no longer knows its
@@ -135,36 +99,80 @@ pub struct Metric {
     pub moves: Option<String>,
 }
 
-/// What is computed from the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What is computed, from which rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// The number of rows.
-    Count,
+    Count {
+        /// The rows.
+        rows: Rows,
+        /// Counts by group instead of one count.
+        by: Option<Grouping>,
+    },
     /// The number of distinct values.
-    CountDistinct,
+    CountDistinct {
+        /// The rows.
+        rows: Rows,
+        /// The attribute that holds the values.
+        attribute: String,
+    },
     /// The sum of the values.
-    Sum,
+    Sum {
+        /// The rows.
+        rows: Rows,
+        /// What of a row is added up.
+        value: Value,
+    },
     /// The mean of the values; absent where there are none.
-    Avg,
+    Avg {
+        /// The rows.
+        rows: Rows,
+        /// What of a row the mean is of.
+        value: Value,
+    },
     /// The targets with most rows.
-    Top,
+    Top {
+        /// The rows, from one source for each share.
+        rows: Rows,
+        /// The attributes that name a target.
+        key: Vec<String>,
+        /// The position in `key` of the attribute that orders targets with the same total.
+        tie: usize,
+        /// How many targets the metric lists.
+        limit: usize,
+    },
     /// How many left: the stock before, plus the arrivals, minus the stock now, never below zero;
     /// absent where there is no period before.
-    Departures,
+    Departures {
+        /// The metric that says how many there are.
+        stock: String,
+        /// The metric that says how many came.
+        arrivals: String,
+    },
+}
+
+/// The rows that a measure counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// The sources, by the name of their share in the result; a single source's share has no name.
+    pub sources: BTreeMap<String, String>,
+    /// Which rows count: every condition must hold.
+    pub conditions: BTreeMap<String, Condition>,
+    /// Which instants count.
+    pub window: Window,
+    /// The attributes that hold the row's time; the first that is there counts. None for `now`.
+    pub time: Vec<String>,
+    /// What to do with a row that lacks the time or the value.
+    pub absent: Absent,
 }
 
 /// What of a row is computed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
 pub enum Value {
-    /// The attribute's value.
+    /// The attribute's number.
     Attribute(String),
     /// An amount of money in the attribute, a decimal string or a number, in whole cents.
-    Money {
-        /// The attribute.
-        money: String,
-    },
+    Money(String),
     /// What a table says of the attribute's value, in whole cents.
     Lookup {
         /// The table's name.
@@ -174,39 +182,42 @@ pub enum Value {
     },
 }
 
+impl Value {
+    /// The attribute that it is read from.
+    #[must_use]
+    pub fn attribute(&self) -> &str {
+        match self {
+            Self::Attribute(attribute)
+            | Self::Money(attribute)
+            | Self::Lookup { attribute, .. } => attribute,
+        }
+    }
+}
+
 /// What must hold for an attribute of a row.
+///
+/// A truth may be stored as a boolean, as `"true"` or `"false"`, or as 1 or 0; all of these are
+/// understood. `isPublic = "true"` and `isPublic = true` are the same condition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
 pub enum Condition {
-    /// The boolean has this value.
+    /// The attribute is there and has this truth.
     Is(bool),
+    /// Anything but this truth; also where the attribute is absent.
+    IsNot(bool),
     /// The string has this value.
     Equals(String),
     /// Anything but this string; also where the attribute is absent.
-    Not {
-        /// The string.
-        not: String,
-    },
+    Not(String),
     /// One of these strings.
-    AnyOf {
-        /// The strings.
-        any_of: Vec<String>,
-    },
+    AnyOf(Vec<String>),
     /// The attribute is there and is no empty string.
-    Present {
-        /// Always `true`.
-        present: bool,
-    },
+    Present,
     /// The time in the attribute is after the period's end; also where it is absent.
-    AfterPeriod {
-        /// Always `true`.
-        after_period: bool,
-    },
+    AfterPeriod,
 }
 
 /// Counts by group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Grouping {
     /// The attribute whose value decides.
     pub attribute: String,
@@ -216,7 +227,6 @@ pub struct Grouping {
 
 /// Which instants count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Window {
     /// Those in the period.
     Period,
@@ -228,7 +238,6 @@ pub enum Window {
 
 /// What to do with a row that lacks the time or the value a metric needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Absent {
     /// It is malformed: left out, counted and reported.
     #[default]
@@ -239,7 +248,6 @@ pub enum Absent {
 
 /// How a coarser period's value comes from finer ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Rollup {
     /// Their sum.
     Sum,
@@ -262,12 +270,51 @@ pub enum Past {
     Nothing,
 }
 
+impl Measure {
+    /// Its name in `metrics.toml`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Count { .. } => "count",
+            Self::CountDistinct { .. } => "count_distinct",
+            Self::Sum { .. } => "sum",
+            Self::Avg { .. } => "avg",
+            Self::Top { .. } => "top",
+            Self::Departures { .. } => "departures",
+        }
+    }
+
+    /// The rows it counts; `departures` has none of its own.
+    #[must_use]
+    pub fn rows(&self) -> Option<&Rows> {
+        match self {
+            Self::Count { rows, .. }
+            | Self::CountDistinct { rows, .. }
+            | Self::Sum { rows, .. }
+            | Self::Avg { rows, .. }
+            | Self::Top { rows, .. } => Some(rows),
+            Self::Departures { .. } => None,
+        }
+    }
+
+    fn rows_mut(&mut self) -> Option<&mut Rows> {
+        match self {
+            Self::Count { rows, .. }
+            | Self::CountDistinct { rows, .. }
+            | Self::Sum { rows, .. }
+            | Self::Avg { rows, .. }
+            | Self::Top { rows, .. } => Some(rows),
+            Self::Departures { .. } => None,
+        }
+    }
+}
+
 impl Metric {
     /// What the table can still tell of a past period. It follows from the window, unless an
     /// attribute is overwritten in place (`moves`).
     #[must_use]
     pub fn past(&self) -> Past {
-        match self.window {
+        match self.window() {
             _ if self.moves.is_some() => Past::Nothing,
             Some(Window::Period) => Past::Flow,
             Some(Window::ToDate) => Past::Survivors,
@@ -279,14 +326,88 @@ impl Metric {
     /// deleted. Without one, a count of a past period can only fall, by deletion.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
-        !self.conditions.is_empty() || self.by.is_some()
+        self.conditions().is_some_and(|conditions| !conditions.is_empty()) || self.by().is_some()
+    }
+
+    /// Whether its value is one number, not a number for each group or a list.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.by().is_none() && !matches!(self.measure, Measure::Top { .. })
+    }
+
+    /// The rows it counts; `None` for `departures`, which follow from other metrics.
+    #[must_use]
+    pub fn rows(&self) -> Option<&Rows> {
+        self.measure.rows()
+    }
+
+    /// Which instants count; `None` for `departures`.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        self.rows().map(|rows| rows.window)
+    }
+
+    /// The attributes that hold a row's time.
+    #[must_use]
+    pub fn time(&self) -> &[String] {
+        self.rows().map_or(&[], |rows| &rows.time)
+    }
+
+    /// The conditions on its rows, by attribute.
+    #[must_use]
+    pub fn conditions(&self) -> Option<&BTreeMap<String, Condition>> {
+        self.rows().map(|rows| &rows.conditions)
+    }
+
+    /// How its rows are grouped, if they are.
+    #[must_use]
+    pub fn by(&self) -> Option<&Grouping> {
+        match &self.measure {
+            Measure::Count { by, .. } => by.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// For `departures`: the names of the stock and of the arrivals.
+    #[must_use]
+    pub fn departures(&self) -> Option<(&str, &str)> {
+        match &self.measure {
+            Measure::Departures { stock, arrivals } => Some((stock, arrivals)),
+            _ => None,
+        }
     }
 
     /// The sources it reads, by the name of their share; a single source's share has no name.
     pub fn source_names(&self) -> impl Iterator<Item = (&str, &str)> {
-        let single = self.source.iter().map(|source| ("", source.as_str()));
-        let several =
-            self.sources.iter().flatten().map(|(share, source)| (share.as_str(), source.as_str()));
-        single.chain(several)
+        let sources = self.rows().into_iter().flat_map(|rows| &rows.sources);
+        sources.map(|(share, source)| (share.as_str(), source.as_str()))
+    }
+
+    /// The attributes of a row that it is computed from.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        let (value, key): (Option<&str>, &[String]) = match &self.measure {
+            Measure::Count { by, .. } => (by.as_ref().map(|by| by.attribute.as_str()), &[]),
+            Measure::CountDistinct { attribute, .. } => (Some(attribute), &[]),
+            Measure::Sum { value, .. } | Measure::Avg { value, .. } => {
+                (Some(value.attribute()), &[])
+            }
+            Measure::Top { key, .. } => (None, key),
+            Measure::Departures { .. } => (None, &[]),
+        };
+        let rows = self.rows().into_iter();
+        rows.flat_map(|rows| rows.conditions.keys().chain(&rows.time))
+            .chain(key)
+            .map(String::as_str)
+            .chain(value)
+    }
+
+    /// The same metric over another window.
+    #[must_use]
+    pub fn with_window(&self, window: Window) -> Self {
+        let mut metric = self.clone();
+        if let Some(rows) = metric.measure.rows_mut() {
+            rows.window = window;
+        }
+        metric
     }
 }

@@ -5,8 +5,41 @@ pub mod definition;
 // Read by the build script; here only so that its errors can be tested, where there is a TOML parser.
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod check;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod check_tests;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod document;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod parse;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod parse_metric;
 
 use definition::{Definition, Metric, Realtime, Source};
+
+/// A catalogue of its own for a test: one type, `things`, one source, `posts`, and `metrics`.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn fixture(metrics: &str) -> Catalogue {
+    let text = format!(
+        r#"
+        types = ["things"]
+        [platform]
+        ttl = "expiresAt"
+        [tables.price]
+        small = "1.50"
+        large = "20"
+        [sources.posts]
+        index = "byTime"
+        keys = ["kind", "createdAtKey"]
+        partitions = ["POST"]
+        sort_key_time = {{ attribute = "createdAt", format = "instant" }}
+        {metrics}
+        [realtime]
+        flows = []
+        headlines = []
+        "#
+    );
+    Catalogue::new(check::parse(&text).unwrap())
+}
 
 /// The metrics and sources that this build knows.
 #[derive(Debug, Clone)]
@@ -75,6 +108,12 @@ impl Catalogue {
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.definition.sources.get(name)
+    }
+
+    /// The attribute with the epoch second at which DynamoDB may delete an item, if there is one.
+    #[must_use]
+    pub fn ttl(&self) -> Option<&str> {
+        self.definition.ttl.as_deref()
     }
 
     /// What `table` says of `key`.

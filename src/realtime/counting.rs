@@ -11,20 +11,20 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::join;
-use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    amount::Amount,
     catalogue::{
         Catalogue,
         definition::{Measure, Metric, Past, Recent, Rollup, Window},
     },
-    dynamodb::{Client, Error, Query, text},
-    numbers,
+    dynamodb::{Client, Error, Item, Query, text},
+    expiry::{expiry_of, has_expired},
     period::{Granularity, Period, Span, parse_instant},
     plan::{is_key_range, key_range, plan},
     record::{Record, query_of_all_types},
-    run::{Findings, read},
+    run::{Findings, MALFORMED_RANGE, read},
 };
 
 use super::{CARRIED_TTL, COUNTED_TTL, Counter, Snapshot};
@@ -98,7 +98,7 @@ pub async fn count(
         .metrics()
         .iter()
         .filter(|metric| grows_by_arrivals(metric))
-        .map(|metric| Metric { window: Some(Window::Period), ..metric.clone() })
+        .map(|metric| metric.with_window(Window::Period))
         .filter(|metric| is_readable(catalogue, metric))
         .collect();
     let readable: Vec<&Metric> = flows
@@ -126,6 +126,7 @@ pub async fn count(
     let passes = plan(catalogue, readable, &spans, table);
     ground.findings = read(client, passes).await;
     problems.extend(ground.findings.failures.iter().map(|(name, why)| format!("{name}: {why}")));
+    problems.extend(ground.findings.unreadable.values().cloned());
 
     let mut counters: Vec<Counter> = catalogue
         .metrics()
@@ -137,7 +138,10 @@ pub async fn count(
         counters.extend(ground.flow(metric));
     }
     match recent {
-        Ok(recent) => counters.extend(recent),
+        Ok(recent) => {
+            counters.extend(recent.counters);
+            problems.extend(recent.problems);
+        }
         Err(why) => problems.push(why),
     }
     Ok(Counted { snapshot: Snapshot::new(at, counters), problems })
@@ -148,17 +152,16 @@ pub async fn count(
 /// enter, leave or change long after that, which only a full pass sees.
 fn grows_by_arrivals(metric: &Metric) -> bool {
     metric.rollup == Rollup::Last
-        && metric.window == Some(Window::ToDate)
-        && metric.past() != Past::Nothing
-        && metric.conditions.is_empty()
-        && metric.by.is_none()
-        && metric.measure == Measure::Count
+        && metric.past() == Past::Survivors
+        && !metric.is_conditional()
+        && matches!(metric.measure, Measure::Count { .. })
 }
 
 /// Whether the metric's items of any span can be read by key range.
 fn is_readable(catalogue: &Catalogue, metric: &Metric) -> bool {
-    let source = metric.source.as_ref().and_then(|name| catalogue.source(name));
-    source.is_some_and(|source| is_key_range(source, metric))
+    let mut sources = metric.source_names().map(|(_, name)| catalogue.source(name)).peekable();
+    sources.peek().is_some()
+        && sources.all(|source| source.is_some_and(|source| is_key_range(source, metric)))
 }
 
 impl Ground<'_> {
@@ -202,32 +205,29 @@ impl Ground<'_> {
     }
 
     /// What key ranges found in one of the plan's spans.
-    fn found(&self, metric: &Metric, span: usize) -> Option<Decimal> {
+    fn found(&self, metric: &Metric, span: usize) -> Option<Amount> {
         let outcome = self.findings.outcomes.get(&metric.name)?.get(span)?;
-        numbers::from_json(outcome.value.as_ref()?)
+        Amount::from_json(outcome.value.as_ref()?)
     }
 
     /// What a full hour came to, by its record or by key range.
-    fn in_hour(&self, metric: &Metric, hour: Period) -> Option<Decimal> {
+    fn in_hour(&self, metric: &Metric, hour: Period) -> Option<Amount> {
         match self.recorded(metric, hour) {
-            Some(value) => numbers::from_json(value),
+            Some(value) => Amount::from_json(value),
             None => self.found_in_hour(metric, hour),
         }
     }
 
     /// What key ranges found in a full hour.
-    fn found_in_hour(&self, metric: &Metric, hour: Period) -> Option<Decimal> {
+    fn found_in_hour(&self, metric: &Metric, hour: Period) -> Option<Amount> {
         let index = self.missing.iter().position(|missing| *missing == hour)?;
         self.found(metric, MISSING + index)
     }
 
     /// The sum over full hours; `None` where one of them is unknown.
-    fn over(&self, metric: &Metric, start: Period, end: DateTime<Utc>) -> Option<Decimal> {
-        let mut sum = Decimal::ZERO;
-        for hour in hours(start, end) {
-            sum = numbers::add(sum, self.in_hour(metric, hour)?)?;
-        }
-        Some(sum)
+    fn over(&self, metric: &Metric, start: Period, end: DateTime<Utc>) -> Option<Amount> {
+        let mut hours = hours(start, end);
+        hours.try_fold(Amount::zero_of(metric), |sum, hour| sum.plus(&self.in_hour(metric, hour)?))
     }
 
     /// The earliest hour from `start` to before `end` that has a record of the metric.
@@ -243,9 +243,9 @@ impl Ground<'_> {
             let hours = self.hours_since(latest.next());
             let mut since = self.found(metric, RUNNING)?;
             for hour in hours {
-                since = numbers::add(since, self.found_in_hour(metric, hour)?)?;
+                since = since.plus(&self.found_in_hour(metric, hour)?)?;
             }
-            numbers::add(numbers::from_json(stored)?, since).map(numbers::to_json)
+            Amount::from_json(stored)?.plus(&since).map(|total| total.to_json())
         };
         let name = metric.name.clone();
         let counter = match grows.then(up_to_now).flatten() {
@@ -262,8 +262,8 @@ impl Ground<'_> {
         let (since_midnight, last_day, as_of, ttl, first, end);
         if is_readable(self.catalogue, metric) {
             let running = self.found(metric, RUNNING);
-            let plus = |hours: Option<Decimal>, rest: Option<Decimal>| numbers::add(hours?, rest?);
-            since_midnight = plus(self.over(metric, today, self.running), running);
+            let plus = |one: Option<Amount>, other: Option<Amount>| one?.plus(other.as_ref()?);
+            since_midnight = plus(self.over(metric, today, self.running), running.clone());
             (first, end) = (self.first_full_hour(), self.running);
             let full = self.over(metric, first, end);
             last_day = plus(plus(full, running), self.found(metric, TAIL));
@@ -279,9 +279,9 @@ impl Ground<'_> {
             as_of = (end.max(midnight), end);
             ttl = CARRIED_TTL;
         }
-        let counter = |time: &str, value: Option<Decimal>, as_of, first| {
+        let counter = |time: &str, value: Option<Amount>, as_of, first| {
             let name = format!("{}{time}", metric.name);
-            let counter = Counter::new(name, numbers::to_json(value?), as_of, ttl);
+            let counter = Counter::new(name, value?.to_json(), as_of, ttl);
             Some(counter.made_from(self.earliest(metric, first, end)))
         };
         [
@@ -300,6 +300,53 @@ fn hours(first: Period, end: DateTime<Utc>) -> impl Iterator<Item = Period> {
         .take_while(move |hour| hour.start() < end)
 }
 
+/// What counting recent rows came to.
+#[derive(Default)]
+struct RecentCounts {
+    counters: Vec<Counter>,
+    problems: Vec<String>,
+}
+
+/// One of the counters of recent rows while they are read.
+struct RecentCount<'catalogue> {
+    recent: &'catalogue Recent,
+    span: Span,
+    seen: HashSet<String>,
+    is_readable: bool,
+    malformed: u64,
+}
+
+impl RecentCount<'_> {
+    fn add(&mut self, row: &Item, ttl: Option<&str>) {
+        let time = text(row, &self.recent.time).and_then(parse_instant);
+        let (Some(time), Some(value)) = (time, text(row, &self.recent.value)) else {
+            self.malformed += 1;
+            return;
+        };
+        self.is_readable = true;
+        let expiry = ttl.and_then(|attribute| expiry_of(row, attribute));
+        if self.span.contains(time)
+            && expiry.is_none_or(|expiry| !has_expired(expiry, time))
+            && !self.seen.contains(value)
+        {
+            self.seen.insert(value.to_owned());
+        }
+    }
+
+    /// The counter, or why there is none: there were rows and none could be read.
+    fn finish(self, at: DateTime<Utc>) -> Result<Counter, String> {
+        let Recent { name, source, value, time, .. } = self.recent;
+        if self.malformed >= MALFORMED_RANGE && !self.is_readable {
+            return Err(format!(
+                "counter `{name}`: every one of {} items of source `{source}` is malformed: \
+                 `{time}` must be an RFC 3339 date-time with a time zone, `{value}` a string",
+                self.malformed
+            ));
+        }
+        Ok(Counter::new(name.clone(), self.seen.len().into(), at, COUNTED_TTL))
+    }
+}
+
 /// Who was seen in the last minutes: one query a partition of each source, of the hours in which they
 /// can have been seen.
 async fn count_recent(
@@ -307,19 +354,29 @@ async fn count_recent(
     table: &str,
     catalogue: &Catalogue,
     at: DateTime<Utc>,
-) -> Result<Vec<Counter>, String> {
+) -> Result<RecentCounts, String> {
     let all = &catalogue.realtime().recent;
     let names: BTreeSet<&String> = all.iter().map(|recent| &recent.source).collect();
-    let mut counters = Vec::new();
+    let mut found = RecentCounts::default();
     for name in names {
         let wanted: Vec<&Recent> = all.iter().filter(|recent| recent.source == *name).collect();
         let Some(source) = catalogue.source(name) else { continue };
         let Some(time) = &source.sort_key_time else { continue };
         let span = |minutes: u32| Span::until(at - TimeDelta::minutes(minutes.into()), at);
         let longest = wanted.iter().map(|recent| recent.minutes).max().unwrap_or_default();
-        let attributes: BTreeSet<&String> =
-            wanted.iter().flat_map(|recent| [&recent.value, &recent.time]).collect();
-        let mut seen: Vec<HashSet<String>> = vec![HashSet::new(); wanted.len()];
+        let attributes: BTreeSet<&str> = wanted
+            .iter()
+            .flat_map(|recent| [recent.value.as_str(), recent.time.as_str()])
+            .chain(catalogue.ttl())
+            .collect();
+        let count = |recent| RecentCount {
+            recent,
+            span: span(recent.minutes),
+            seen: HashSet::new(),
+            is_readable: false,
+            malformed: 0,
+        };
+        let mut counts: Vec<RecentCount<'_>> = wanted.iter().copied().map(count).collect();
         let [partition_key, sort_key] = &source.keys;
         for partition in &source.partitions {
             let query = Query {
@@ -329,29 +386,26 @@ async fn count_recent(
                 sort_key: sort_key.clone(),
                 partition: partition.clone(),
                 range: Some(key_range(span(longest), time.format)),
-                projection: attributes.iter().map(|attribute| (*attribute).clone()).collect(),
+                projection: attributes.iter().map(|attribute| (*attribute).to_owned()).collect(),
                 descending: false,
             };
             client
                 .query_pages(&query, |rows| {
                     for row in rows {
-                        for (recent, seen) in wanted.iter().zip(&mut seen) {
-                            let last = text(&row, &recent.time).and_then(parse_instant);
-                            if let Some(value) = text(&row, &recent.value)
-                                && last.is_some_and(|last| span(recent.minutes).contains(last))
-                                && !seen.contains(value)
-                            {
-                                seen.insert(value.to_owned());
-                            }
+                        for count in &mut counts {
+                            count.add(&row, catalogue.ttl());
                         }
                     }
                 })
                 .await
                 .map_err(|error| format!("{name}: {error}"))?;
         }
-        for (recent, seen) in wanted.iter().zip(seen) {
-            counters.push(Counter::new(recent.name.clone(), seen.len().into(), at, COUNTED_TTL));
+        for count in counts {
+            match count.finish(at) {
+                Ok(counter) => found.counters.push(counter),
+                Err(why) => found.problems.push(why),
+            }
         }
     }
-    Ok(counters)
+    Ok(found)
 }

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
 use crate::{
-    catalogue::definition::{Measure, Metric},
+    catalogue::definition::Metric,
     dynamodb::{Client, Read, text},
     numbers,
     part::Part,
@@ -94,7 +94,9 @@ impl Engine {
         };
         let holes = wanted.iter().copied().filter(lacks).collect();
         let periods = wanted.iter().filter_map(|period| reports.remove(period)).collect();
-        Ok(Counted { periods, holes, malformed: findings.malformed })
+        let malformed = findings.malformed.into_iter();
+        let malformed = malformed.map(|(name, rows)| (name, rows.malformed)).collect();
+        Ok(Counted { periods, holes, malformed })
     }
 
     /// Writes records, each on its own, and notes in the reports what became of them.
@@ -245,14 +247,15 @@ impl Engine {
         }
         // These follow from the others, so they come last. Coarser periods add theirs up.
         for metric in self.catalogue.of_type(name) {
-            if metric.measure == Measure::Departures && period.granularity() == Granularity::Hourly
+            if let Some((stock, _)) = metric.departures()
+                && period.granularity() == Granularity::Hourly
             {
                 let before = stored.get(&(name.to_owned(), period.previous()));
                 let before = before.and_then(|stored| stored.as_ref().ok());
                 if let Some(departures) = departures(metric, &record, before) {
                     record.metrics.insert(metric.name.clone(), departures);
                 }
-                let stock = number(&record, metric.stock.as_ref()).map(|stock| stock.to_string());
+                let stock = number(&record, stock).map(|stock| stock.to_string());
                 record.parts.insert(metric.name.clone(), Part::Stock(stock));
             }
         }
@@ -278,19 +281,20 @@ async fn store_one(
 }
 
 /// The number in one of the record's metrics.
-fn number(record: &Record, metric: Option<&String>) -> Option<Decimal> {
-    record.metrics.get(metric?).and_then(numbers::from_json)
+fn number(record: &Record, metric: &str) -> Option<Decimal> {
+    record.metrics.get(metric).and_then(numbers::from_json)
 }
 
 /// How many left in the period: the stock before it, plus the arrivals, minus the stock at its end,
 /// never below zero. Absent where there is no stock before, as the run of that period found it.
 fn departures(metric: &Metric, record: &Record, before: Option<&Record>) -> Option<Json> {
     let before = before?;
+    let (stock, arrivals) = metric.departures()?;
     let stock_before = match before.parts.get(&metric.name) {
         Some(Part::Stock(stock)) => numbers::parse_decimal(stock.as_ref()?)?,
-        _ => number(before, metric.stock.as_ref())?,
+        _ => number(before, stock)?,
     };
-    let arrivals = number(record, metric.arrivals.as_ref())?;
-    let left = stock_before + arrivals - number(record, metric.stock.as_ref())?;
+    let most = numbers::add(stock_before, number(record, arrivals)?)?;
+    let left = numbers::add(most, -number(record, stock)?)?;
     Some(numbers::to_json(left.max(Decimal::ZERO)))
 }

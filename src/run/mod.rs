@@ -37,7 +37,9 @@ pub use jobs::{
 use lease::DeadHolder;
 pub use lease::LEASE;
 pub use options::{Budget, Options, Prices};
-pub use reading::{Findings, MAXIMUM_CONCURRENCY, read};
+pub use reading::{
+    Findings, MALFORMED_RANGE, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read,
+};
 pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    dynamodb::{Client, Error, Item, text},
+    dynamodb::{AttributeValue, Client, Error, Item},
     fold::{Fold, FoldError, Outcome},
     host::BoxFuture,
     plan::Pass,
@@ -16,15 +16,51 @@ use crate::{
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections).
 pub const MAXIMUM_CONCURRENCY: usize = 6;
 
-/// What the passes came to, by metric.
+/// From how many malformed items a key range says that its source cannot be understood. A few hours
+/// of a quiet source have few items, and one that is malformed is an exception, left out and
+/// counted; a partition that is read whole tells by itself.
+pub const MALFORMED_RANGE: u64 = 3;
+
+/// What the passes came to.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The outcomes of the metrics that could be read whole, in the order of the plan's spans.
+    /// The outcomes of the metrics whose sources could be read whole, in the order of the plan's
+    /// spans. Those that are unreadable have no value in any span.
     pub outcomes: BTreeMap<String, Vec<Outcome>>,
-    /// The metrics that could not, and why.
+    /// The metrics whose sources could not be read, and why.
     pub failures: BTreeMap<String, String>,
-    /// Items left out because an attribute was malformed, by metric.
-    pub malformed: BTreeMap<String, u64>,
+    /// The metrics of which rows were left out because an attribute was malformed.
+    pub malformed: BTreeMap<String, Malformed>,
+    /// The metrics of which no row could be understood, though there were some, and why: a sentence
+    /// that names the metric, the source and the attribute.
+    pub unreadable: BTreeMap<String, String>,
+    /// The sources that were read to their end, by their name in the catalogue.
+    pub sources: BTreeMap<String, SourceFindings>,
+}
+
+/// How many rows of a metric were left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// The rows that concern the metric in its spans, the malformed ones among them.
+    pub rows: u64,
+    /// Those that are malformed.
+    pub malformed: u64,
+}
+
+/// What was read of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceFindings {
+    /// The items that were read.
+    pub rows: u64,
+    /// Whether its partitions were read whole, not only the key ranges of some spans.
+    pub is_whole: bool,
+}
+
+/// One pass when it has been read.
+struct ReadPass<'catalogue> {
+    pass: Pass<'catalogue>,
+    found: SourceFindings,
+    result: Result<(), Error>,
 }
 
 /// Reads all `passes` and finishes their metrics.
@@ -35,54 +71,76 @@ pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
         .map(|pass| -> BoxFuture<'_, _> { Box::pin(read_pass(client, pass)) })
         .collect();
     let mut results = stream::iter(reading).buffer_unordered(MAXIMUM_CONCURRENCY);
+    let mut findings = Findings::default();
     let mut folds: BTreeMap<String, Fold<'_>> = BTreeMap::new();
-    let mut failures: BTreeMap<String, String> = BTreeMap::new();
-    while let Some((pass, result)) = results.next().await {
+    while let Some(ReadPass { pass, found, result }) = results.next().await {
+        let sources = pass.sources.iter().copied().collect::<Vec<_>>().join(", ");
+        if result.is_ok() {
+            for source in &pass.sources {
+                findings.sources.insert((*source).to_owned(), found);
+            }
+        }
         for fold in pass.folds {
             let name = fold.metric().name.clone();
-            match &result {
-                Err(error) => {
-                    failures.entry(name).or_insert_with(|| format!("{}: {error}", pass.source));
+            if let Err(error) = &result {
+                let why = || format!("{sources}: {error}");
+                findings.failures.entry(name).or_insert_with(why);
+                continue;
+            }
+            if (found.is_whole || fold.malformed() >= MALFORMED_RANGE)
+                && let Some(why) = fold.unreadable(&sources)
+            {
+                findings.unreadable.entry(name.clone()).or_insert(why);
+            }
+            match folds.remove(&name) {
+                Some(mut known) => {
+                    known.merge(fold);
+                    folds.insert(name, known);
                 }
-                Ok(()) => match folds.remove(&name) {
-                    Some(mut known) => {
-                        known.merge(fold);
-                        folds.insert(name, known);
-                    }
-                    None => {
-                        folds.insert(name, fold);
-                    }
-                },
+                None => {
+                    folds.insert(name, fold);
+                }
             }
         }
     }
-    let mut outcomes = BTreeMap::new();
-    let mut malformed = BTreeMap::new();
-    for (name, fold) in folds {
-        if failures.contains_key(&name) {
-            continue;
-        }
-        if fold.malformed() > 0 {
-            malformed.insert(name.clone(), fold.malformed());
-        }
-        match fold.finish() {
-            Ok(found) => {
-                outcomes.insert(name, found);
+    findings.finish(folds);
+    findings
+}
+
+impl Findings {
+    fn finish(&mut self, folds: BTreeMap<String, Fold<'_>>) {
+        self.unreadable.retain(|name, _| !self.failures.contains_key(name));
+        for (name, fold) in folds {
+            if self.failures.contains_key(&name) {
+                continue;
             }
-            Err(error @ (FoldError::Overflow { .. } | FoldError::Sketch(_))) => {
-                failures.insert(name, error.to_string());
+            let (rows, malformed) = (fold.rows(), fold.malformed());
+            if malformed > 0 {
+                self.malformed.insert(name.clone(), Malformed { rows, malformed });
+            }
+            match fold.finish() {
+                Ok(mut found) => {
+                    if self.unreadable.contains_key(&name) {
+                        found.fill(Outcome::default());
+                    }
+                    self.outcomes.insert(name, found);
+                }
+                Err(error @ (FoldError::Overflow { .. } | FoldError::Sketch(_))) => {
+                    self.failures.insert(name, error.to_string());
+                }
             }
         }
     }
-    Findings { outcomes, failures, malformed }
 }
 
 /// Reads the partitions of one pass, one after the other.
 async fn read_pass<'catalogue>(
     client: &Client,
     mut pass: Pass<'catalogue>,
-) -> (Pass<'catalogue>, Result<(), Error>) {
+) -> ReadPass<'catalogue> {
     let queries = std::mem::take(&mut pass.queries);
+    let is_whole = queries.iter().all(|query| query.range.is_none());
+    let mut found = SourceFindings { rows: 0, is_whole };
     let mut met = HashSet::new();
     for (index, query) in queries.iter().enumerate() {
         let is_last = index + 1 == queries.len();
@@ -90,6 +148,7 @@ async fn read_pass<'catalogue>(
             .query_pages(query, |rows| {
                 for row in rows {
                     if is_first_meeting(&mut met, pass.identity, &row, is_last) {
+                        found.rows += 1;
                         for fold in &mut pass.folds {
                             fold.add(&row);
                         }
@@ -98,10 +157,10 @@ async fn read_pass<'catalogue>(
             })
             .await;
         if result.is_err() {
-            return (pass, result);
+            return ReadPass { pass, found, result };
         }
     }
-    (pass, Ok(()))
+    ReadPass { pass, found, result: Ok(()) }
 }
 
 /// Whether the item has not been met in an earlier partition of the pass. What is met in the last
@@ -112,6 +171,9 @@ fn is_first_meeting(
     row: &Item,
     is_last: bool,
 ) -> bool {
-    let Some(identity) = identity.and_then(|attribute| text(row, attribute)) else { return true };
-    if is_last { !met.contains(identity) } else { met.insert(identity.to_owned()) }
+    let found = identity.and_then(|attribute| row.get(attribute));
+    let Some(AttributeValue::S(identity) | AttributeValue::N(identity)) = found else {
+        return true;
+    };
+    if is_last { !met.contains(identity) } else { met.insert(identity.clone()) }
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 
 pub mod api;
+pub mod catalogue;
 pub mod catch_up_suite;
 pub mod database;
 pub mod engine_suite;
@@ -18,5 +19,6 @@ pub mod queue;
 pub mod realtime;
 pub mod reckoning;
 pub mod rollup_suite;
+pub mod source_suite;
 pub mod timeline;
 pub mod worker;

@@ -1,0 +1,331 @@
+//! From a `[[metrics]]` entry to a metric: which fields a measure needs, and which it would ignore.
+
+use std::collections::BTreeMap;
+
+use super::{
+    definition::{Absent, Condition, Grouping, Measure, Metric, Rollup, Rows, Value, Window},
+    document::{Mistake, Node, Table, listed},
+    parse::{Entry, attribute, attributes, choice, identifier, top_level},
+};
+
+/// The most targets that a record keeps, so the most that a metric can list.
+const MAXIMUM_TARGETS: u32 = 1000;
+
+const MEASURES: [&str; 6] = ["count", "count_distinct", "sum", "avg", "top", "departures"];
+
+/// What a metric can say, whatever its measure.
+const METRIC_FIELDS: [&str; 18] = [
+    "type", "name", "source", "sources", "measure", "value", "where", "by", "key", "ties", "limit",
+    "stock", "arrivals", "window", "time", "absent", "rollup", "moves",
+];
+
+/// Reads `[[metrics]]`.
+pub fn metric(table: Table) -> Result<Entry<Metric>, Mistake> {
+    let entry = match table.peek("name") {
+        Some(name) => format!("metric `{name}`"),
+        None => "`[[metrics]]`".to_owned(),
+    };
+    Entry::read(table, read_metric, &METRIC_FIELDS).map_err(|mistake| mistake.within(&entry))
+}
+
+fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
+    let line = table.lines().get("name").copied().unwrap_or(table.line);
+    let name = table.need("name")?.text("name")?;
+    identifier(line, "name", &name)?;
+    let type_name = table.need("type")?.text("type")?;
+    let words = MEASURES.map(|word| (word, word));
+    let word = choice("measure", table.need("measure")?, &words)?;
+    let rollups = [
+        ("sum", Rollup::Sum),
+        ("last", Rollup::Last),
+        ("merge", Rollup::Merge),
+        ("weighted", Rollup::Weighted),
+    ];
+    let rollup_line = table.lines().get("rollup").copied().unwrap_or(table.line);
+    let rollup = choice("rollup", table.need("rollup")?, &rollups)?;
+    let moves = table.take("moves");
+    let measure = measure(table, word)?;
+    if let Some((field, line)) = table.left() {
+        return Err(Mistake::new(
+            line,
+            match field {
+                "past" => {
+                    "`past` follows from `window`; name an attribute that is overwritten in `moves`"
+                        .to_owned()
+                }
+                _ if METRIC_FIELDS.contains(&field) => {
+                    format!("`{field}` is not valid with `measure = \"{word}\"`")
+                }
+                _ => format!(
+                    "`{field}` is not a field of a metric; there are {}",
+                    listed(&METRIC_FIELDS)
+                ),
+            },
+        ));
+    }
+    let mut metric = Metric { type_name, name, measure, rollup, moves: None };
+    if let Some((line, node)) = moves {
+        let name = attribute("moves", node)?;
+        if metric.attributes().all(|attribute| attribute != name) {
+            return Err(Mistake::new(
+                line,
+                format!("`moves` names `{name}`, which the metric does not use"),
+            ));
+        }
+        metric.moves = Some(name);
+    }
+    fits(&metric, rollup_line)?;
+    Ok(metric)
+}
+
+/// What a field of the measure needs to be there.
+fn need(table: &mut Table, measure: &str, field: &str) -> Result<Node, Mistake> {
+    let line = table.line;
+    table
+        .take(field)
+        .map(|(_, node)| node)
+        .ok_or_else(|| Mistake::new(line, format!("`measure = \"{measure}\"` needs `{field}`")))
+}
+
+fn measure(table: &mut Table, word: &str) -> Result<Measure, Mistake> {
+    Ok(match word {
+        "count" => {
+            let by = table.take("by").map(|(_, node)| grouping(node)).transpose()?;
+            Measure::Count { rows: rows(table, word)?, by }
+        }
+        "count_distinct" => {
+            let node = need(table, word, "value")?;
+            if node.is_table() {
+                let reason = "`measure = \"count_distinct\"` needs an attribute's name as `value`";
+                return Err(Mistake::new(node.line, reason));
+            }
+            let attribute = attribute("value", node)?;
+            Measure::CountDistinct { rows: rows(table, word)?, attribute }
+        }
+        "sum" | "avg" => {
+            let value = value(need(table, word, "value")?)?;
+            let rows = rows(table, word)?;
+            if word == "sum" { Measure::Sum { rows, value } } else { Measure::Avg { rows, value } }
+        }
+        "top" => {
+            let key = attributes("key", need(table, word, "key")?)?;
+            let ties = need(table, word, "ties")?;
+            let line = ties.line;
+            let ties = ties.text("ties")?;
+            let tie = key.iter().position(|name| *name == ties).ok_or_else(|| {
+                Mistake::new(line, format!("`ties` must be an attribute of `key`; `{ties}` is not"))
+            })?;
+            let limit = need(table, word, "limit")?.integer("limit", 1, MAXIMUM_TARGETS)?;
+            let rows = rows(table, word)?;
+            // The list says each target's key, its rows by share, and their total.
+            let taken = |share: &&String| *share == "total" || key.contains(share);
+            if let Some(share) = rows.sources.keys().find(taken) {
+                let reason =
+                    format!("`sources` has a share `{share}`, which the list needs for itself");
+                return Err(Mistake::new(table.line, reason));
+            }
+            Measure::Top { rows, key, tie, limit: limit as usize }
+        }
+        _ => {
+            let stock = need(table, word, "stock")?.text("stock")?;
+            let arrivals = need(table, word, "arrivals")?.text("arrivals")?;
+            Measure::Departures { stock, arrivals }
+        }
+    })
+}
+
+fn rows(table: &mut Table, measure: &str) -> Result<Rows, Mistake> {
+    let sources = if measure == "top" {
+        shares(need(table, measure, "sources")?)?
+    } else {
+        BTreeMap::from([(String::new(), need(table, measure, "source")?.text("source")?)])
+    };
+    let mut conditions = BTreeMap::new();
+    if let Some((_, node)) = table.take("where") {
+        for (name, line, node) in node.table("where")?.rest() {
+            top_level(line, &name)?;
+            conditions.insert(name.clone(), condition(&name, node)?);
+        }
+    }
+    let windows = [("period", Window::Period), ("to_date", Window::ToDate), ("now", Window::Now)];
+    let window = choice("window", need(table, measure, "window")?, &windows)?;
+    let time = match table.take("time") {
+        Some((line, _)) if window == Window::Now => {
+            return Err(Mistake::new(line, "`time` is not valid with `window = \"now\"`"));
+        }
+        Some((_, node)) => attributes("time", node)?,
+        None if window == Window::Now => Vec::new(),
+        None => {
+            let reason = "`time` is missing: the attributes that hold the row's time";
+            return Err(Mistake::new(table.line, reason));
+        }
+    };
+    let choices = [("malformed", Absent::Malformed), ("skip", Absent::Skip)];
+    let absent = table.take("absent").map(|(_, node)| choice("absent", node, &choices));
+    let absent = absent.transpose()?.unwrap_or_default();
+    Ok(Rows { sources, conditions, window, time, absent })
+}
+
+fn shares(node: Node) -> Result<BTreeMap<String, String>, Mistake> {
+    let line = node.line;
+    let mut shares: BTreeMap<String, String> = BTreeMap::new();
+    for (share, line, node) in node.table("sources")?.rest() {
+        if share.is_empty() {
+            return Err(Mistake::new(line, "a share's name must not be empty"));
+        }
+        let source = node.text(&format!("sources.{share}"))?;
+        if shares.values().any(|other| *other == source) {
+            return Err(Mistake::new(line, format!("`sources` has source `{source}` twice")));
+        }
+        shares.insert(share, source);
+    }
+    if shares.is_empty() {
+        return Err(Mistake::new(line, "`sources` must not be empty"));
+    }
+    Ok(shares)
+}
+
+fn grouping(node: Node) -> Result<Grouping, Mistake> {
+    let mut table = node.table("by")?;
+    let attribute = attribute("by.attribute", table.need("attribute")?)?;
+    let node = table.need("groups")?;
+    let line = node.line;
+    table.finish(&["attribute", "groups"])?;
+    let mut groups: BTreeMap<String, String> = BTreeMap::new();
+    for (name, line, node) in node.table("by.groups")?.rest() {
+        if name.is_empty() {
+            return Err(Mistake::new(line, "a group's name must not be empty"));
+        }
+        // Other kinds of values are not grouped: a number has several spellings.
+        let value = node.text(&format!("by.groups.{name}"))?;
+        if let Some((other, _)) = groups.iter().find(|(_, known)| **known == value) {
+            let reason = format!("groups `{other}` and `{name}` have the same value `{value}`");
+            return Err(Mistake::new(line, reason));
+        }
+        groups.insert(name, value);
+    }
+    if groups.is_empty() {
+        return Err(Mistake::new(line, "`by.groups` must not be empty"));
+    }
+    Ok(Grouping { attribute, groups })
+}
+
+fn value(node: Node) -> Result<Value, Mistake> {
+    if !node.is_table() {
+        return Ok(Value::Attribute(attribute("value", node)?));
+    }
+    let mut table = node.table("value")?;
+    if let Some((_, node)) = table.take("money") {
+        let money = attribute("value.money", node)?;
+        table.finish(&["money"])?;
+        return Ok(Value::Money(money));
+    }
+    let line = table.line;
+    let (Some((_, name)), Some((_, key))) = (table.take("table"), table.take("attribute")) else {
+        let reason = "`value` must be an attribute's name, `{ money = \"…\" }` or \
+                      `{ table = \"…\", attribute = \"…\" }`";
+        return Err(Mistake::new(line, reason));
+    };
+    let value = Value::Lookup {
+        table: name.text("value.table")?,
+        attribute: attribute("value.attribute", key)?,
+    };
+    table.finish(&["table", "attribute"])?;
+    Ok(value)
+}
+
+/// The truth that a word stands for.
+fn truth(word: &str) -> Option<bool> {
+    if word.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if word.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
+    let field = format!("where.{name}");
+    if let Some(wanted) = node.truth() {
+        return Ok(Condition::Is(wanted));
+    }
+    if !node.is_table() {
+        let word = node.text(&field)?;
+        return Ok(truth(&word).map_or(Condition::Equals(word), Condition::Is));
+    }
+    let mut table = node.table(&field)?;
+    let line = table.line;
+    let kinds = ["not", "any_of", "present", "after_period"];
+    let given: Vec<&str> =
+        kinds.into_iter().filter(|kind| table.lines().contains_key(*kind)).collect();
+    if given.len() > 1 {
+        let reason = format!("`{field}` has {}; an attribute has one condition", listed(&given));
+        return Err(Mistake::new(line, reason));
+    }
+    let condition = if let Some((_, node)) = table.take("not") {
+        if let Some(other) = node.truth() {
+            Condition::IsNot(other)
+        } else {
+            let word = node.text(&format!("{field}.not"))?;
+            truth(&word).map_or(Condition::Not(word), Condition::IsNot)
+        }
+    } else if let Some((line, node)) = table.take("any_of") {
+        let words = node.some_texts(&format!("{field}.any_of"))?;
+        let words: Vec<String> = words.into_iter().map(|(_, word)| word).collect();
+        if words.iter().all(|word| truth(word).is_some()) {
+            let reason =
+                format!("`{field}.any_of` compares strings; compare a truth with `{name} = true`");
+            return Err(Mistake::new(line, reason));
+        }
+        Condition::AnyOf(words)
+    } else if let Some((_, node)) = table.take("present") {
+        only_true(&format!("{field}.present"), &node)?;
+        Condition::Present
+    } else if let Some((_, node)) = table.take("after_period") {
+        only_true(&format!("{field}.after_period"), &node)?;
+        Condition::AfterPeriod
+    } else {
+        match table.left() {
+            Some(_) => table.finish(&kinds)?,
+            None => return Err(Mistake::new(line, format!("`{field}` must not be empty"))),
+        }
+        return Err(Mistake::new(line, format!("`{field}` needs one of {}", listed(&kinds))));
+    };
+    table.finish(&kinds)?;
+    Ok(condition)
+}
+
+fn only_true(field: &str, node: &Node) -> Result<(), Mistake> {
+    if node.truth() == Some(true) {
+        return Ok(());
+    }
+    Err(Mistake::new(node.line, format!("`{field}` must be `true`; the opposite is not supported")))
+}
+
+/// The rollup fits what is computed, over its window.
+fn fits(metric: &Metric, line: usize) -> Result<(), Mistake> {
+    let is_stock = metric.window().is_some_and(|window| window != Window::Period);
+    let (word, rollup) = match &metric.measure {
+        Measure::Top { .. } if is_stock => {
+            return Err(Mistake::new(line, "`measure = \"top\"` needs `window = \"period\"`"));
+        }
+        _ if is_stock => ("last", Rollup::Last),
+        Measure::Count { .. } | Measure::Sum { .. } | Measure::Departures { .. } => {
+            ("sum", Rollup::Sum)
+        }
+        Measure::CountDistinct { .. } | Measure::Top { .. } => ("merge", Rollup::Merge),
+        Measure::Avg { .. } => ("weighted", Rollup::Weighted),
+    };
+    if metric.rollup == rollup {
+        return Ok(());
+    }
+    let over = match metric.window() {
+        Some(Window::Period) => " with `window = \"period\"`",
+        Some(Window::ToDate) => " with `window = \"to_date\"`",
+        Some(Window::Now) => " with `window = \"now\"`",
+        None => "",
+    };
+    let measure = metric.measure.name();
+    Err(Mistake::new(line, format!("`measure = \"{measure}\"`{over} needs `rollup = \"{word}\"`")))
+}
