@@ -10,7 +10,7 @@ use crate::{
     ledger::Status,
     period::{Granularity, Period, format_instant, parse_instant},
     realtime,
-    run::{MAXIMUM_HOLES, State, StateError},
+    run::{MAXIMUM_HOLES, Malformed, State, StateError, emptied},
 };
 
 /// How long after an hour's end its run may take before it counts as late: an invocation by a cron
@@ -34,6 +34,9 @@ const COUNTERS_EXPECTED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// The most failing types that are named; there are seven types, and the state is from outside.
 const MAXIMUM_TYPES: usize = 20;
+
+/// The most metrics with malformed items that are named.
+const MAXIMUM_METRICS: usize = 100;
 
 /// The longest text of a failure that is repeated.
 const MAXIMUM_TEXT_CHARACTERS: usize = 300;
@@ -62,7 +65,7 @@ pub struct Reason {
 }
 
 /// What is known of one granularity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
     /// The granularity's name.
@@ -83,10 +86,24 @@ pub struct Standing {
     pub failing_types: BTreeMap<String, String>,
     /// How many periods wait for a refresh because what they are made from has changed.
     pub stale: usize,
+    /// Items that the last run left out because they are malformed, by metric.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub malformed: BTreeMap<String, Share>,
+}
+
+/// How many of a metric's items were left out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Share {
+    /// The items that concern the metric, the malformed ones among them.
+    pub rows: u64,
+    /// Those that are malformed.
+    pub malformed: u64,
+    /// The malformed ones in percent of all, with two decimals.
+    pub percent: f64,
 }
 
 /// Whether the runs keep up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The most serious of the reasons.
@@ -129,6 +146,13 @@ pub fn judge(states: &[(Granularity, Result<State, StateError>)], now: DateTime<
         };
         let standing = Standing::of(*granularity, state, begin, now);
         standing.find_faults(*granularity, state.progress.left, &mut reasons);
+        reasons.extend(state.progress.emptied_sources.iter().take(MAXIMUM_TYPES).map(|source| {
+            Reason {
+                severity: Level::Degraded,
+                granularity: Some(granularity.name()),
+                reason: emptied(&without_names_of_aws(source)),
+            }
+        }));
         granularities.push(standing);
     }
     Health::new(reasons, granularities, now)
@@ -245,6 +269,12 @@ impl Standing {
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
                 .collect(),
             stale: state.stale(granularity).len(),
+            malformed: progress
+                .malformed
+                .iter()
+                .take(MAXIMUM_METRICS)
+                .map(|(name, of)| (without_names_of_aws(name), Share::new(*of)))
+                .collect(),
         }
     }
 
@@ -289,6 +319,14 @@ impl Standing {
                 }
             }
         }
+    }
+}
+
+impl Share {
+    fn new(Malformed { rows, malformed }: Malformed) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "two decimals of a share need no more")]
+        let percent = malformed as f64 * 100.0 / rows.max(1) as f64;
+        Self { rows, malformed, percent: (percent * 100.0).round() / 100.0 }
     }
 }
 

@@ -39,6 +39,7 @@ use support::{
     engine_suite::{TYPES, end, engine, engine_at, platform},
     fault_proxy::{Fault, FaultProxy},
     host::TestHost,
+    timeline::{medium, on_time},
 };
 
 const RUNS: &str = "/api/admin/analytics/runs";
@@ -1360,4 +1361,59 @@ async fn the_day_that_counting_began_on_is_short_and_not_missing() {
             assert_eq!(point["coverage"], json!({"present": 3, "expected": 24}), "{name}");
         }
     }
+}
+
+// ---------------------------------------------------------------------------------------------
+// No silent zero
+
+/// The reasons that health gives, each with its severity.
+async fn stated(api: &Api) -> Vec<(String, String)> {
+    let health = api.get(HEALTH).await.json();
+    let data = health.get("data").unwrap_or(&health["details"]);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let reasons = data["reasons"].as_array().unwrap().iter();
+    reasons.map(|reason| (text(&reason["severity"]), text(&reason["reason"]))).collect()
+}
+
+/// A source of which no item can be understood gives no value, and says why; one that had items and
+/// has none now is named.
+#[tokio::test]
+async fn a_source_that_cannot_be_understood_or_is_emptied_is_named() {
+    let mut wrong = medium("m1", "2026-06-01T00:10");
+    wrong["createdAt"] = json!({"N": "1780272600000"});
+    let table = TestTable::with(Backend::Dynoxide, &[wrong.clone()]).await;
+    let api_at = |now: &str| Api::new(&table.endpoint, &table.name, StandingHost::at(instant(now)));
+    let stored = async || {
+        let query = "metricType=media&granularity=hourly&startDate=2026-06-01&endDate=2026-06-02";
+        let data = api_at("2026-06-01T05:30:00Z").metrics(query).await.json();
+        data["data"]["dataPoints"][0]["metrics"].clone()
+    };
+    let report = on_time(&table, Granularity::Hourly, "2026-06-01T01:00").await;
+    assert_eq!(report.status, Status::Partial, "{report:?}");
+    assert!(report.unreadable["totalMedia"].contains("`createdAt`"), "{report:?}");
+    assert!(stored().await.get("totalMedia").is_none(), "{}", stored().await);
+    let health = stated(&api_at("2026-06-01T01:05:00Z")).await;
+    let named = health.iter().find(|(_, reason)| reason.contains("totalMedia")).unwrap();
+    assert_eq!(named.0, "degraded");
+    let data = api_at("2026-06-01T01:05:00Z").get(HEALTH).await.json();
+    let share = &data["data"]["granularities"][0]["malformed"]["totalMedia"];
+    assert_eq!(share, &json!({"rows": 1, "malformed": 1, "percent": 100.0}));
+
+    // Mended: the value is there, and nothing is wrong any more.
+    table.put(&[medium("m1", "2026-06-01T01:10")]).await;
+    let report = on_time(&table, Granularity::Hourly, "2026-06-01T02:00").await;
+    assert_eq!(report.status, Status::Complete, "{report:?}");
+    assert_eq!(stored().await["totalMedia"], 1);
+    assert_eq!(stated(&api_at("2026-06-01T02:05:00Z")).await, []);
+
+    // Emptied.
+    let key = edge_analytics::dynamodb::key("MEDIA#m1", "METADATA");
+    let delete = edge_analytics::dynamodb::WriteRequest::DeleteRequest { key };
+    table.client().batch_write(&table.name, vec![delete]).await.unwrap();
+    let report = on_time(&table, Granularity::Hourly, "2026-06-01T03:00").await;
+    let expected = "source `media` had items before and has none now; check its `index` and \
+                    `partitions` in metrics.toml against the table";
+    assert_eq!(report.problems, [expected]);
+    let health = stated(&api_at("2026-06-01T03:05:00Z")).await;
+    assert_eq!(health, [("degraded".to_owned(), expected.to_owned())]);
 }

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     Engine, PeriodReport,
-    reading::{Findings, MAXIMUM_CONCURRENCY, read},
+    reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read},
     state::{mark_stale, unsettle},
     writing::{Occasion, WriteOutcome, Writer},
 };
@@ -38,7 +38,11 @@ pub(super) struct Counted {
     /// Periods that still lack a type.
     pub(super) holes: BTreeSet<Period>,
     /// Items left out, by metric.
-    pub(super) malformed: BTreeMap<String, u64>,
+    pub(super) malformed: BTreeMap<String, Malformed>,
+    /// Metrics of which no item could be understood, and why.
+    pub(super) unreadable: BTreeMap<String, String>,
+    /// What was read of each source.
+    pub(super) sources: BTreeMap<String, SourceFindings>,
 }
 
 impl Engine {
@@ -94,9 +98,8 @@ impl Engine {
         };
         let holes = wanted.iter().copied().filter(lacks).collect();
         let periods = wanted.iter().filter_map(|period| reports.remove(period)).collect();
-        let malformed = findings.malformed.into_iter();
-        let malformed = malformed.map(|(name, rows)| (name, rows.malformed)).collect();
-        Ok(Counted { periods, holes, malformed })
+        let Findings { malformed, unreadable, sources, .. } = findings;
+        Ok(Counted { periods, holes, malformed, unreadable, sources })
     }
 
     /// Writes records, each on its own, and notes in the reports what became of them.

@@ -150,12 +150,21 @@ impl Engine {
             }
             Ok(mut counted) => {
                 passes = run.client.meter().total().pages;
-                report.malformed = counted.malformed;
+                let counts = counted.malformed.iter();
+                report.malformed =
+                    counts.map(|(name, rows)| (name.clone(), rows.malformed)).collect();
+                report.problems.extend(counted.unreadable.values().cloned());
+                report.problems.extend(progress.note_sources(&counted.sources));
+                progress.malformed = counted.malformed;
+                report.unreadable = counted.unreadable;
                 report.period = counted.periods.remove(0);
                 report.recalculated = counted.periods;
                 let failed = report.recalculated.iter().any(|hour| !hour.types_failed.is_empty());
                 self.note_recalculated(own, !failed, &mut progress);
-                report.status = report.period.status();
+                report.status = match report.period.status() {
+                    Status::Complete if !report.unreadable.is_empty() => Status::Partial,
+                    status => status,
+                };
                 complete.extend(
                     hours
                         .iter()

@@ -43,7 +43,7 @@ pub use reading::{
 pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};
-pub use state::{MAXIMUM_HOLES, Progress, State, StateError, state_key};
+pub use state::{MAXIMUM_HOLES, Progress, State, StateError, emptied, state_key};
 use writing::Writer;
 
 /// Computes and stores records.
@@ -301,6 +301,7 @@ impl Engine {
         }
         progress.last_run_at = Some(at);
         progress.failing_types.clone_from(&report.period.types_failed);
+        progress.failing_types.extend(report.unreadable.clone());
     }
 }
 

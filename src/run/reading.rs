@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     dynamodb::{AttributeValue, Client, Error, Item},
@@ -39,7 +40,7 @@ pub struct Findings {
 }
 
 /// How many rows of a metric were left out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Malformed {
     /// The rows that concern the metric in its spans, the malformed ones among them.
     pub rows: u64,

@@ -63,6 +63,9 @@ pub struct Report {
     pub left: usize,
     /// Items that were left out of a metric because an attribute was malformed, by metric.
     pub malformed: BTreeMap<String, u64>,
+    /// Metrics without a value because no item of their source could be understood, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, String>,
     /// What went wrong besides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -159,6 +162,7 @@ impl Report {
             caught_up: Vec::new(),
             left: 0,
             malformed: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             problems: Vec::new(),
             usage: Usage::default(),
             entered: Usage::default(),

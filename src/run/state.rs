@@ -16,6 +16,8 @@ use crate::{
     period::{Granularity, Period, format_instant, parse_instant},
 };
 
+use super::reading::{Malformed, SourceFindings};
+
 /// How many of the periods that are known to be incomplete are named.
 pub const MAXIMUM_HOLES: usize = 20;
 
@@ -70,8 +72,18 @@ pub struct Progress {
     /// When the last run started that wrote every type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_at: Option<String>,
-    /// The types that the last run could not make, and why.
+    /// The types that the last run could not compute, and single metrics of which no item could be
+    /// understood, and why.
     pub failing_types: BTreeMap<String, String>,
+    /// Items that the last run left out because they are malformed, by metric. Only hours have it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub malformed: BTreeMap<String, Malformed>,
+    /// The sources in which items were found. Only hours have it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub sources_with_items: BTreeSet<String>,
+    /// Those of them that were empty at the last run.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub emptied_sources: BTreeSet<String>,
     /// Starts of periods that are known to be incomplete, the first of them.
     pub holes: Vec<String>,
     /// How many periods may be incomplete.
@@ -89,6 +101,15 @@ struct Stored {
     stale_marks: Vec<String>,
     cache_version: u64,
     unsettled_until: i64,
+}
+
+/// That a source had items and has none now.
+#[must_use]
+pub fn emptied(source: &str) -> String {
+    format!(
+        "source `{source}` had items before and has none now; check its `index` and `partitions` in \
+         metrics.toml against the table"
+    )
 }
 
 /// The state item of `granularity`.
@@ -201,6 +222,22 @@ impl Progress {
         if latest.is_none_or(|latest| start > latest) {
             self.latest = Some(format_instant(start));
         }
+    }
+
+    /// Notes in which of `sources` items were found; returns what is wrong: those that had items before
+    /// and have none now. What is read by key range may be empty in a quiet hour.
+    pub fn note_sources(&mut self, sources: &BTreeMap<String, SourceFindings>) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, found) in sources.iter().filter(|(_, found)| found.is_whole) {
+            if found.rows > 0 {
+                self.emptied_sources.remove(name);
+                self.sources_with_items.insert(name.clone());
+            } else if self.sources_with_items.contains(name) {
+                self.emptied_sources.insert(name.clone());
+                problems.push(emptied(name));
+            }
+        }
+        problems
     }
 
     /// Notes which periods are known to be incomplete, and that so many may be.
