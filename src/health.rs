@@ -86,20 +86,10 @@ pub struct Standing {
     pub failing_types: BTreeMap<String, String>,
     /// How many periods wait for a refresh because what they are made from has changed.
     pub stale: usize,
-    /// Items that the last run left out because they are malformed, by metric.
+    /// The share of items that the last run left out because they are malformed, in percent, by
+    /// metric. How many they are would tell the platform's figures to a monitor.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub malformed: BTreeMap<String, Share>,
-}
-
-/// How many of a metric's items were left out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Share {
-    /// The items that concern the metric, the malformed ones among them.
-    pub rows: u64,
-    /// Those that are malformed.
-    pub malformed: u64,
-    /// The malformed ones in percent of all, with two decimals.
-    pub percent: f64,
+    pub malformed_percent: BTreeMap<String, f64>,
 }
 
 /// Whether the runs keep up.
@@ -269,11 +259,11 @@ impl Standing {
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
                 .collect(),
             stale: state.stale(granularity).len(),
-            malformed: progress
+            malformed_percent: progress
                 .malformed
                 .iter()
                 .take(MAXIMUM_METRICS)
-                .map(|(name, of)| (without_names_of_aws(name), Share::new(*of)))
+                .map(|(name, of)| (without_names_of_aws(name), percent(*of)))
                 .collect(),
         }
     }
@@ -322,12 +312,11 @@ impl Standing {
     }
 }
 
-impl Share {
-    fn new(Malformed { rows, malformed }: Malformed) -> Self {
-        #[allow(clippy::cast_precision_loss, reason = "two decimals of a share need no more")]
-        let percent = malformed as f64 * 100.0 / rows.max(1) as f64;
-        Self { rows, malformed, percent: (percent * 100.0).round() / 100.0 }
-    }
+/// The malformed items in percent of all, with one decimal.
+fn percent(Malformed { rows, malformed }: Malformed) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "one decimal of a share needs no more")]
+    let share = malformed as f64 / rows.max(1) as f64;
+    (share * 1000.0).round() / 10.0
 }
 
 /// An instant of a state, if it is one.
