@@ -498,7 +498,7 @@ const BAD_INPUT: &[(&str, &str, &str)] = &[
     ("", "metricType=users", "metricType is repeated"),
     ("", "endDate=2026-06-02", "endDate is repeated"),
     ("", "metrics=newUsers&metrics=newUsers", "metrics is repeated"),
-    ("", "limit=10", UNKNOWN),
+    ("", "page=10", UNKNOWN),
     ("", "metrictype=users", UNKNOWN),
     ("", "%00=1", UNKNOWN),
     ("", "%ff=1", UNKNOWN),

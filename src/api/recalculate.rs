@@ -134,10 +134,8 @@ pub async fn start(
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
-    if is_new {
-        if let Err(why) = app.queue.send(job.message(), Duration::ZERO).await {
-            return Err(withdraw(&app, &job.job_id, &why).await);
-        }
+    if is_new && let Err(why) = app.queue.send(job.message(), Duration::ZERO).await {
+        return Err(withdraw(&app, &job.job_id, &why).await);
     }
     let location = format!("{BASE_PATH}/recalculate/{}", job.job_id);
     let job = json!({ "success": true, "data": JobView::from(job) });

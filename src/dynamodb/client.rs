@@ -444,11 +444,14 @@ fn service_error(response: &RawResponse) -> ErrorKind {
         |code| code.rsplit('#').next().unwrap_or(&code).to_owned(),
     );
     let message = body.message.unwrap_or_default();
+    let is_conflict = body.reasons.iter().any(|reason| {
+        matches!(reason.code.as_deref(), Some("ConditionalCheckFailed" | "TransactionConflict"))
+    });
     ErrorKind::Service {
         code,
         status,
         message: message.chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect(),
-        reasons: body.reasons.into_iter().filter_map(|reason| reason.code).collect(),
+        is_conflict,
     }
 }
 

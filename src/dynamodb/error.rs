@@ -34,9 +34,10 @@ pub enum ErrorKind {
         status: u16,
         /// AWS's text, cut to a bounded length.
         message: String,
-        /// Of a cancelled transaction: why, in AWS's codes, one for each of its items.
+        /// Whether one of the reasons of a cancelled transaction is a condition that did not hold or
+        /// another transaction on the same items.
         /// Source: [`CancellationReason`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html).
-        reasons: Vec<String>,
+        is_conflict: bool,
     },
     /// No connection, or it broke.
     #[error("the connection failed ({0}); check DYNAMODB_ENDPOINT and the network")]
@@ -113,11 +114,8 @@ impl Error {
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
         match &self.kind {
-            ErrorKind::Service { code, reasons, .. } => {
-                code == "TransactionCanceledException"
-                    && reasons.iter().any(|reason| {
-                        matches!(reason.as_str(), "ConditionalCheckFailed" | "TransactionConflict")
-                    })
+            ErrorKind::Service { code, is_conflict, .. } => {
+                code == "TransactionCanceledException" && *is_conflict
             }
             _ => false,
         }

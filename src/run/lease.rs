@@ -53,7 +53,7 @@ const CHECK: Duration = Duration::from_secs(2);
 
 /// How long a request for the lease counts. The run that waits repeats it; one of a run that died
 /// holds up nobody for longer.
-const REQUEST: Duration = Duration::from_secs(60);
+const REQUEST: Duration = Duration::from_mins(1);
 
 /// When a lease expires that was given back.
 const GIVEN_BACK: i64 = 0;
@@ -254,7 +254,7 @@ impl<'client> Lease<'client> {
             let expires_at = expiry(now);
             let (begins, first) = first.clone().unzip();
             let begins = begins.unwrap_or_default();
-            let stale = (":stale", number(&stale_request(now)));
+            let expired_request = (":stale", number(&stale_request(now)));
             let update = UpdateItem::new(
                 table,
                 state_key(Granularity::Hourly),
@@ -275,7 +275,7 @@ impl<'client> Lease<'client> {
                 ]
                 .into_iter()
                 .chain(first)
-                .chain((!is_scheduled).then_some(stale)),
+                .chain((!is_scheduled).then_some(expired_request)),
             )
             .answering_what_was();
             match client.send(&update).await {

@@ -369,7 +369,7 @@ impl Engine {
             match lease.hold(self.fill(run, &writer, missing, occasion, 0, report)).await {
                 Ended::Done(Ok(_)) => None,
                 Ended::Done(Err(why)) => Some(why),
-                Ended::Lost(lost) => Some(lost.to_string()),
+                Ended::Lost(why) => Some(why.to_string()),
                 Ended::Wanted => {
                     let released = lease.give_way().await;
                     report.problems.extend(released.err().map(|lost| lost.to_string()));

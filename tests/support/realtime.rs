@@ -111,7 +111,10 @@ impl TestBackground {
 
 /// A cache in memory.
 #[derive(Clone, Default)]
-pub struct TestCache(Arc<Mutex<HashMap<String, (Vec<Bytes>, Duration)>>>);
+pub struct TestCache(Arc<Mutex<HashMap<String, Kept>>>);
+
+/// A response's chunks, and for how long they are kept.
+type Kept = (Vec<Bytes>, Duration);
 
 impl TestCache {
     /// The keys, with how long each answer is kept.
