@@ -77,7 +77,7 @@ pub struct Options {
 
 /// Runs until somebody stops it.
 pub async fn run(project: &Project, options: &Options, signals: &mut Signals) -> Result<()> {
-    let mut running = signals.interrupt(Running::start(project, options)).await?;
+    let mut running = Box::pin(signals.interrupt(Running::start(project, options))).await?;
     let background = running.background(options).await?;
     running.introduce(options);
     let result = tokio::select! {

@@ -88,7 +88,7 @@ async fn run(command: Command) -> Result<()> {
     let mut signals = Signals::listen()?;
     let project = Project::locate()?;
     match command {
-        Command::Dev(options) => dev::run(&project, &options, &mut signals).await,
+        Command::Dev(options) => Box::pin(dev::run(&project, &options, &mut signals)).await,
         Command::Build { features, out_dir } => {
             let work = async {
                 let tools = set_up(&project, Needs::default()).await?;
