@@ -1018,6 +1018,11 @@ async fn a_kept_answer_is_never_older_than_a_recalculation() {
     for query in [hours, days] {
         assert_eq!(cached(query).await, "bypass", "just changed: {query}");
     }
+    // What was refreshed is not stale, also where it says the same as before.
+    for query in [hours, days, month] {
+        let (_, data) = asked(&world, query).await;
+        assert!(!data.to_string().contains("\"stale\""), "{query}: {data}");
+    }
     // The month is as of its last day, which was not asked for and says the same.
     assert_eq!(cached(month).await, "hit");
     world.host.set(end() + TimeDelta::minutes(70));

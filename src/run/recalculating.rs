@@ -6,16 +6,16 @@
 //! a message of its own; one that keeps failing is given up and noted, and the job goes on. While
 //! DynamoDB is unavailable, attempts are not counted.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::Client,
+    dynamodb::{Client, Read},
     host::{Severity, SharedHost},
     job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice, Work},
     ledger::{Status, Trigger},
-    period::format_instant,
+    period::{Period, format_instant},
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     jobs::{move_job, read_job, read_live_job},
     lease::{Ended, Lease, LeaseError},
     report::Piece,
+    state::{State, state_key},
     writing::{Occasion, Writer},
 };
 
@@ -325,10 +326,39 @@ impl Engine {
         report: &mut Report,
     ) -> Vec<PeriodReport> {
         let mut reports = Vec::new();
+        let mut refreshed = Vec::new();
         for period in &slice.periods {
-            reports.push(self.make(run, *period, true, begin, report).await.report);
+            let at = self.host.now();
+            let made = self.make(run, *period, true, begin, report).await.report;
+            if made.types_failed.is_empty() {
+                refreshed.push((*period, at));
+            }
+            reports.push(made);
+        }
+        match self.marked(run, &refreshed).await {
+            Ok(marked) => {
+                refreshed.retain(|(period, _)| marked.contains(period));
+                self.write_refreshed(run, &refreshed, report).await;
+            }
+            Err(why) => report.problems.push(why),
         }
         reports
+    }
+
+    /// The periods of the granularity of `refreshed` that are marked as stale.
+    async fn marked(
+        &self,
+        run: &Run<'_>,
+        refreshed: &[(Period, DateTime<Utc>)],
+    ) -> Result<BTreeSet<Period>, String> {
+        let Some((first, _)) = refreshed.first() else { return Ok(BTreeSet::new()) };
+        let granularity = first.granularity();
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("the state of the {granularity} runs could not be read: {error}")
+        };
+        let read = run.client.get(&self.table, state_key(granularity), Read::Consistent).await;
+        let state = State::from_item(read.map_err(|error| failed(&error))?);
+        Ok(state.map_err(|error| failed(&error))?.stale(granularity))
     }
 
     /// Enters an attempt at a slice in the ledger: what its periods came to, or why it did not have

@@ -29,7 +29,7 @@ use super::{
     lease::{Ended, Lease},
     periods_between,
     reading::read,
-    state::{state_key, write_progress},
+    state::{Settled, note_refreshed, state_key, write_progress},
     writing::{Occasion, WriteOutcome, Writer},
 };
 
@@ -125,17 +125,36 @@ impl Engine {
         report.left = left.len();
         progress.note_holes(left.iter().copied(), left.len());
         Self::note_run(&mut progress, run, report);
-        let marks: Vec<String> = made
+        let marks = made.iter().flat_map(|period| state.settled_marks(*period, run.begun));
+        let over = made.iter().flat_map(|period| state.settled_refreshes(*period, run.begun));
+        let settled =
+            Settled { marks: marks.cloned().collect(), refreshes: over.cloned().collect() };
+        // Whose mark stays, because a writer from before it may still be running.
+        let refreshed: Vec<(Period, DateTime<Utc>)> = made
             .iter()
-            .flat_map(|period| state.settled_marks(*period, run.begun))
-            .cloned()
+            .filter(|period| marked_stale.contains(*period))
+            .filter(|period| !state.is_settled(**period, run.begun))
+            .map(|period| (*period, run.begun))
             .collect();
-        self.write_progress(run, granularity, &progress, marks, report).await;
+        self.write_refreshed(run, &refreshed, report).await;
+        self.write_progress(run, granularity, &progress, settled, report).await;
         // Last, because it may take more than what is left of the run.
         if granularity == Granularity::Daily
             && self.apply_retention(run, &mut progress, report).await
         {
-            self.write_progress(run, granularity, &progress, Vec::new(), report).await;
+            self.write_progress(run, granularity, &progress, Settled::default(), report).await;
+        }
+    }
+
+    /// Notes that marked periods were refreshed.
+    pub(super) async fn write_refreshed(
+        &self,
+        run: &Run<'_>,
+        refreshed: &[(Period, DateTime<Utc>)],
+        report: &mut Report,
+    ) {
+        if let Err(error) = note_refreshed(run.client, &self.table, refreshed).await {
+            report.problems.push(format!("the refreshed periods could not be noted: {error}"));
         }
     }
 
@@ -144,11 +163,11 @@ impl Engine {
         run: &Run<'_>,
         granularity: Granularity,
         progress: &Progress,
-        marks: Vec<String>,
+        settled: Settled,
         report: &mut Report,
     ) {
         let written = match progress.to_attribute() {
-            Ok(progress) => write_progress(run.client, &self.table, granularity, progress, marks)
+            Ok(progress) => write_progress(run.client, &self.table, granularity, progress, settled)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

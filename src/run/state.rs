@@ -37,6 +37,10 @@ pub struct State {
     /// Periods whose finer records have changed since they were made, each with when it was marked:
     /// `{start}#{instant}`.
     pub marks: BTreeSet<String>,
+    /// Marked periods that were refreshed since, each with when its refresh began to read:
+    /// `{start}#{instant}`. A mark outlives that, see [`SETTLED_AFTER`], and an unchanged record keeps
+    /// its `calculatedAt`.
+    pub refreshes: BTreeSet<String>,
     /// How often existing records were about to change.
     pub cache_version: u64,
     /// Until when they may still be changing; milliseconds since 1970.
@@ -99,6 +103,7 @@ pub struct Progress {
 struct Stored {
     run_state: Progress,
     stale_marks: Vec<String>,
+    refreshes: Vec<String>,
     cache_version: u64,
     unsettled_until: i64,
 }
@@ -141,6 +146,7 @@ impl State {
         Ok(Self {
             progress: stored.run_state,
             marks: stored.stale_marks.into_iter().collect(),
+            refreshes: stored.refreshes.into_iter().collect(),
             cache_version: stored.cache_version,
             unsettled_until: stored.unsettled_until,
         })
@@ -156,19 +162,33 @@ impl State {
             .collect()
     }
 
-    /// The periods that are marked as stale, each with when it was marked last. A record that was
-    /// computed after that has the change already; the mark stays until no writer can be at work.
+    /// The periods whose finer records have changed since the last refresh, each with when that was
+    /// marked last. A record that was computed after that has the change already.
     #[must_use]
     pub fn stale_since(&self, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
-        let mut stale = BTreeMap::new();
-        for (start, at) in self.marks.iter().filter_map(|mark| mark.split_once('#')) {
-            let (Some(start), Some(at)) = (parse_instant(start), parse_instant(at)) else {
-                continue;
-            };
-            let last = stale.entry(Period::containing(granularity, start)).or_insert(at);
-            *last = at.max(*last);
-        }
+        let refreshed = latest(&self.refreshes, granularity);
+        let mut stale = latest(&self.marks, granularity);
+        stale.retain(|period, at| refreshed.get(period).is_none_or(|refreshed| refreshed <= at));
         stale
+    }
+
+    /// The refreshes of `period` that can be forgotten at `now`, because all its marks are removed.
+    pub fn settled_refreshes(
+        &self,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = &String> {
+        let start = format!("{}#", format_instant(period.start()));
+        let is_settled = self.is_settled(period, now);
+        self.refreshes.iter().filter(move |of| is_settled && of.starts_with(&start))
+    }
+
+    /// Whether every mark of `period` can be taken away at `now`.
+    #[must_use]
+    pub fn is_settled(&self, period: Period, now: DateTime<Utc>) -> bool {
+        let start = format!("{}#", format_instant(period.start()));
+        let marks = self.marks.iter().filter(|mark| mark.starts_with(&start));
+        marks.count() == self.settled_marks(period, now).count()
     }
 
     /// The marks of `period` that can be taken away at `now`, once it has been made again from what
@@ -185,6 +205,17 @@ impl State {
             })
         })
     }
+}
+
+/// The periods in `entries`, which are `{start}#{instant}`, each with its latest instant.
+fn latest(entries: &BTreeSet<String>, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
+    let mut latest = BTreeMap::new();
+    for (start, at) in entries.iter().filter_map(|entry| entry.split_once('#')) {
+        let (Some(start), Some(at)) = (parse_instant(start), parse_instant(at)) else { continue };
+        let last = latest.entry(Period::containing(granularity, start)).or_insert(at);
+        *last = at.max(*last);
+    }
+    latest
 }
 
 impl Progress {
@@ -315,7 +346,41 @@ pub async fn unsettle(
     client.send(&update).await.map(|_| ())
 }
 
-/// Writes what a run without a lease leaves, and takes `marks` away.
+/// Notes that marked periods were refreshed from what was stored at these instants.
+///
+/// # Errors
+///
+/// When DynamoDB cannot be asked.
+pub async fn note_refreshed(
+    client: &Client,
+    table: &str,
+    refreshed: &[(Period, DateTime<Utc>)],
+) -> Result<(), Error> {
+    let Some((first, _)) = refreshed.first() else { return Ok(()) };
+    let entry = |(period, at): &(Period, DateTime<Utc>)| {
+        format!("{}#{}", format_instant(period.start()), format_instant(*at))
+    };
+    let entries = refreshed.iter().map(entry).collect();
+    let update = UpdateItem::new(
+        table,
+        state_key(first.granularity()),
+        "ADD refreshes :refreshes SET EntityType = :entity",
+        None,
+        [(":refreshes", AttributeValue::Ss(entries)), (":entity", string("AnalyticsState"))],
+    );
+    client.send(&update).await.map(|_| ())
+}
+
+/// What a run removes from the state.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Marks.
+    pub marks: Vec<String>,
+    /// Refreshes.
+    pub refreshes: Vec<String>,
+}
+
+/// Writes what a run without a lease leaves, and removes what is `settled`.
 ///
 /// # Errors
 ///
@@ -325,13 +390,22 @@ pub async fn write_progress(
     table: &str,
     granularity: Granularity,
     progress: AttributeValue,
-    marks: Vec<String>,
+    settled: Settled,
 ) -> Result<(), Error> {
     let mut expression = "SET runState = :progress, EntityType = :entity".to_owned();
     let mut values = vec![(":progress", progress), (":entity", string("AnalyticsState"))];
-    if !marks.is_empty() {
-        expression.push_str(" DELETE staleMarks :marks");
-        values.push((":marks", AttributeValue::Ss(marks)));
+    let mut removed = Vec::new();
+    for (attribute, placeholder, entries) in
+        [("staleMarks", ":marks", settled.marks), ("refreshes", ":refreshes", settled.refreshes)]
+    {
+        if !entries.is_empty() {
+            removed.push(format!("{attribute} {placeholder}"));
+            values.push((placeholder, AttributeValue::Ss(entries)));
+        }
+    }
+    if !removed.is_empty() {
+        expression.push_str(" DELETE ");
+        expression.push_str(&removed.join(", "));
     }
     let update = UpdateItem::new(table, state_key(granularity), &expression, None, values);
     client.send(&update).await.map(|_| ())
