@@ -85,7 +85,8 @@ pub struct Fold<'catalogue> {
     spans: Vec<(Span, Accumulator)>,
     rows: u64,
     malformed: u64,
-    /// Whether a row was read from which the metric can be computed, in a span or outside.
+    /// Whether a row was read that shows that the source is understood: one that counts, in a span
+    /// or outside, or one that does not concern the metric but has a time that can be read.
     is_readable: bool,
     example: Option<Fault<'catalogue>>,
 }
@@ -164,7 +165,13 @@ impl<'catalogue> Fold<'catalogue> {
     /// Takes in one row.
     pub fn add(&mut self, row: &Item) {
         match self.try_add(row) {
-            Ok(false) | Err(Reject::Skip) => {}
+            Ok(false) => {}
+            Err(Reject::Skip) => {
+                // Also a row that does not count shows that the source is understood.
+                if !self.is_readable {
+                    self.is_readable = self.has_readable_time(row);
+                }
+            }
             Ok(true) => {
                 self.rows += 1;
                 self.is_readable = true;
@@ -175,6 +182,16 @@ impl<'catalogue> Fold<'catalogue> {
                 self.example.get_or_insert(fault);
             }
         }
+    }
+
+    /// Whether the metric's time can be read in the row, or may be absent from it.
+    fn has_readable_time(&self, row: &Item) -> bool {
+        self.metric.rows().is_some_and(|rows| match rows.window {
+            Window::Period | Window::ToDate => {
+                !matches!(time_of(rows, row), Err(Reject::Malformed(_)))
+            }
+            Window::Now => true,
+        })
     }
 
     /// Whether the row counts in one of the spans.

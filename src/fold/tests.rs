@@ -284,6 +284,25 @@ fn rows_of_which_none_can_be_read_say_nothing() {
     }
 }
 
+/// One malformed item says nothing of those that fail the condition, if their time can be read.
+#[test]
+fn an_item_that_fails_the_condition_shows_that_the_source_is_understood() {
+    let done = &format!("{NEW}\nwhere = {{ state = \"done\" }}");
+    let item = |state: &str, at: &str| json!({"state": {"S": state}, "at": {"S": at}});
+    let wrong = item("done", "yesterday");
+    let open = item("open", "2026-03-01T11:30:00Z");
+    let folded = fold(done, &[wrong.clone(), open]);
+    assert_eq!((folded.values, folded.malformed), (vec![Some(json!(0))], 1));
+    assert_eq!(folded.unreadable, None);
+    // Where theirs cannot be read either, nothing is known.
+    let folded = fold(done, &[wrong, item("open", "yesterday")]);
+    assert!(folded.unreadable.is_some());
+    // What may be absent is no fault.
+    let seen = &format!("{NEW}\nabsent = \"skip\"");
+    let folded = fold(seen, &[json!({"at": {"N": "1"}}), json!({})]);
+    assert_eq!((folded.values, folded.unreadable), (vec![Some(json!(0))], None));
+}
+
 #[test]
 fn a_value_of_which_none_can_be_read_says_nothing() {
     let metric = "measure = \"sum\"\nvalue = { money = \"amount\" }\nwindow = \"period\"\n\
