@@ -30,7 +30,7 @@ use super::{
     periods_between,
     reading::read,
     state::{Settled, note_refreshed, state_key, write_progress},
-    writing::{Occasion, WriteOutcome, Writer},
+    writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
 /// How often a period whose records change under our hands is made again before they are written one
@@ -378,8 +378,12 @@ impl Engine {
         // The hour that ended just before this event is told as its own event would, if no later
         // one has been here.
         let current = Period::containing(Granularity::Hourly, run.scheduled).previous();
-        let is_current =
-            |hour| run.is_event && hour == current && lease.state.progress.is_in_order(hour);
+        let is_current = |hour| {
+            run.is_event
+                && hour == current
+                && lease.state.progress.is_in_order(hour)
+                && self.options.is_in_time(hour, self.host.now())
+        };
         let occasion = |hour| {
             if is_current(hour) { Occasion::Scheduled } else { Occasion::Recalculation }
         };
@@ -542,7 +546,7 @@ impl Engine {
             parts: rolled_up.parts,
             calculated_at: read_at,
             coverage: Some(rolled_up.coverage),
-            reconstructed: std::collections::BTreeMap::new(),
+            reconstructed: rolled_up.reconstructed,
         }))
     }
 
@@ -559,9 +563,9 @@ impl Engine {
         for fresh in records {
             let name = fresh.metric_type.clone();
             let before = stored.get(&(name.clone(), fresh.period)).cloned().transpose()?;
-            match writer.changed(fresh, before.as_ref(), Occasion::Rollup) {
-                Err(outcome) => outcomes.push((name, outcome)),
-                Ok(merged) => {
+            match writer.changed(fresh, before.as_ref(), Occasion::Rollup)? {
+                Change::Nothing(outcome) => outcomes.push((name, outcome)),
+                Change::Write(merged) => {
                     puts.push(writer.put_over(&merged, before.as_ref())?.into());
                     outcomes.push((name, WriteOutcome::Stored));
                     if before.is_some() {
