@@ -205,6 +205,37 @@ fn union(stored: &Entry, fresh: &Entry) -> Result<Option<Entry>, PartError> {
     }))
 }
 
+/// Puts a ranking that was counted from the platform's items into a rolled-up record.
+pub(super) fn settle_ranking(
+    record: &mut Record,
+    name: &str,
+    counted: Json,
+    stored: Option<&Record>,
+    observes: bool,
+) {
+    let before = stored.and_then(|stored| stored.metrics.get(name));
+    let (value, mark) = match before {
+        _ if observes => (counted, None),
+        Some(before) if rows_in(before) >= rows_in(&counted) => {
+            let mark = stored.and_then(|stored| stored.reconstructed.get(name).copied());
+            (before.clone(), mark)
+        }
+        _ => (counted, Some(Reconstruction::Estimate)),
+    };
+    record.metrics.insert(name.to_owned(), value);
+    if let Some(mark) = mark {
+        record.reconstructed.insert(name.to_owned(), mark);
+    }
+}
+
+/// The rows of all targets that a ranking's value lists.
+fn rows_in(ranking: &Json) -> u64 {
+    let targets = ranking.as_array().into_iter().flatten();
+    targets
+        .filter_map(|target| target.get("total").and_then(Json::as_u64))
+        .fold(0, u64::saturating_add)
+}
+
 /// A rolled-up record over the stored one: finer records may have reached the end of their
 /// retention, and what was made from them before is still right. What has a part was made from all
 /// of them: there an absent value is the answer.
@@ -225,3 +256,7 @@ fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     }
     merged
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+#[path = "provenance_tests.rs"]
+mod tests;

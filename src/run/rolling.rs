@@ -28,6 +28,7 @@ use super::{
     counting::StoredRecords,
     lease::{Ended, Lease},
     periods_between,
+    provenance::settle_ranking,
     reading::read,
     state::{Settled, note_refreshed, state_key, write_progress},
     writing::{Change, Occasion, WriteOutcome, Writer},
@@ -481,7 +482,9 @@ impl Engine {
         }
         let mut settled = Vec::with_capacity(records.len());
         for mut record in records {
-            match self.settle_rankings(writer, &mut record).await {
+            let key = (record.metric_type.clone(), record.period);
+            let before = stored.get(&key).and_then(|before| before.as_ref().ok());
+            match self.settle_rankings(writer, &mut record, before).await {
                 Ok(()) => settled.push(record),
                 Err(why) => report.note(record.metric_type, Err(why)),
             }
@@ -489,11 +492,13 @@ impl Engine {
         settled
     }
 
-    /// Counts rankings from the platform's items where the kept parts leave open who is best.
+    /// Counts rankings from the platform's items where the kept parts leave open who is best. Later
+    /// than the period's own time, a stored ranking of more rows stays: rows were deleted since.
     async fn settle_rankings(
         &self,
         writer: &Writer<'_>,
         record: &mut Record,
+        stored: Option<&Record>,
     ) -> Result<(), String> {
         let open: Vec<_> = self
             .catalogue
@@ -513,9 +518,10 @@ impl Engine {
         if let Some(why) = findings.failures.into_values().next() {
             return Err(why);
         }
+        let observes = self.options.is_in_time(record.period, record.calculated_at);
         for (name, outcomes) in findings.outcomes {
             for value in outcomes.into_iter().filter_map(|outcome| outcome.value) {
-                record.metrics.insert(name.clone(), value);
+                settle_ranking(record, &name, value, stored, observes);
             }
         }
         Ok(())
