@@ -31,7 +31,7 @@ use edge_analytics::{
 use serde_json::Value;
 use support::{
     database::{Backend, TestTable, connection},
-    engine_suite::{TYPES, assert_same, end, platform, stored, stored_in},
+    engine_suite::{InTime, TYPES, assert_same, end, platform, stored, stored_in},
     fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
     ledger::entries,
@@ -60,7 +60,7 @@ async fn run_with(
     rule: impl Fn(&Seen) -> Fault + Send + Sync + 'static,
 ) -> (Report, Arc<TestHost>, FaultProxy) {
     let proxy = FaultProxy::start(&table.endpoint, rule).await;
-    let host = TestHost::new();
+    let host = TestHost::at(end() + TimeDelta::seconds(5));
     let client = client_through(&proxy, host.clone());
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host.clone(), table.name.clone(), catalogue);
@@ -291,7 +291,8 @@ async fn a_run_that_dies_at_any_request_leaves_nothing_wrong() {
                 assert_same(&record.metrics, &expected[metric_type], metric_type);
             }
         }
-        let host = TestHost::at(NativeHost.now() + TimeDelta::minutes(10));
+        // The dead run's lease has expired.
+        let host = TestHost::at(end() + TimeDelta::minutes(3));
         let catalogue = Catalogue::embedded().unwrap();
         let client = table.client_with(host.clone());
         let engine = Engine::new(client, host, table.name.clone(), catalogue);
@@ -307,11 +308,7 @@ async fn a_day_with_a_hole_has_no_sums() {
     let items = platform(30);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let midnight = parse_instant("2026-05-21T00:00:00.000Z").unwrap();
-    let direct = {
-        let host = TestHost::new();
-        let client = table.client_with(host.clone());
-        Engine::new(client, host, table.name.clone(), Catalogue::embedded().unwrap())
-    };
+    let direct = InTime::on(&table);
     for hours in (0..24).rev() {
         direct.run(Granularity::Hourly, midnight - TimeDelta::hours(hours)).await;
     }
@@ -323,7 +320,7 @@ async fn a_day_with_a_hole_has_no_sums() {
         if seen.queries("MEDIA") { Fault::AccessDenied } else { Fault::None }
     })
     .await;
-    let host = TestHost::new();
+    let host = TestHost::at(midnight + TimeDelta::minutes(5));
     let client = client_through(&proxy, host.clone());
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host, table.name.clone(), catalogue);
