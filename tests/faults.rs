@@ -23,7 +23,7 @@ use edge_analytics::{
         Client, ErrorKind, Item, PutItem, Query, RetryPolicy, TransactWriteItems, WriteRequest,
         key, string,
     },
-    host::{Host, NativeHost, Severity},
+    host::Severity,
     period::{Granularity, Period, parse_instant},
     record::{Coverage, record_key},
     run::{Engine, Report, Status},
