@@ -24,9 +24,8 @@ use support::{
     fault_proxy::{Fault, FaultProxy},
     host::TestHost,
     timeline::{
-        ADDED, LAST, Truth, all_items, assert_records, assert_settled, at, day, engine_with,
-        every_hour, from_to, hour, medium, on_time, run_at, state, stored_types, told_for,
-        watermark, without,
+        ADDED, Truth, all_items, assert_records, assert_settled, at, day, engine_with, every_hour,
+        from_to, hour, medium, on_time, run_at, state, stored_types, told_for, watermark, without,
     },
 };
 
