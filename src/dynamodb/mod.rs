@@ -13,7 +13,7 @@ mod signing;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
-pub use error::{Error, ErrorKind};
+pub use error::{Cancellation, Error, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
 pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{
