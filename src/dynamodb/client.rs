@@ -16,6 +16,7 @@ use super::{
         Read, WriteRequest,
     },
     signing::{Credentials, sign},
+    table_name::short_name,
     usage::{ConsumedCapacities, UsageMeter},
 };
 use crate::host::{BoxFuture, SharedHost};
@@ -163,7 +164,7 @@ impl Client {
     ) -> Result<O::Response, Error> {
         let failed = |kind, attempts| Error {
             operation: O::NAME,
-            target: operation.target(),
+            target: target_of(operation),
             attempts,
             kind,
         };
@@ -447,10 +448,15 @@ impl Client {
     }
 }
 
+/// What an operation is on, for error messages: without the account and the region of an ARN.
+fn target_of<O: Operation>(operation: &O) -> String {
+    short_name(&operation.target()).to_owned()
+}
+
 fn unprocessed<O: Operation>(request: &O, left: usize, attempts: u32) -> Error {
     Error {
         operation: O::NAME,
-        target: request.target(),
+        target: target_of(request),
         attempts,
         kind: ErrorKind::Unprocessed(left),
     }

@@ -9,7 +9,9 @@ mod error;
 mod expression;
 mod mapping;
 mod operations;
+mod region;
 mod signing;
+mod table_name;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
@@ -20,8 +22,10 @@ pub use operations::{
     BatchGetItem, BatchWriteItem, CreateTable, DescribeTable, GetItem, Operation, PutItem, Query,
     Read, TransactWriteItems, TransactionItem, UpdateItem, WriteRequest,
 };
+pub use region::{is_region, regional_endpoint};
 pub use serde_dynamo::{AttributeValue, Item};
 pub use signing::{Credentials, SigningError, sign};
+pub use table_name::TableName;
 pub use usage::{Usage, UsageMeter};
 
 /// A string attribute.

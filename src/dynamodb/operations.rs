@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_dynamo::{AttributeValue, Item};
 
-use super::expression::{KeyRange, NamedAttributes};
+use super::{
+    expression::{KeyRange, NamedAttributes},
+    table_name::short_name,
+};
 
 /// One operation of the API: how it is called and what it answers.
 pub trait Operation {
@@ -391,14 +394,21 @@ operation!(BatchGetItem, BatchGetItemResponse, writes: false,
 target: |request| request.request_items.keys().cloned().collect(),
 lacks: |request, response| {
     let is_whole = request.request_items.iter().all(|(table, wanted)| {
-        let left = response.unprocessed_keys.get(table).map_or(0, |left| left.keys.len());
-        match response.responses.get(table) {
+        let left =
+            named(&response.unprocessed_keys, table).map_or(0, |left| left.keys.len());
+        match named(&response.responses, table) {
             Some(items) => items.len() + left <= wanted.keys.len(),
             None => left == wanted.keys.len(),
         }
     });
     (!is_whole).then_some("Responses does not have the table, or more than was asked for")
 });
+
+/// What the answer has under the table. AWS leaves open whether a table that was asked for by its ARN
+/// is answered under that or under its name.
+fn named<'answer, T>(answer: &'answer HashMap<String, T>, table: &str) -> Option<&'answer T> {
+    answer.get(table).or_else(|| answer.get(short_name(table)))
+}
 
 /// One entry of a batch of writes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
