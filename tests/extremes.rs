@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    dynamodb::Read,
+    dynamodb::WriteRequest,
     part::{Part, Parts},
     period::{Granularity, Period},
     ranking::Ranking,
@@ -324,67 +324,75 @@ async fn a_truth_out_of_range_is_reported() {
 }
 
 /// The 24 hours of 1 June, counted from the small platform.
-async fn counted_day() -> (TestTable, Vec<Period>) {
-    let table = TestTable::with(Backend::Dynoxide, &small_platform()).await;
-    let midnight = end() - TimeDelta::hours(3);
-    let host = TestHost::at(midnight + TimeDelta::hours(24));
-    let engine = engine(&table, host);
-    let mut hours = Vec::new();
-    for number in 0..24 {
-        let start = midnight + TimeDelta::hours(number);
-        engine.run(Granularity::Hourly, start + TimeDelta::hours(1)).await;
-        hours.push(Period::containing(Granularity::Hourly, start));
-    }
-    (table, hours)
+struct Day {
+    table: TestTable,
+    start: DateTime<Utc>,
+    hours: Vec<Record>,
 }
 
-/// Stores in every hour of the day what `change` makes of its records, rolls the day up, and answers
-/// its records.
-async fn rolled_up(
-    table: &TestTable,
-    hours: &[Period],
-    change: impl Fn(&mut Item, &mut Parts),
-) -> BTreeMap<&'static str, Record> {
-    let mut changed = Vec::new();
-    for hour in hours {
-        for metric_type in TYPES {
-            let key = record_key(metric_type, *hour);
-            let found = table.client().get(&table.name, key, Read::Consistent).await.unwrap();
-            let mut record = Record::from_item(found.unwrap()).unwrap();
-            let mut metrics = Item::new();
-            change(&mut metrics, &mut record.parts);
-            let written = record.to_item(&Retention::default()).unwrap();
-            let mut written = item(&serde_json::to_value(written).unwrap());
-            let stored = written["metrics"]["M"].as_object_mut().unwrap();
-            for (name, value) in stored.iter_mut() {
-                if let Some(other) = metrics.remove(name) {
-                    *value = other;
-                }
+impl Day {
+    async fn counted() -> Self {
+        let table = TestTable::with(Backend::Dynoxide, &small_platform()).await;
+        let start = end() - TimeDelta::hours(3);
+        let engine = engine(&table, TestHost::at(start + TimeDelta::hours(24)));
+        let mut hours = Vec::new();
+        for number in 0..24 {
+            let hour = start + TimeDelta::hours(number);
+            engine.run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
+            for metric_type in TYPES {
+                hours.push(stored(&table, metric_type, hour).await.unwrap());
             }
-            changed.push(written);
+        }
+        Self { table, start, hours }
+    }
+
+    /// Stores what `change` makes of every hour's record (values for metrics that are there, and
+    /// parts), rolls the day up, and returns its records.
+    async fn rolled_up(
+        &self,
+        change: impl Fn(&mut Item, &mut Parts),
+    ) -> BTreeMap<&'static str, Record> {
+        let table = &self.table;
+        let day = Period::containing(Granularity::Daily, self.start);
+        let forget =
+            TYPES.map(|name| WriteRequest::DeleteRequest { key: record_key(name, day) }).to_vec();
+        table.client().batch_write(&table.name, forget).await.unwrap();
+        let changed: Vec<Item> =
+            self.hours.iter().map(|record| changed(record.clone(), &change)).collect();
+        table.put(&changed).await;
+        let midnight = self.start + TimeDelta::hours(24);
+        let daily = midnight + TimeDelta::minutes(5);
+        let report = engine(table, TestHost::at(daily)).run(Granularity::Daily, daily).await;
+        let mut records = BTreeMap::new();
+        for metric_type in TYPES {
+            if let Some(record) = stored_in(table, metric_type, day).await {
+                records.insert(metric_type, record);
+            } else {
+                assert!(report.period.types_failed.contains_key(metric_type), "{report:?}");
+            }
+        }
+        assert_answers(table, midnight + TimeDelta::minutes(10)).await;
+        records
+    }
+}
+
+fn changed(mut record: Record, change: impl Fn(&mut Item, &mut Parts)) -> Item {
+    let mut metrics = Item::new();
+    change(&mut metrics, &mut record.parts);
+    let written = record.to_item(&Retention::default()).unwrap();
+    let mut written = item(&serde_json::to_value(written).unwrap());
+    for (name, value) in written["metrics"]["M"].as_object_mut().unwrap() {
+        if let Some(other) = metrics.remove(name) {
+            *value = other;
         }
     }
-    table.put(&changed).await;
-    let midnight = hours[0].start() + TimeDelta::hours(24);
-    let day = Period::containing(Granularity::Daily, hours[0].start());
-    let host = TestHost::at(midnight + TimeDelta::minutes(5));
-    let report =
-        engine(table, host).run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
-    let mut records = BTreeMap::new();
-    for metric_type in TYPES {
-        if let Some(record) = stored_in(table, metric_type, day).await {
-            records.insert(metric_type, record);
-        } else {
-            assert!(report.period.types_failed.contains_key(metric_type), "{report:?}");
-        }
-    }
-    assert_answers(table, midnight + TimeDelta::minutes(10)).await;
-    records
+    written
 }
 
 /// Stored numbers of every size in every hour of a day: the day's sum is right or absent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sum_of_stored_numbers_is_right_or_absent() {
+    let day = Day::counted().await;
     for (number, sum) in [
         ("9223372036854775807", Some(221_360_928_884_514_619_368.0)),
         ("18446744073709551615", Some(442_721_857_769_029_238_760.0)),
@@ -396,13 +404,13 @@ async fn a_sum_of_stored_numbers_is_right_or_absent() {
         ("-1e125", None),
         ("1e-130", None),
     ] {
-        let (table, hours) = counted_day().await;
-        let records = rolled_up(&table, &hours, |metrics, _| {
-            for name in ["newUsers", "newMedia", "newLikes", "newGenerations", "newRevenue"] {
-                metrics.insert(name.to_owned(), json!({"N": number}));
-            }
-        })
-        .await;
+        let records = day
+            .rolled_up(|metrics, _| {
+                for name in ["newUsers", "newMedia", "newLikes", "newGenerations", "newRevenue"] {
+                    metrics.insert(name.to_owned(), json!({"N": number}));
+                }
+            })
+            .await;
         for (metric_type, metric) in [
             ("users", "newUsers"),
             ("media", "newMedia"),
@@ -419,6 +427,7 @@ async fn a_sum_of_stored_numbers_is_right_or_absent() {
 /// Parts that count more than there can be: the day's mean is right or absent, and the ranking is right.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_every_size_are_merged_or_their_metric_is_absent() {
+    let day = Day::counted().await;
     let average = |sum: &str, count: u64| Part::Average { sum: sum.to_owned(), count };
     let max = Decimal::MAX.to_string();
     for (part, mean) in [
@@ -434,14 +443,14 @@ async fn parts_of_every_size_are_merged_or_their_metric_is_absent() {
         (average("18446744073709551600", u64::MAX / 24), Some(24.0)),
         (average("1", 0), None),
     ] {
-        let (table, hours) = counted_day().await;
         let context = format!("{part:?}");
-        let records = rolled_up(&table, &hours, |_, parts| {
-            if let Some(stored) = parts.get_mut("averageGenerationTime") {
-                *stored = part.clone();
-            }
-        })
-        .await;
+        let records = day
+            .rolled_up(|_, parts| {
+                if let Some(stored) = parts.get_mut("averageGenerationTime") {
+                    *stored = part.clone();
+                }
+            })
+            .await;
         assert_metric(&records, "generations", "averageGenerationTime", mean, &context);
         assert_metric(&records, "generations", "newGenerations", Some(2.0), &context);
     }
@@ -452,16 +461,16 @@ async fn parts_of_every_size_are_merged_or_their_metric_is_absent() {
         (u64::MAX, 0, None),
         (1, u64::MAX, None),
     ] {
-        let (table, hours) = counted_day().await;
         let key = vec!["media".to_owned(), "one".to_owned()];
         let shares = BTreeMap::from([("likes".to_owned(), likes)]);
         let ranking = Ranking { targets: vec![(key, shares)], cutoff, tie: usize::MAX };
-        let records = rolled_up(&table, &hours, |_, parts| {
-            if let Some(stored) = parts.get_mut("mostEngaged") {
-                *stored = Part::Targets(ranking.clone());
-            }
-        })
-        .await;
+        let records = day
+            .rolled_up(|_, parts| {
+                if let Some(stored) = parts.get_mut("mostEngaged") {
+                    *stored = Part::Targets(ranking.clone());
+                }
+            })
+            .await;
         let found = records["interactions"].metrics.get("mostEngaged");
         let expected = match total {
             Some(total) => json!([{ "targetType": "media", "targetId": "one", "likes": total,
@@ -476,14 +485,15 @@ async fn parts_of_every_size_are_merged_or_their_metric_is_absent() {
 /// A sketch that cannot be read fails its type for the day, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_sketch_fails_its_type() {
+    let day = Day::counted().await;
     for hll in ["", "AAAA", "not base64", &"/".repeat(400)] {
-        let (table, hours) = counted_day().await;
-        let records = rolled_up(&table, &hours, |_, parts| {
-            if let Some(stored) = parts.get_mut("visitors") {
-                *stored = Part::Distinct { hll: hll.to_owned() };
-            }
-        })
-        .await;
+        let records = day
+            .rolled_up(|_, parts| {
+                if let Some(stored) = parts.get_mut("visitors") {
+                    *stored = Part::Distinct { hll: hll.to_owned() };
+                }
+            })
+            .await;
         assert!(!records.contains_key("users"), "{hll:?}: {records:?}");
         assert_eq!(records.len(), TYPES.len() - 1, "{hll:?}");
     }
@@ -492,14 +502,13 @@ async fn a_damaged_sketch_fails_its_type() {
 /// State that counts as far as its numbers go does not stop the next run.
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_at_their_greatest_do_not_stop_a_run() {
-    let (table, hours) = counted_day().await;
-    let midnight = hours[0].start() + TimeDelta::hours(24);
-    let day = midnight - TimeDelta::hours(24);
+    let Day { table, start, .. } = Day::counted().await;
+    let midnight = start + TimeDelta::hours(24);
     let daily = midnight + TimeDelta::minutes(5);
     let state: Map<String, Value> = item(&json!({
         "PK": {"S": "ANALYTICS_STATE"}, "SK": {"S": "daily"},
         "runState": {"M": {
-            "latest": {"S": day.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()},
+            "latest": {"S": start.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()},
             "attempt": {"N": u32::MAX.to_string()},
         }},
         "unsettledUntil": {"N": i64::MAX.to_string()},
