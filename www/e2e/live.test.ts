@@ -171,7 +171,7 @@ async function assertSparkline(
   points: Headline['last24Hours'],
 ): Promise<void> {
   const { unit } = metricNamed(metric, metricType);
-  const values = points.flatMap(({ value }) => (value === null ? [] : [value]));
+  const values = points.flatMap(({ value }) => (value === null ? [] : [Number(value)]));
   const holes = points.length - values.length;
   const expected =
     values.length === 0

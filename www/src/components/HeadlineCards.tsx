@@ -1,9 +1,10 @@
 // The headline figures: one card each, with its change and a sparkline. A figure that is not there
 // or old says so on its own card.
 import { fetchDashboard } from '../api/client.ts';
-import type { Dashboard, Headline } from '../api/types.ts';
+import type { Dashboard, Headline, Marked } from '../api/types.ts';
 import { metricNamed } from '../model/catalogue.ts';
 import { formatExact, formatMoment, formatPercent, formatSigned } from '../model/format.ts';
+import { claimOf } from '../model/marks.ts';
 import { DAY, HOUR, MINUTE } from '../model/period.ts';
 import type { Trend } from '../model/view.ts';
 import { useNow } from '../state/clock.ts';
@@ -11,6 +12,7 @@ import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
 import { Badge } from './Badge.tsx';
 import { Failure } from './Failure.tsx';
+import { Marks } from './Marks.tsx';
 import { Segments } from './Segments.tsx';
 import { Sparkline } from './Sparkline.tsx';
 import { Time } from './Time.tsx';
@@ -67,7 +69,10 @@ function HeadlineCard({ headline }: { headline: Headline }) {
       {headline.value === null ? (
         <p class="card-value absent">no data</p>
       ) : (
-        <p class="card-value">{formatExact(headline.value, unit)}</p>
+        <p class="card-value">
+          <Marks marks={marksOf(headline)} />
+          {formatExact(headline.value, unit)}
+        </p>
       )}
       <ChangeLine headline={headline} />
       <Sparkline points={points} unit={unit} what={TREND_NAMES[view.trend]} />
@@ -79,6 +84,10 @@ function HeadlineCard({ headline }: { headline: Headline }) {
   );
 }
 
+function marksOf({ stale = false, reconstructed }: Marked) {
+  return { stale, reconstructed: claimOf(reconstructed) };
+}
+
 function ChangeLine({ headline: { metric, metricType, change } }: { headline: Headline }) {
   const [view] = useView();
   const now = useNow(MINUTE);
@@ -88,6 +97,7 @@ function ChangeLine({ headline: { metric, metricType, change } }: { headline: He
   return (
     <p class="card-change">
       <span aria-hidden="true">{arrow} </span>
+      <Marks marks={marksOf(change)} />
       {formatSigned(change.absolute, unit)}
       {change.percent !== null && ` (${formatPercent(change.percent)})`}{' '}
       <span class="against">vs {formatMoment(Date.parse(change.comparedTo), now, view.zone)}</span>

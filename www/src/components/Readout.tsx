@@ -1,8 +1,10 @@
 // The line under the legend: which period the values are of, when they were calculated, and what is
 // incomplete about them. Always there, so that nothing moves while the cursor does.
+import { soFar } from '../model/describe.ts';
 import { formatInstant, formatPeriod, formatPeriodInZone } from '../model/format.ts';
+import { meaningsOf, SIGNS, together } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
-import type { ChartData } from '../model/series.ts';
+import { type ChartData, countMarks, drawnPeriods, marksAt, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
 
 interface Props {
@@ -28,8 +30,10 @@ export function Readout({ data, before, range, cursor }: Props) {
           <span>
             <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
             {name(range.running.start)}
+            {data.running && `, ${soFar(data.running.asOf, view.zone)}`}
           </span>
         )}
+        <MarksLegend data={data} />
         {before && (
           <span>
             <span class="mark mark-before" aria-hidden="true" /> dashed: the period before
@@ -38,16 +42,26 @@ export function Readout({ data, before, range, cursor }: Props) {
       </p>
     );
   }
-  const start = data.periods[cursor] ?? 0;
+  const start = drawnPeriods(data)[cursor] ?? 0;
+  const running = cursor === data.periods.length ? data.running : null;
   const calculatedAt = data.calculatedAt[cursor];
   const coverage = data.coverage[cursor];
-  const then = before?.periods[cursor];
+  const then = running ? undefined : before?.periods[cursor];
+  const shown = shownSeries(data, view.toggled);
+  const marks = together(shown.map((series) => marksAt(data, series, cursor)));
   return (
     <p class={view.compare ? 'readout readout-compared' : 'readout'} data-readout>
       <strong>{formatPeriodInZone(start, range.granularity, view.zone)}</strong>
-      <span>
-        {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
-      </span>
+      {running ? (
+        <span>{soFar(running.asOf, view.zone)}</span>
+      ) : (
+        <span>
+          {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
+        </span>
+      )}
+      {meaningsOf(marks).map((meaning) => (
+        <span key={meaning}>{meaning}</span>
+      ))}
       {coverage && (
         <span>
           short: made from {coverage.present} of {coverage.expected}
@@ -55,5 +69,33 @@ export function Readout({ data, before, range, cursor }: Props) {
       )}
       {then !== undefined && <span>before: {name(then)}</span>}
     </p>
+  );
+}
+
+/** What the marks on the picture are, once, where there are any. */
+function MarksLegend({ data }: { data: ChartData }) {
+  const [view] = useView();
+  const { reconstructed, stale, short } = countMarks(data, shownSeries(data, view.toggled));
+  return (
+    <>
+      {reconstructed > 0 && (
+        <span>
+          <span class="mark-reconstructed" aria-hidden="true">
+            ◇
+          </span>{' '}
+          dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+        </span>
+      )}
+      {stale > 0 && (
+        <span>
+          <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
+        </span>
+      )}
+      {short > 0 && (
+        <span>
+          <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
+        </span>
+      )}
+    </>
   );
 }
