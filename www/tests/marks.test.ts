@@ -7,7 +7,7 @@ import { csvOf } from '../src/model/csv.ts';
 import { describeChart, describePoint } from '../src/model/describe.ts';
 import { changeOf, figureOf } from '../src/model/figure.ts';
 import { provisionalValues, settledValues } from '../src/model/lines.ts';
-import { claimOf, meaningsOf, together, UNMARKED } from '../src/model/marks.ts';
+import { claimOf, kindsOf, meaningsOf, together, UNMARKED } from '../src/model/marks.ts';
 import { HOUR } from '../src/model/period.ts';
 import { type Range, resolveRange } from '../src/model/range.ts';
 import {
@@ -75,6 +75,10 @@ test('the marks of a value are its own', () => {
     [{ stale: false, reconstructed: 'lowerBound' }, { stale: true, reconstructed: null }, UNMARKED, UNMARKED],
   );
   assert.deepEqual(marksAt(data, total, 1), { stale: true, reconstructed: 'estimate' });
+  assert.deepEqual(
+    [0, 1, 2, 4].map((at) => kindsOf([marksAt(data, created, at), marksAt(data, total, at)])),
+    [['lowerBound'], ['estimate', 'stale'], [], []],
+  );
   assert.deepEqual(countMarks(data, [created]), { reconstructed: 1, stale: 1, short: 1 });
   assert.deepEqual(countMarks(data, [created, total]), { reconstructed: 2, stale: 1, short: 1 });
 });

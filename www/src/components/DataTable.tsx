@@ -1,11 +1,11 @@
 // A chart's data as a table, newest first: the exact values, and in words what a gap is.
 import { soFar } from '../model/describe.ts';
 import { ABSENT, formatExact, formatInstant, formatPeriod, zoneNames } from '../model/format.ts';
-import { MEANINGS } from '../model/marks.ts';
+import { kindsOf, MEANINGS } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
 import { type ChartData, marksAt, type Series, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
-import { Marks } from './Marks.tsx';
+import { MarkKey, Marks } from './Marks.tsx';
 
 interface Props {
   data: ChartData;
@@ -27,6 +27,9 @@ export function DataTable({ data, before, range }: Props) {
         <caption>
           {data.spec.title}, {range.granularity}, times in{' '}
           {zoneNames(view.zone, [...data.periods, range.running?.end ?? range.end])}
+          <MarkKey
+            kinds={kindsOf([...marksIn(data, shown), ...(before ? marksIn(before, shownBefore ?? []) : [])])}
+          />
         </caption>
         <thead>
           <tr>
@@ -85,6 +88,10 @@ export function DataTable({ data, before, range }: Props) {
       </table>
     </section>
   );
+}
+
+function marksIn(data: ChartData, shown: Series[]) {
+  return shown.flatMap((series) => data.periods.map((_, at) => marksAt(data, series, at)));
 }
 
 function Cell({ data, series, at }: { data: ChartData; series: Series; at: number }) {

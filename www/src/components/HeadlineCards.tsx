@@ -4,7 +4,7 @@ import { fetchDashboard } from '../api/client.ts';
 import type { Dashboard, Headline, Marked } from '../api/types.ts';
 import { metricNamed } from '../model/catalogue.ts';
 import { formatExact, formatMoment, formatPercent, formatSigned } from '../model/format.ts';
-import { claimOf } from '../model/marks.ts';
+import { claimOf, kindsOf } from '../model/marks.ts';
 import { DAY, HOUR, MINUTE } from '../model/period.ts';
 import type { Trend } from '../model/view.ts';
 import { useNow } from '../state/clock.ts';
@@ -12,7 +12,7 @@ import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
 import { Badge } from './Badge.tsx';
 import { Failure } from './Failure.tsx';
-import { Marks } from './Marks.tsx';
+import { MarkKey, Marks } from './Marks.tsx';
 import { Segments } from './Segments.tsx';
 import { Sparkline } from './Sparkline.tsx';
 import { Time } from './Time.tsx';
@@ -51,7 +51,21 @@ export function HeadlineCards() {
           ? data.headlines.map((headline) => <HeadlineCard key={headline.metric} headline={headline} />)
           : !error && SKELETONS.map((at) => <li key={at} class="card skeleton" aria-hidden="true" />)}
       </ul>
+      {data && <Key headlines={data.headlines} />}
     </section>
+  );
+}
+
+/** What the signs on the cards mean, where there are any. */
+function Key({ headlines }: { headlines: Headline[] }) {
+  const kinds = kindsOf(
+    headlines.flatMap(({ change, ...own }) => [own, ...(change ? [change] : [])]).map(marksOf),
+  );
+  if (kinds.length === 0) return null;
+  return (
+    <p class="note">
+      <MarkKey kinds={kinds} />
+    </p>
   );
 }
 

@@ -1,5 +1,8 @@
-// The marks of a value, beside it: a sign, and what it means for whoever points at it or listens.
+// The marks of a value, beside it: a sign that needs no colour, and what it means for whoever points at
+// it or listens.
 import { MEANINGS, SIGNS, type Marks as ValueMarks } from '../model/marks.ts';
+
+type Kind = keyof typeof SIGNS;
 
 export function Marks({ marks: { reconstructed, stale } }: { marks: ValueMarks }) {
   return (
@@ -10,11 +13,23 @@ export function Marks({ marks: { reconstructed, stale } }: { marks: ValueMarks }
   );
 }
 
-function Mark({ of }: { of: keyof typeof SIGNS }) {
+function Mark({ of }: { of: Kind }) {
   return (
-    <span class="value-mark" data-mark={of} title={MEANINGS[of]}>
-      <span aria-hidden="true">{SIGNS[of]}</span>
-      <span class="visually-hidden">{` (${MEANINGS[of]}) `}</span>
+    <span class="value-mark" role="img" aria-label={MEANINGS[of]} title={MEANINGS[of]}>
+      {SIGNS[of]}
     </span>
+  );
+}
+
+/** What the signs mean, for those that are there. */
+export function MarkKey({ kinds }: { kinds: Kind[] }) {
+  return (
+    <>
+      {kinds.map((of) => (
+        <span key={of} class="mark-key">
+          {SIGNS[of]} {MEANINGS[of]}
+        </span>
+      ))}
+    </>
   );
 }

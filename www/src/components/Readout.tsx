@@ -2,10 +2,11 @@
 // incomplete about them. Always there, so that nothing moves while the cursor does.
 import { soFar } from '../model/describe.ts';
 import { formatInstant, formatPeriod, formatPeriodInZone } from '../model/format.ts';
-import { meaningsOf, SIGNS, together } from '../model/marks.ts';
+import { kindsOf, SIGNS } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
 import { type ChartData, countMarks, drawnPeriods, marksAt, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
+import { MarkKey } from './Marks.tsx';
 
 interface Props {
   data: ChartData;
@@ -16,10 +17,19 @@ interface Props {
 
 export function Readout({ data, before, range, cursor }: Props) {
   const [view] = useView();
+  const shown = shownSeries(data, view.toggled);
+  const { reconstructed, stale, short } = countMarks(data, shown);
+  const kind = [
+    'readout',
+    view.compare && 'readout-compared',
+    reconstructed + stale + short > 0 && 'readout-marked',
+  ]
+    .filter(Boolean)
+    .join(' ');
   const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
   if (cursor === null) {
     return (
-      <p class={view.compare ? 'readout readout-compared' : 'readout'}>
+      <p class={kind}>
         {view.zoom && <span>figures of the whole range</span>}
         {data.missing.length > 0 && (
           <span>
@@ -29,11 +39,27 @@ export function Readout({ data, before, range, cursor }: Props) {
         {range.running && (
           <span>
             <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
-            {name(range.running.start)}
-            {data.running && `, ${soFar(data.running.asOf, view.zone)}`}
+            {data.running ? soFar(data.running.asOf, view.zone) : name(range.running.start)}
           </span>
         )}
-        <MarksLegend data={data} />
+        {reconstructed > 0 && (
+          <span>
+            <span class="mark-reconstructed" aria-hidden="true">
+              ○
+            </span>{' '}
+            dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+          </span>
+        )}
+        {stale > 0 && (
+          <span>
+            <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
+          </span>
+        )}
+        {short > 0 && (
+          <span>
+            <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
+          </span>
+        )}
         {before && (
           <span>
             <span class="mark mark-before" aria-hidden="true" /> dashed: the period before
@@ -47,10 +73,8 @@ export function Readout({ data, before, range, cursor }: Props) {
   const calculatedAt = data.calculatedAt[cursor];
   const coverage = data.coverage[cursor];
   const then = running ? undefined : before?.periods[cursor];
-  const shown = shownSeries(data, view.toggled);
-  const marks = together(shown.map((series) => marksAt(data, series, cursor)));
   return (
-    <p class={view.compare ? 'readout readout-compared' : 'readout'} data-readout>
+    <p class={kind} data-readout>
       <strong>{formatPeriodInZone(start, range.granularity, view.zone)}</strong>
       {running ? (
         <span>{soFar(running.asOf, view.zone)}</span>
@@ -59,9 +83,7 @@ export function Readout({ data, before, range, cursor }: Props) {
           {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
         </span>
       )}
-      {meaningsOf(marks).map((meaning) => (
-        <span key={meaning}>{meaning}</span>
-      ))}
+      <MarkKey kinds={kindsOf(shown.map((series) => marksAt(data, series, cursor)))} />
       {coverage && (
         <span>
           short: made from {coverage.present} of {coverage.expected}
@@ -69,33 +91,5 @@ export function Readout({ data, before, range, cursor }: Props) {
       )}
       {then !== undefined && <span>before: {name(then)}</span>}
     </p>
-  );
-}
-
-/** What the marks on the picture are, once, where there are any. */
-function MarksLegend({ data }: { data: ChartData }) {
-  const [view] = useView();
-  const { reconstructed, stale, short } = countMarks(data, shownSeries(data, view.toggled));
-  return (
-    <>
-      {reconstructed > 0 && (
-        <span>
-          <span class="mark-reconstructed" aria-hidden="true">
-            ◇
-          </span>{' '}
-          dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
-        </span>
-      )}
-      {stale > 0 && (
-        <span>
-          <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
-        </span>
-      )}
-      {short > 0 && (
-        <span>
-          <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
-        </span>
-      )}
-    </>
   );
 }

@@ -21,8 +21,18 @@ export const MEANINGS: Record<Reconstruction | 'stale', string> = {
 };
 
 /** What the marks mean, one line each. */
-export function meaningsOf({ stale, reconstructed }: Marks): string[] {
-  return [...(reconstructed ? [MEANINGS[reconstructed]] : []), ...(stale ? [MEANINGS.stale] : [])];
+export function meaningsOf(marks: Marks): string[] {
+  return kindsOf([marks]).map((of) => MEANINGS[of]);
+}
+
+/** Each kind of mark that any of these is, once. */
+export function kindsOf(all: Marks[]): (Reconstruction | 'stale')[] {
+  return [
+    ...(['lowerBound', 'estimate'] as const).filter((of) =>
+      all.some(({ reconstructed }) => reconstructed === of),
+    ),
+    ...(all.some(({ stale }) => stale) ? (['stale'] as const) : []),
+  ];
 }
 
 /** The marks of what is made from all of these: the weakest claim of any. */
