@@ -3,8 +3,11 @@
 
 export type Numeric = number | bigint;
 
-/** A string of JSON, which is skipped, or a number of 16 digits and more without point or exponent. */
-const STRING_OR_LONG = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g;
+/** A number of 16 digits and more without point or exponent; also in a string, where it is none. */
+const LONG = /(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/;
+
+/** A string of JSON, which is skipped, or such a number. */
+const STRING_OR_LONG = new RegExp(`"(?:[^"\\\\]|\\\\.)*"|${LONG.source}`, 'g');
 
 /** Marks a long integer on its way through `JSON.parse`. No text of the API contains it. */
 const MARK = '\u0000integer:';
@@ -15,7 +18,7 @@ const MARK = '\u0000integer:';
  */
 export function parseJson(text: string): unknown {
   // Nearly every answer: nothing in it is that long.
-  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  if (!LONG.test(text)) return JSON.parse(text);
   const marked = text.replace(STRING_OR_LONG, (found) =>
     found.startsWith('"') || Number.isSafeInteger(Number(found)) ? found : `"\\u0000integer:${found}"`,
   );
