@@ -23,7 +23,7 @@ use crate::{
 use super::{
     Engine, PeriodReport,
     reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read},
-    state::{mark_stale, unsettle},
+    state::unsettle,
     writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
@@ -159,7 +159,7 @@ impl Engine {
         stored: &StoredRecords,
     ) -> Result<(), crate::dynamodb::Error> {
         let now = self.host.now();
-        let mut stale: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
+        let mut stale: BTreeSet<Period> = BTreeSet::new();
         let mut touched: BTreeSet<Granularity> = BTreeSet::new();
         for (fresh, occasion) in changing {
             let before = stored.get(&(fresh.metric_type.clone(), fresh.period));
@@ -181,17 +181,17 @@ impl Engine {
                     other.metric_type == fresh.metric_type && period.contains(other.period.start())
                 });
                 if period.end() < now && !waits {
-                    stale.entry(coarser).or_default().insert(period);
+                    stale.insert(period);
                 }
             }
+        }
+        for (fresh, _) in new {
+            stale.extend(writer.marks.due_above(fresh.period));
         }
         for granularity in touched {
             unsettle(writer.client, &self.table, granularity, now).await?;
         }
-        for (granularity, periods) in stale {
-            mark_stale(writer.client, &self.table, granularity, &periods, now).await?;
-        }
-        Ok(())
+        writer.marks.set(writer.client, &self.table, stale, now).await
     }
 
     /// The records of `types` in `periods` as they are stored, read consistently, a hundred in one

@@ -43,6 +43,7 @@ pub fn held_lease(hour: &str, expires_at: DateTime<Utc>) -> Item {
         "leaseSince": {"S": "2026-06-01T03:00:00.000Z"},
         "leaseAttempt": {"N": "1"},
         "leaseExpiresAt": {"N": expires_at.timestamp_millis().to_string()},
+        "runState": {"M": {"begin": {"S": hour}}},
     });
     lease.as_object().unwrap().clone()
 }
