@@ -62,7 +62,7 @@ function WholeRange({ data, before, range }: Props) {
           <span class="mark-reconstructed" aria-hidden="true">
             ○
           </span>{' '}
-          dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+          hollow, dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
         </span>
       )}
       {stale > 0 && (
