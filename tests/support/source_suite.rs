@@ -151,16 +151,17 @@ pub async fn a_source_of_which_nothing_can_be_read_has_no_values(backend: Backen
         ]);
         assert_eq!(values(&findings, span), expected);
     }
-    let sentence = |metric: &str| {
+    let sentence = |metric: &'static str| {
         let why = format!(
-            "metric `{metric}`: every one of 120 items of source `comments` is malformed: \
-             `createdAt` must be an RFC 3339 date-time with a time zone, such as \
-             2026-03-01T12:00:00.000Z; found a number"
+            "metric `{metric}`: every item of source `comments` is malformed: `createdAt` must be \
+             an RFC 3339 date-time with a time zone, such as 2026-03-01T12:00:00.000Z; found a \
+             number (120 items)"
         );
-        (metric.to_owned(), why)
+        (metric, why)
     };
     let unreadable = ["totalComments", "newComments", "liveComments"].map(sentence);
-    assert_eq!(findings.unreadable, BTreeMap::from(unreadable));
+    let sentences = findings.unreadable.iter().map(|(name, why)| (name.as_str(), why.to_string()));
+    assert_eq!(sentences.collect::<BTreeMap<_, _>>(), BTreeMap::from(unreadable));
     let all = Malformed { rows: 120, malformed: 120 };
     assert_eq!(findings.malformed["newComments"], all);
     assert!(!findings.malformed.contains_key("newPosts"));
