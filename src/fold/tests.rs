@@ -218,7 +218,21 @@ fn groups_compare_strings_and_truths() {
     let folded = fold(&kinds, &rows);
     assert_eq!((folded.rows, folded.malformed), (5, 1));
     assert_eq!(folded.values, [Some(json!({"a": 2, "b": 0}))]);
-    let truths = by("{ on = \"true\", off = \"false\" }");
+    // Digits are strings, in groups as in conditions.
+    let digits = by("{ none = \"0\", one = \"1\" }");
+    let one = format!("{NOW}\nwhere = {{ kind = \"1\" }}");
+    let rows = [
+        json!({"kind": {"S": "1"}}),
+        json!({"kind": {"S": "true"}}),
+        json!({"kind": {"BOOL": true}}),
+        json!({"kind": {"N": "1"}}),
+    ];
+    let folded = fold(&digits, &rows);
+    assert_eq!(folded.values, [Some(json!({"none": 0, "one": 1}))]);
+    assert_eq!(folded.malformed, 2);
+    let folded = fold(&one, &rows);
+    assert_eq!((folded.values, folded.malformed), (vec![Some(json!(1))], 2));
+    let truths = by("{ on = \"TRUE\", off = false }");
     let rows = [
         json!({"kind": {"BOOL": true}}),
         json!({"kind": {"S": "True"}}),
