@@ -330,6 +330,34 @@ fn values_and_groups_say_one_thing_that_is_supported() {
         ("fees", "\"fee\"", "\"fare\"", "value =", "table `fare` does not exist"),
         (
             "fees",
+            "attribute = \"plan\" }",
+            "attribute = \"plan\", currency = \"EUR\" }",
+            "value =",
+            "`currency` is not known here; allowed are `table` and `attribute`",
+        ),
+        (
+            "turnover",
+            "{ money = \"amount\" }",
+            "{ money = \"amount\", table = \"fee\" }",
+            "value =",
+            "`table` is not known here; allowed are `money`",
+        ),
+        (
+            "placedBySize",
+            "by = { attribute = \"size\", groups = { small = \"S\", large = \"L\" } }",
+            "by = \"size\"",
+            "by =",
+            "`by` must be a table, not a string",
+        ),
+        (
+            "placedBySize",
+            "\"S\"",
+            "[\"S\", \"XS\"]",
+            "by =",
+            "`by.groups.small` must be a string in quotes, `true` or `false`, not a list",
+        ),
+        (
+            "fees",
             "\"large\"]",
             "\"huge\"]",
             "where =",
@@ -456,6 +484,46 @@ fn values_and_groups_say_one_thing_that_is_supported() {
     ] {
         let says = format!("metric `{metric}`: {says}");
         refuse(&format!("name = \"{metric}\""), from, to, at, &says);
+    }
+}
+
+/// Wherever an attribute is named, it is one of the item itself.
+#[test]
+fn a_path_is_no_attribute_wherever_it_stands() {
+    for (place, from, to, at, entry) in [
+        ("[sources.people]", "\"name\"]", "\"a.b\"]", "keys", "source `people`"),
+        ("[sources.orders]", "\"orderId\"", "\"a.b\"", "identity", "source `orders`"),
+        ("[sources.orders]", "\"placedAt\"", "\"a.b\"", "sort_key_time", "source `orders`"),
+        ("name = \"joined\"", "isActive", "\"a.b\"", "where", "metric `joined`"),
+        ("name = \"joined\"", "\"joinedAt\"", "\"a.b\"", "time", "metric `joined`"),
+        ("name = \"visitors\"", "\"address\"", "\"a.b\"", "value", "metric `visitors`"),
+        ("name = \"placedBySize\"", "\"size\"", "\"a.b\"", "by", "metric `placedBySize`"),
+        (
+            "name = \"fees\"",
+            "attribute = \"plan\"",
+            "attribute = \"a.b\"",
+            "value",
+            "metric `fees`",
+        ),
+        ("name = \"turnover\"", "\"amount\"", "\"a.b\"", "value", "metric `turnover`"),
+        (
+            "name = \"packingTime\"",
+            "moves = \"packingSeconds\"",
+            "moves = \"a.b\"",
+            "moves",
+            "metric `packingTime`",
+        ),
+        ("name = \"bestSellers\"", "\"category\"", "\"a.b\"", "key", "metric `bestSellers`"),
+        ("[[realtime.recent]]", "\"address\"", "\"a.b\"", "value", "realtime"),
+        ("[[realtime.recent]]", "\"lastSeen\"", "\"a.b\"", "time", "realtime"),
+    ] {
+        for path in ["a.b", "a[0]"] {
+            let says = format!(
+                "{entry}: attribute `{path}`: paths are not supported; name an attribute of the \
+                 item itself"
+            );
+            refuse(place, from, &to.replace("a.b", path), at, &says);
+        }
     }
 }
 

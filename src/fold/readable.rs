@@ -18,8 +18,8 @@ use crate::{
     row::{Fault, present},
 };
 
-/// From how many malformed rows of a span on they are no exceptions, where the rest of the partition
-/// shows that its rows can be read.
+/// From how many malformed rows of a span on they are no exceptions, though more rows of other spans
+/// can be read.
 const SYSTEMATIC: u64 = 3;
 
 /// From this number on an epoch is in milliseconds: as seconds it would be the year 5138.
@@ -201,14 +201,9 @@ impl<'catalogue> Evidence<'catalogue> {
     fn is_absent(&self, index: usize, is_whole: bool) -> bool {
         let Seen { is_readable, malformed } = self.spans[index];
         let can_lie_in_it = malformed + self.unplaced;
-        if is_readable {
-            false
-        } else if is_whole {
-            let most = can_lie_in_it > 0 && can_lie_in_it >= self.readable;
-            self.readable == 0 || malformed >= SYSTEMATIC || most
-        } else {
-            can_lie_in_it > 0
-        }
+        let nothing = is_whole && self.readable == 0;
+        let most = can_lie_in_it > 0 && can_lie_in_it >= self.readable;
+        !is_readable && (nothing || malformed >= SYSTEMATIC || most)
     }
 }
 
