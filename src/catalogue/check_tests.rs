@@ -302,186 +302,189 @@ fn conditions_say_one_thing_that_is_supported() {
     }
 }
 
+/// Metric, what is replaced by what, where the mistake is, what is said.
+const VALUES: &[Case] = &[
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ money = \"amount\", cents = true }",
+        "value =",
+        "`cents` is not known here; allowed are `money`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ table = \"fee\" }",
+        "value =",
+        "`value` must be an attribute's name, `{ money = \"…\" }` or \
+             `{ table = \"…\", attribute = \"…\" }`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "\"payment.amount\"",
+        "value =",
+        "attribute `payment.amount`: paths are not supported; name an attribute of the item itself",
+    ),
+    ("fees", "\"fee\"", "\"fare\"", "value =", "table `fare` does not exist"),
+    (
+        "fees",
+        "attribute = \"plan\" }",
+        "attribute = \"plan\", currency = \"EUR\" }",
+        "value =",
+        "`currency` is not known here; allowed are `table` and `attribute`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ money = \"amount\", table = \"fee\" }",
+        "value =",
+        "`table` is not known here; allowed are `money`",
+    ),
+    (
+        "placedBySize",
+        "by = { attribute = \"size\", groups = { small = \"S\", large = \"L\" } }",
+        "by = \"size\"",
+        "by =",
+        "`by` must be a table, not a string",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "[\"S\", \"XS\"]",
+        "by =",
+        "`by.groups.small` must be a string in quotes, `true` or `false`, not a list",
+    ),
+    (
+        "fees",
+        "\"large\"]",
+        "\"huge\"]",
+        "where =",
+        "table `fee` has no `huge`, which `where.plan` lets through",
+    ),
+    (
+        "visitors",
+        "\"address\"",
+        "{ money = \"address\" }",
+        "value =",
+        "`measure = \"count_distinct\"` needs an attribute's name as `value`",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "1",
+        "by =",
+        "`by.groups.small` must be a string in quotes, `true` or `false`, not a number",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "true",
+        "by =",
+        "`by.groups` has `true`, a truth, and `L`, a string; an attribute holds one or the \
+             other",
+    ),
+    (
+        "placedBySize",
+        "\"L\"",
+        "\"FALSE\"",
+        "by =",
+        "`by.groups` has `false`, a truth, and `S`, a string; an attribute holds one or the \
+             other",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{ small = \"true\", large = \"TRUE\" }",
+        "by =",
+        "groups `small` and `large` have the same value `true`",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{ small = false, large = \"false\" }",
+        "by =",
+        "groups `small` and `large` have the same value `false`",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { not = \"L\" } }",
+        "by =",
+        "group `large` is always 0: `where.size` does not let `L` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { any_of = [\"L\"] } }",
+        "by =",
+        "group `small` is always 0: `where.size` does not let `S` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { yes = \"TRUE\", no = false } }\nwhere = { size = true }",
+        "by =",
+        "group `no` is always 0: `where.size` does not let `false` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = true }",
+        "by =",
+        "attribute `size` is a truth in `where.size` and a string in `by.groups`; it can hold \
+             only one of them",
+    ),
+    (
+        "visitors",
+        "\"address\"",
+        "\"address\"\nwhere = { address = { not = false } }",
+        "value =",
+        "attribute `address` is a truth in `where.address` and a string in `value`; it can \
+             hold only one of them",
+    ),
+    (
+        "turnover",
+        "invoice = { present = true }",
+        "paidAt = true",
+        "time =",
+        "attribute `paidAt` is a truth in `where.paidAt` and a time in `time`; it can hold \
+             only one of them",
+    ),
+    (
+        "packingTime",
+        "absent = \"skip\"",
+        "where = { packingSeconds = \"1\" }",
+        "value =",
+        "attribute `packingSeconds` is a string in `where.packingSeconds` and a number in \
+             `value`; it can hold only one of them",
+    ),
+    (
+        "placedBySize",
+        "\"L\"",
+        "\"S\"",
+        "by =",
+        "groups `small` and `large` have the same value `S`",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{}",
+        "by =",
+        "`by.groups` must not be empty",
+    ),
+    (
+        "placedBySize",
+        "attribute = \"size\"",
+        "attribute = \"size\", other = true",
+        "by =",
+        "`other` is not known here; allowed are `attribute` and `groups`",
+    ),
+];
+
 #[test]
 fn values_and_groups_say_one_thing_that_is_supported() {
-    for (metric, from, to, at, says) in [
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "{ money = \"amount\", cents = true }",
-            "value =",
-            "`cents` is not known here; allowed are `money`",
-        ),
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "{ table = \"fee\" }",
-            "value =",
-            "`value` must be an attribute's name, `{ money = \"…\" }` or \
-             `{ table = \"…\", attribute = \"…\" }`",
-        ),
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "\"payment.amount\"",
-            "value =",
-            "attribute `payment.amount`: paths are not supported; name an attribute of the item itself",
-        ),
-        ("fees", "\"fee\"", "\"fare\"", "value =", "table `fare` does not exist"),
-        (
-            "fees",
-            "attribute = \"plan\" }",
-            "attribute = \"plan\", currency = \"EUR\" }",
-            "value =",
-            "`currency` is not known here; allowed are `table` and `attribute`",
-        ),
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "{ money = \"amount\", table = \"fee\" }",
-            "value =",
-            "`table` is not known here; allowed are `money`",
-        ),
-        (
-            "placedBySize",
-            "by = { attribute = \"size\", groups = { small = \"S\", large = \"L\" } }",
-            "by = \"size\"",
-            "by =",
-            "`by` must be a table, not a string",
-        ),
-        (
-            "placedBySize",
-            "\"S\"",
-            "[\"S\", \"XS\"]",
-            "by =",
-            "`by.groups.small` must be a string in quotes, `true` or `false`, not a list",
-        ),
-        (
-            "fees",
-            "\"large\"]",
-            "\"huge\"]",
-            "where =",
-            "table `fee` has no `huge`, which `where.plan` lets through",
-        ),
-        (
-            "visitors",
-            "\"address\"",
-            "{ money = \"address\" }",
-            "value =",
-            "`measure = \"count_distinct\"` needs an attribute's name as `value`",
-        ),
-        (
-            "placedBySize",
-            "\"S\"",
-            "1",
-            "by =",
-            "`by.groups.small` must be a string in quotes, `true` or `false`, not a number",
-        ),
-        (
-            "placedBySize",
-            "\"S\"",
-            "true",
-            "by =",
-            "`by.groups` has `true`, a truth, and `L`, a string; an attribute holds one or the \
-             other",
-        ),
-        (
-            "placedBySize",
-            "\"L\"",
-            "\"FALSE\"",
-            "by =",
-            "`by.groups` has `false`, a truth, and `S`, a string; an attribute holds one or the \
-             other",
-        ),
-        (
-            "placedBySize",
-            "{ small = \"S\", large = \"L\" }",
-            "{ small = \"true\", large = \"TRUE\" }",
-            "by =",
-            "groups `small` and `large` have the same value `true`",
-        ),
-        (
-            "placedBySize",
-            "{ small = \"S\", large = \"L\" }",
-            "{ small = false, large = \"false\" }",
-            "by =",
-            "groups `small` and `large` have the same value `false`",
-        ),
-        (
-            "placedBySize",
-            "groups = { small = \"S\", large = \"L\" } }",
-            "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { not = \"L\" } }",
-            "by =",
-            "group `large` is always 0: `where.size` does not let `L` through",
-        ),
-        (
-            "placedBySize",
-            "groups = { small = \"S\", large = \"L\" } }",
-            "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { any_of = [\"L\"] } }",
-            "by =",
-            "group `small` is always 0: `where.size` does not let `S` through",
-        ),
-        (
-            "placedBySize",
-            "groups = { small = \"S\", large = \"L\" } }",
-            "groups = { yes = \"TRUE\", no = false } }\nwhere = { size = true }",
-            "by =",
-            "group `no` is always 0: `where.size` does not let `false` through",
-        ),
-        (
-            "placedBySize",
-            "groups = { small = \"S\", large = \"L\" } }",
-            "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = true }",
-            "by =",
-            "attribute `size` is a truth in `where.size` and a string in `by.groups`; it can hold \
-             only one of them",
-        ),
-        (
-            "visitors",
-            "\"address\"",
-            "\"address\"\nwhere = { address = { not = false } }",
-            "value =",
-            "attribute `address` is a truth in `where.address` and a string in `value`; it can \
-             hold only one of them",
-        ),
-        (
-            "turnover",
-            "invoice = { present = true }",
-            "paidAt = true",
-            "time =",
-            "attribute `paidAt` is a truth in `where.paidAt` and a time in `time`; it can hold \
-             only one of them",
-        ),
-        (
-            "packingTime",
-            "absent = \"skip\"",
-            "where = { packingSeconds = \"1\" }",
-            "value =",
-            "attribute `packingSeconds` is a string in `where.packingSeconds` and a number in \
-             `value`; it can hold only one of them",
-        ),
-        (
-            "placedBySize",
-            "\"L\"",
-            "\"S\"",
-            "by =",
-            "groups `small` and `large` have the same value `S`",
-        ),
-        (
-            "placedBySize",
-            "{ small = \"S\", large = \"L\" }",
-            "{}",
-            "by =",
-            "`by.groups` must not be empty",
-        ),
-        (
-            "placedBySize",
-            "attribute = \"size\"",
-            "attribute = \"size\", other = true",
-            "by =",
-            "`other` is not known here; allowed are `attribute` and `groups`",
-        ),
-    ] {
+    for (metric, from, to, at, says) in VALUES {
         let says = format!("metric `{metric}`: {says}");
         refuse(&format!("name = \"{metric}\""), from, to, at, &says);
     }

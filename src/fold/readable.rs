@@ -131,14 +131,11 @@ impl<'catalogue> Evidence<'catalogue> {
         window: Window,
         spans: impl Iterator<Item = Span>,
     ) {
-        match self.place(fault.attribute, row) {
-            Some(place) => {
-                self.note_malformed(fault, spans.map(|span| place.lies_in(span, window)))
-            }
-            None => {
-                self.note_malformed(fault, std::iter::empty());
-                self.unplaced += 1;
-            }
+        if let Some(place) = self.place(fault.attribute, row) {
+            self.note_malformed(fault, spans.map(|span| place.lies_in(span, window)));
+        } else {
+            self.note_malformed(fault, std::iter::empty());
+            self.unplaced += 1;
         }
     }
 
