@@ -107,6 +107,10 @@ pub struct Health {
     pub reasons: Vec<Reason>,
     /// Every granularity, the finest first.
     pub granularities: Vec<Standing>,
+    /// The share of items that the last refresh of the realtime counters left out because they are
+    /// malformed, in percent, by metric or counter.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub realtime_malformed_percent: BTreeMap<String, f64>,
 }
 
 /// Judges the states of the granularities, the hours' among them, as of `now`. A state that could
@@ -183,6 +187,18 @@ fn stale_for_long(granularity: Granularity, state: &State, now: DateTime<Utc>) -
     Some(Reason { severity: Level::Degraded, granularity: Some(granularity.name()), reason })
 }
 
+/// The metrics and counters of which no item could be read when the realtime counters were last
+/// refreshed.
+fn judge_quality(quality: &realtime::Quality) -> Vec<Reason> {
+    let unreadable = quality.unreadable.values().take(MAXIMUM_METRICS);
+    let reason = |why: &String| Reason {
+        severity: Level::Degraded,
+        granularity: None,
+        reason: format!("a realtime counter has no current value: {}", without_names_of_aws(why)),
+    };
+    unreadable.map(reason).collect()
+}
+
 /// What is wrong with the realtime counters, whose snapshot was last `refreshed` then; `None` in it
 /// before the first refresh. A state that cannot be read is replaced by the next refresh.
 #[must_use]
@@ -203,15 +219,20 @@ pub fn judge_counters(
 }
 
 impl Health {
-    /// The same with one more reason, if there is one.
+    /// The same with more reasons.
     #[must_use]
-    pub fn with(mut self, reason: Option<Reason>) -> Self {
-        if let Some(reason) = reason {
-            self.status = self.status.max(reason.severity);
-            self.reasons.push(reason);
-            self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
-        }
+    pub fn with(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
+        self.reasons.extend(reasons);
+        self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
+        self.status = self.reasons.first().map_or(Level::Ok, |reason| reason.severity);
         self
+    }
+
+    /// The same with the shares of malformed items that the realtime counters were made without.
+    #[must_use]
+    pub fn with_quality(mut self, quality: &realtime::Quality) -> Self {
+        self.realtime_malformed_percent = percents(&quality.malformed);
+        self.with(judge_quality(quality))
     }
 
     /// That nothing is known, because `why`.
@@ -228,6 +249,7 @@ impl Health {
             checked_at: format_instant(now),
             reasons,
             granularities,
+            realtime_malformed_percent: BTreeMap::new(),
         }
     }
 
@@ -284,12 +306,7 @@ impl Standing {
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
                 .collect(),
             stale: state.stale_since(granularity).len(),
-            malformed_percent: progress
-                .malformed
-                .iter()
-                .take(MAXIMUM_METRICS)
-                .map(|(name, of)| (without_names_of_aws(name), percent(*of)))
-                .collect(),
+            malformed_percent: percents(&progress.malformed),
         }
     }
 
@@ -335,6 +352,11 @@ impl Standing {
             }
         }
     }
+}
+
+fn percents(malformed: &BTreeMap<String, Malformed>) -> BTreeMap<String, f64> {
+    let all = malformed.iter().take(MAXIMUM_METRICS);
+    all.map(|(name, of)| (without_names_of_aws(name), percent(*of))).collect()
 }
 
 /// The malformed items in percent of all, with one decimal.

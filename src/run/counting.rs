@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use crate::{
     catalogue::definition::Metric,
     dynamodb::{Client, Read, text},
+    fold::Unreadable,
     numbers,
     part::Part,
     period::{Granularity, Period, Span},
@@ -39,8 +40,8 @@ pub(super) struct Counted {
     pub(super) holes: BTreeSet<Period>,
     /// Items left out, by metric.
     pub(super) malformed: BTreeMap<String, Malformed>,
-    /// Metrics of which no item could be understood, and why.
-    pub(super) unreadable: BTreeMap<String, String>,
+    /// Metrics without a value in some periods because no item in them could be read.
+    pub(super) unreadable: BTreeMap<String, Unreadable>,
     /// What was read of each source.
     pub(super) sources: BTreeMap<String, SourceFindings>,
 }

@@ -231,7 +231,7 @@ impl Engine {
     ) {
         let counts = counted.malformed.iter();
         report.malformed = counts.map(|(name, rows)| (name.clone(), rows.malformed)).collect();
-        report.problems.extend(counted.unreadable.values().cloned());
+        report.problems.extend(counted.unreadable.values().map(ToString::to_string));
         report.problems.extend(progress.note_sources(&counted.sources));
         progress.malformed = counted.malformed;
         report.unreadable = counted.unreadable;

@@ -43,9 +43,7 @@ use lease::DeadHolder;
 pub use lease::LEASE;
 use marks::OwnMarks;
 pub use options::{Budget, Options, Prices};
-pub use reading::{
-    Findings, MALFORMED_RANGE, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read,
-};
+pub use reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read};
 pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};
@@ -320,7 +318,10 @@ impl Engine {
         }
         progress.last_run_at = Some(at);
         progress.failing_types.clone_from(&report.period.types_failed);
-        progress.failing_types.extend(report.unreadable.clone());
+        // What is stored shows in health, which says nothing of how many items there are.
+        let reasons =
+            report.unreadable.iter().map(|(name, why)| (name.clone(), why.reason.clone()));
+        progress.failing_types.extend(reasons);
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     dynamodb::Usage,
+    fold::Unreadable,
     ledger::{Entry, Status, Trigger},
     period::{Granularity, Period, format_instant},
     record::Coverage,
@@ -66,9 +67,9 @@ pub struct Report {
     pub stale: BTreeSet<Period>,
     /// Items that were left out of a metric because an attribute was malformed, by metric.
     pub malformed: BTreeMap<String, u64>,
-    /// Metrics without a value because no item of their source could be understood, and why.
+    /// Metrics without a value in some periods because no item in them could be read, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub unreadable: BTreeMap<String, String>,
+    pub unreadable: BTreeMap<String, Unreadable>,
     /// What went wrong besides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
