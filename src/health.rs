@@ -580,7 +580,9 @@ mod tests {
         let early = "2026-05-10T00:00:00.000Z#2026-05-12T07:20:00.000Z";
         let own = "2026-05-10T00:00:00.000Z#2026-05-12T09:20:00.000Z#0a1b";
         let other = "2026-05-11T00:00:00.000Z#2026-05-12T09:19:59.999Z#0a1b";
-        let sentence_of = |states| judge(&states, instant(NOON)).sentence();
+        let sentence_of = |states: [(Granularity, Result<State, StateError>); 4]| {
+            judge(&states, instant(NOON)).sentence()
+        };
         // For an hour, not longer.
         assert_eq!(sentence_of(marked(&[own])), "");
         assert_eq!(
