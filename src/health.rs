@@ -162,6 +162,18 @@ fn expected(granularity: Granularity, begin: DateTime<Utc>, now: DateTime<Utc>) 
     (expected >= Period::containing(granularity, begin)).then_some(expected)
 }
 
+/// The metrics and counters of which no item could be read when the realtime counters were last
+/// refreshed.
+fn judge_quality(quality: &realtime::Quality) -> Vec<Reason> {
+    let unreadable = quality.unreadable.values().take(MAXIMUM_METRICS);
+    let reason = |why: &String| Reason {
+        severity: Level::Degraded,
+        granularity: None,
+        reason: format!("a realtime counter has no current value: {}", without_names_of_aws(why)),
+    };
+    unreadable.map(reason).collect()
+}
+
 /// What is wrong with the realtime counters, whose snapshot was last `refreshed` then; `None` in it
 /// before the first refresh. A state that cannot be read is replaced by the next refresh.
 #[must_use]
@@ -191,22 +203,11 @@ impl Health {
         self
     }
 
-    /// The same with the shares of malformed items that the realtime counters were made without, and
-    /// the counters of which no item could be read.
+    /// The same with the shares of malformed items that the realtime counters were made without.
     #[must_use]
     pub fn with_quality(mut self, quality: &realtime::Quality) -> Self {
-        let malformed = quality.malformed.iter().take(MAXIMUM_METRICS);
-        self.realtime_malformed_percent =
-            malformed.map(|(name, of)| (without_names_of_aws(name), percent(*of))).collect();
-        let reason = |why: &String| Reason {
-            severity: Level::Degraded,
-            granularity: None,
-            reason: format!(
-                "a realtime counter has no current value: {}",
-                without_names_of_aws(why)
-            ),
-        };
-        self.with(quality.unreadable.values().take(MAXIMUM_METRICS).map(reason))
+        self.realtime_malformed_percent = percents(&quality.malformed);
+        self.with(judge_quality(quality))
     }
 
     /// That nothing is known, because `why`.
@@ -280,12 +281,7 @@ impl Standing {
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
                 .collect(),
             stale: state.stale(granularity).len(),
-            malformed_percent: progress
-                .malformed
-                .iter()
-                .take(MAXIMUM_METRICS)
-                .map(|(name, of)| (without_names_of_aws(name), percent(*of)))
-                .collect(),
+            malformed_percent: percents(&progress.malformed),
         }
     }
 
@@ -331,6 +327,11 @@ impl Standing {
             }
         }
     }
+}
+
+fn percents(malformed: &BTreeMap<String, Malformed>) -> BTreeMap<String, f64> {
+    let all = malformed.iter().take(MAXIMUM_METRICS);
+    all.map(|(name, of)| (without_names_of_aws(name), percent(*of))).collect()
 }
 
 /// The malformed items in percent of all, with one decimal.
