@@ -25,6 +25,7 @@ use edge_analytics::{
     dynamodb::{RetryPolicy, WriteRequest, key},
     host::Severity,
     period::Granularity,
+    run::Options,
     settings::Settings,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -43,7 +44,7 @@ use support::{
     host::TestHost,
     oracle,
     realtime::{Surroundings, TestCache},
-    timeline::{medium, on_time},
+    timeline::{medium, on_time, run_at},
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -924,7 +925,12 @@ async fn what_a_late_item_changed_is_marked_until_it_is_refreshed() {
     }
 
     table.put(&[medium("late", "2026-05-31T23:30")]).await;
-    on_time(&table, Granularity::Hourly, "2026-06-01T01:00").await;
+    // A run that has no budget for the refresh.
+    let mut options = Options::default();
+    options.budget.requests = 1;
+    let event = instant("2026-06-01T01:00:00Z");
+    let report = run_at(&table, options, Granularity::Hourly, event, event).await;
+    assert_eq!(report.stale.len(), 3, "{report:?}");
     host.set(instant("2026-06-01T01:30:00Z"));
     for (query, before) in queries.into_iter().zip(&before) {
         let (start, total, _) = before[0].clone();
@@ -935,13 +941,14 @@ async fn what_a_late_item_changed_is_marked_until_it_is_refreshed() {
         }
     }
 
-    on_time(&table, Granularity::Daily, "2026-06-02T00:05").await;
-    on_time(&table, Granularity::Weekly, "2026-06-08T00:10").await;
-    on_time(&table, Granularity::Monthly, "2026-07-01T00:15").await;
-    host.set(instant("2026-07-01T01:00:00Z"));
+    on_time(&table, Granularity::Hourly, "2026-06-01T02:00").await;
+    host.set(instant("2026-06-01T02:30:00Z"));
     for (query, before) in queries.into_iter().zip(&before) {
         let (start, total, _) = before[0].clone();
-        assert_eq!(ask(query).await.0, [(start, total + 1, false)], "{query:?}");
+        for cached in ["miss", "hit"] {
+            let expected = (vec![(start.clone(), total + 1, false)], cached.to_owned());
+            assert_eq!(ask(query).await, expected, "{query:?}");
+        }
     }
 }
 
