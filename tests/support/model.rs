@@ -289,39 +289,35 @@ impl Model {
 
     /// The records of days that `run` was to make or could make, from the hours as they are now.
     pub fn days(&self, run: &Run) -> Vec<Expected> {
-        match run.period.granularity() {
-            Granularity::Hourly => Vec::new(),
-            Granularity::Daily => self.rolled_up(run, Granularity::Daily, true),
-            Granularity::Weekly | Granularity::Monthly => {
-                self.rolled_up(run, Granularity::Daily, false)
-            }
-        }
+        self.rolled_up(run, Granularity::Daily)
     }
 
-    /// The same for weeks or months, from their days.
+    /// The same for weeks and months, from their days.
     pub fn weeks_or_months(&self, run: &Run) -> Vec<Expected> {
-        match run.period.granularity() {
-            Granularity::Hourly | Granularity::Daily => Vec::new(),
-            coarse => self.rolled_up(run, coarse, true),
-        }
+        let mut expected = self.rolled_up(run, Granularity::Weekly);
+        expected.extend(self.rolled_up(run, Granularity::Monthly));
+        expected
     }
 
-    /// `refreshes`: stale ones must be made again; otherwise they may.
-    fn rolled_up(&self, run: &Run, granularity: Granularity, refreshes: bool) -> Vec<Expected> {
+    /// What a run has to make is of its own granularity, or missing under it; whatever else is missing
+    /// or stale it may refresh.
+    fn rolled_up(&self, run: &Run, granularity: Granularity) -> Vec<Expected> {
         let Some(begin) = self.begin else { return Vec::new() };
         let own = run.period;
+        let is_own = granularity == own.granularity();
+        let is_below = granularity < own.granularity();
         let mut periods: BTreeMap<DateTime<Utc>, bool> = BTreeMap::new();
         let first = Period::containing(granularity, begin.start());
         for period in successors(Some(first), |period| Some(period.next())) {
             if period.start() > own.end() {
                 break;
             }
-            let within = Period::containing(own.granularity(), period.start());
             if period == own {
                 periods.insert(period.start(), true);
             } else if self.lacks(period) {
-                let due = within == own || self.lacks(within);
-                periods.insert(period.start(), granularity == own.granularity() || due);
+                let within = Period::containing(own.granularity(), period.start());
+                let due = is_own || is_below && (within == own || self.lacks(within));
+                periods.insert(period.start(), due);
             }
         }
         for (_, start) in self.stale.iter().filter(|(stale, _)| *stale == granularity) {
@@ -329,7 +325,7 @@ impl Model {
             // What was never made is not stale.
             if (0..TYPES.len()).any(|metric_type| !self.is_missing(metric_type, period)) {
                 // A later one, of which this event knows nothing, may be left to its own run.
-                periods.entry(*start).or_insert(refreshes && *start <= own.start());
+                periods.entry(*start).or_insert(is_own && *start <= own.start());
             }
         }
         let mut expected = Vec::new();
@@ -456,11 +452,7 @@ impl Model {
         let stale = std::mem::take(&mut self.stale);
         self.stale = stale
             .into_iter()
-            .filter(|(stale, start)| {
-                let period = Period::containing(*stale, *start);
-                // Only a run that refreshes these can have made them equal.
-                period.granularity() != run.period.granularity() || !self.is_up_to_date(period)
-            })
+            .filter(|(stale, start)| !self.is_up_to_date(Period::containing(*stale, *start)))
             .collect();
         if period.granularity() == Granularity::Hourly {
             self.wait_from(run);
