@@ -136,6 +136,9 @@ pub struct Model {
     /// The first hour that still waits for its last counting, because the runs that ought to have
     /// counted it again were missing, killed or refused: what it may be.
     waiting: BTreeSet<Option<Period>>,
+    /// The last hourly run may have failed for a type: the next one leaves what waits to the one after
+    /// it.
+    may_have_failed: bool,
     pub tally: Tally,
 }
 
@@ -201,7 +204,7 @@ impl Model {
             let owed: Vec<BTreeSet<Period>> =
                 self.waiting.iter().map(|first| owed(*first, own)).collect();
             for hour in owed.iter().flatten().filter(|hour| hour.start() >= begin.start()) {
-                let must = owed.iter().all(|owed| owed.contains(hour));
+                let must = !self.may_have_failed && owed.iter().all(|owed| owed.contains(hour));
                 let again = Duty { must, in_order: InOrder::No, own: false };
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
@@ -305,7 +308,7 @@ impl Model {
         let Some(begin) = self.begin else { return Vec::new() };
         let own = run.period;
         let is_own = granularity == own.granularity();
-        let is_below = granularity < own.granularity();
+        let is_below = granularity == Granularity::Daily && own.granularity() > Granularity::Daily;
         let mut periods: BTreeMap<DateTime<Utc>, bool> = BTreeMap::new();
         let first = Period::containing(granularity, begin.start());
         for period in successors(Some(first), |period| Some(period.next())) {
@@ -465,6 +468,15 @@ impl Model {
         }
     }
 
+    /// The days, weeks and months that were changed beneath since they were made.
+    pub fn left_stale(&self) -> Vec<Period> {
+        let periods = self.stale.iter();
+        let periods = periods.map(|(granularity, start)| Period::containing(*granularity, *start));
+        let is_made =
+            |period: &Period| (0..TYPES.len()).any(|each| !self.is_missing(each, *period));
+        periods.filter(is_made).collect()
+    }
+
     /// Notes which hours wait for their last counting after `run`: those that the next run counts
     /// again in any case, or, where this one failed to, those that it was to count.
     fn wait_from(&mut self, run: &Run) {
@@ -483,10 +495,18 @@ impl Model {
                 }
                 Harm::None | Harm::Types(_) => {
                     self.waiting.insert(succeeded);
+                    if self.may_have_failed {
+                        self.waiting.insert(failed);
+                    }
                 }
                 Harm::Killed => self.waiting.extend([*first, succeeded, failed]),
             }
         }
+        self.may_have_failed = match &run.harm {
+            Harm::None => false,
+            Harm::Types(types) => !types.is_empty(),
+            Harm::Killed => true,
+        };
     }
 
     /// Whether the record ought to be absent at this time, as far as runs that have been go.
