@@ -15,6 +15,7 @@ pub mod host;
 pub mod ledger;
 pub mod model;
 pub mod oracle;
+pub mod provenance;
 pub mod queue;
 pub mod realtime;
 pub mod reckoning;
