@@ -239,7 +239,11 @@ impl Model {
             let is_last = hour.end() == own.end();
             let of_type = |metric_type| Duty {
                 must: due && self.is_missing(metric_type, hour),
-                observes: if is_last { self.stands_in(metric_type, hour, run) } else { Observes::No },
+                observes: if is_last {
+                    self.stands_in(metric_type, hour, run)
+                } else {
+                    Observes::No
+                },
                 own: is_last,
             };
             duties.insert(hour.start(), std::array::from_fn(|each| Some(of_type(each))));

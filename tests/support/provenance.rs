@@ -64,9 +64,10 @@ pub fn count_over(
                 let is_same = stored == fresh;
                 (fresh, if is_same { stored_mark } else { Some(metric.mark) })
             }
-            (Some(stored), Some(fresh)) => {
-                (if is_replaced(metric, stored, fresh, counting) { fresh } else { stored }, stored_mark)
-            }
+            (Some(stored), Some(fresh)) => (
+                if is_replaced(metric, stored, fresh, counting) { fresh } else { stored },
+                stored_mark,
+            ),
         };
         after.set(metric.name, value.clone(), mark);
     }
@@ -117,11 +118,11 @@ mod tests {
     const GENERATIONS: usize = 4;
     const BUSINESS: usize = 5;
 
-    fn marked(values: &[(&'static str, Value)], marks: &[(&'static str, Reconstruction)]) -> Marked {
-        Marked {
-            values: values.iter().cloned().collect(),
-            marks: marks.iter().copied().collect(),
-        }
+    fn marked(
+        values: &[(&'static str, Value)],
+        marks: &[(&'static str, Reconstruction)],
+    ) -> Marked {
+        Marked { values: values.iter().cloned().collect(), marks: marks.iter().copied().collect() }
     }
 
     fn media(total: i64, public: i64, new: i64, statuses: [i64; 3]) -> Vec<(&'static str, Value)> {

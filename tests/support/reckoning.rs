@@ -97,12 +97,7 @@ pub const METRICS: [&[Metric]; TYPES.len()] = [
         arrivals("newMedia"),
         forgotten("mediaByStatus", Rollup::Last),
     ],
-    &[
-        total("totalAlbums"),
-        stock("publicAlbums"),
-        stock("privateAlbums"),
-        arrivals("newAlbums"),
-    ],
+    &[total("totalAlbums"), stock("publicAlbums"), stock("privateAlbums"), arrivals("newAlbums")],
     &[
         total("totalLikes"),
         arrivals("newLikes"),
