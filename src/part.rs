@@ -37,9 +37,8 @@ pub enum Part {
     },
     /// The targets of a ranking.
     Targets(Ranking),
-    /// The stock as the period's own run found it, from which the next period's departures are
-    /// counted; `None` where only a later calculation has been here. (The metric itself is
-    /// recomputed later, from a table that some have left since.)
+    /// In records of older builds, which recomputed stocks later: the stock as the period's own run
+    /// found it; `None` where only a later calculation has been there.
     Stock(Option<String>),
 }
 
@@ -50,6 +49,14 @@ pub type Parts = BTreeMap<String, Part>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the record's parts are damaged: {0}")]
 pub struct PartError(String);
+
+impl PartError {
+    /// A part from which nothing can be made, for this reason.
+    #[must_use]
+    pub fn new(cause: &impl ToString) -> Self {
+        Self(cause.to_string())
+    }
+}
 
 impl Part {
     /// The part that keeps a set of distinct values.

@@ -19,7 +19,7 @@ use crate::{
     part::{Part, PartError, Parts},
     period::{Granularity, Period},
     ranking::Ranking,
-    record::{Coverage, Record},
+    record::{Coverage, Reconstructed, Reconstruction, Record},
     sketch::{Distinct, SketchError},
 };
 
@@ -80,6 +80,8 @@ pub struct RolledUp {
     pub metrics: Map<String, Json>,
     /// What still coarser periods need.
     pub parts: Parts,
+    /// Which of them are made from reconstructed values.
+    pub reconstructed: Reconstructed,
     /// How many of the finer records were there.
     pub coverage: Coverage,
 }
@@ -104,6 +106,10 @@ pub fn roll_up(
     }
     for metric in catalogue.of_type(type_name) {
         let outcome = roll_up_metric(metric, finer)?;
+        let is_there = outcome.value.is_some() || outcome.part.is_some();
+        if is_there && let Some(mark) = weakest(metric, finer) {
+            rolled_up.reconstructed.insert(metric.name.clone(), mark);
+        }
         if let Some(value) = outcome.value {
             rolled_up.metrics.insert(metric.name.clone(), value);
         }
@@ -112,6 +118,16 @@ pub fn roll_up(
         }
     }
     Ok(Some(rolled_up))
+}
+
+/// What is known of the values that the metric is made from: the weakest claim of all of them.
+fn weakest(metric: &Metric, finer: &[Option<&Record>]) -> Option<Reconstruction> {
+    let made_from = match metric.rollup {
+        Rollup::Last => finer.last().map_or(&[][..], std::slice::from_ref),
+        Rollup::Sum | Rollup::Merge | Rollup::Weighted => finer,
+    };
+    let records = made_from.iter().copied().flatten();
+    records.filter_map(|record| record.reconstructed.get(&metric.name).copied()).max()
 }
 
 fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<Outcome, RollupError> {

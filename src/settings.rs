@@ -27,7 +27,7 @@ pub struct Settings {
     /// administrator: `HEALTH_TOKEN`.
     pub health_token: Option<HealthToken>,
     /// What is decided about runs: `RETENTION_HOURLY_DAYS`, `RETENTION_DAILY_DAYS`,
-    /// `RETENTION_WEEKLY_DAYS`, `RETENTION_MONTHLY_DAYS`, `TRAILING_HOURS`, `CATCH_UP_REQUESTS`,
+    /// `RETENTION_WEEKLY_DAYS`, `RETENTION_MONTHLY_DAYS`, `TRAILING_HOURS`, `MAXIMUM_LATENESS`, `CATCH_UP_REQUESTS`,
     /// `CATCH_UP_SECONDS`, `READ_UNITS_PRICE`, `WRITE_UNITS_PRICE`.
     pub options: Options,
     /// The cron expression of the events that refresh the realtime counters: `REALTIME_CRON`.
@@ -235,6 +235,14 @@ fn options<Lookup: Fn(&str) -> Option<String>>(reader: &mut Reader<Lookup>) -> O
         by_default.trailing_hours as u64,
     ))
     .unwrap_or(by_default.trailing_hours);
+    let maximum_lateness = Duration::from_secs(
+        60 * number(
+            "MAXIMUM_LATENESS",
+            "a whole number of minutes up to 59",
+            59,
+            by_default.maximum_lateness.as_secs() / 60,
+        ),
+    );
     let budget = Budget {
         requests: number(
             "CATCH_UP_REQUESTS",
@@ -258,7 +266,7 @@ fn options<Lookup: Fn(&str) -> Option<String>>(reader: &mut Reader<Lookup>) -> O
         read: price("READ_UNITS_PRICE", by_default.prices.read),
         write: price("WRITE_UNITS_PRICE", by_default.prices.write),
     };
-    Options { retention, trailing_hours, budget, prices }
+    Options { retention, trailing_hours, maximum_lateness, budget, prices }
 }
 
 /// Five fields that are not those of a period's event. Days and months may be names.
@@ -403,6 +411,7 @@ mod tests {
             ("RETENTION_HOURLY_DAYS", "36501"),
             ("RETENTION_MONTHLY_DAYS", "-1"),
             ("TRAILING_HOURS", "three"),
+            ("MAXIMUM_LATENESS", "60"),
             ("CATCH_UP_REQUESTS", "10001"),
             ("CATCH_UP_SECONDS", "1e2"),
             ("READ_UNITS_PRICE", "0,125"),

@@ -46,8 +46,10 @@ fn rows_are_folded_into_metrics() {
         (json!({"S": "5.00"}), "2026-03-02T00:00:00.000Z"),
         (json!({"S": "ten"}), "2026-03-01T23:30:00.000Z"),
     ] {
-        let row: Item =
-            serde_json::from_value(json!({"amount": amount, "createdAt": {"S": at}})).unwrap();
+        let row = json!({
+            "amount": amount, "createdAt": {"S": at}, "status": {"S": "completed"},
+        });
+        let row: Item = serde_json::from_value(row).unwrap();
         fold.add(&row);
     }
     assert_eq!(fold.malformed(), 1);

@@ -91,12 +91,14 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// Reads the JSON object `body`, in which only the fields `known` may occur, all of them strings.
+    /// Reads the JSON object `body`, in which only the fields `texts` and `flags` may occur: strings, and
+    /// `true` or `false`.
     ///
     /// # Errors
     ///
-    /// When the body is no JSON object, or a field is unknown, repeated or no string.
-    pub fn from_json(body: &[u8], known: &[&str]) -> Result<Self, ApiError> {
+    /// When the body is no JSON object, or a field is unknown, repeated or of another type.
+    pub fn from_json(body: &[u8], texts: &[&str], flags: &[&str]) -> Result<Self, ApiError> {
+        let known: Vec<&str> = [texts, flags].concat();
         let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
             ApiError::bad_request(
                 "Invalid JSON body",
@@ -117,12 +119,12 @@ impl Parameters {
                     json!({ "parameter": name }),
                 ));
             }
-            let serde_json::Value::String(value) = value else {
-                return Err(ApiError::bad_request(
-                    format!("{name} must be a string"),
-                    format!("Give {name} as a JSON string"),
-                    json!({ "parameter": name }),
-                ));
+            let value = match value {
+                serde_json::Value::String(value) if texts.contains(&name.as_str()) => value,
+                serde_json::Value::Bool(value) if flags.contains(&name.as_str()) => {
+                    value.to_string()
+                }
+                _ => return Err(wrong_type(&name, flags.contains(&name.as_str()))),
             };
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(
@@ -216,6 +218,19 @@ impl Parameters {
             )),
         }
     }
+}
+
+fn wrong_type(name: &str, is_flag: bool) -> ApiError {
+    let (what, how) = if is_flag {
+        ("true or false", "true or false, without quotes")
+    } else {
+        ("a string", "a JSON string")
+    };
+    ApiError::bad_request(
+        format!("{name} must be {what}"),
+        format!("Give {name} as {how}"),
+        json!({ "parameter": name }),
+    )
 }
 
 fn read_instant(name: &str, value: &str) -> Result<DateTime<Utc>, ApiError> {

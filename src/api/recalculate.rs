@@ -46,6 +46,7 @@ struct JobView {
     periods: usize,
     done: usize,
     failed: usize,
+    overwrite: bool,
     reasons: Vec<String>,
     last_reason: Option<String>,
     started_at: String,
@@ -57,6 +58,7 @@ impl From<Job> for JobView {
         Self {
             status: job.status(),
             job_id: job.job_id,
+            overwrite: job.request.overwrite,
             metric_type: job.request.metric_type.unwrap_or_else(|| ALL.to_owned()),
             granularity: job.request.granularity,
             start_date: job.request.start_date,
@@ -100,7 +102,8 @@ pub async fn start(
     let body = to_bytes(body, MAXIMUM_BODY_BYTES)
         .await
         .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
-    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS)?;
+    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &["overwrite"])?;
+    let overwrite = parameters.optional_flag("overwrite")?;
     let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_PERIODS)?;
     let now = app.host.now();
     let begin = begin(&app).await?;
@@ -130,6 +133,7 @@ pub async fn start(
         end_date: format_instant(range.end),
         first: format_instant(first.start()),
         last: format_instant(last.start()),
+        overwrite,
     };
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;

@@ -64,6 +64,9 @@ pub struct JobRequest {
     pub first: String,
     /// The start of the last one.
     pub last: String,
+    /// Whatever the table can still tell replaces what is stored, and is marked as reconstructed.
+    #[serde(default)]
+    pub overwrite: bool,
 }
 
 /// A job.
@@ -147,7 +150,7 @@ pub enum JobError {
 }
 
 impl JobRequest {
-    /// What tells this request from others: the type, and the periods of the whole range, however it
+    /// What tells this request from others: the type, whether it overwrites, and the periods of the whole range, however it
     /// was written. Which of them are there to be recalculated changes as time goes by; asking again
     /// an hour later is the same request.
     #[must_use]
@@ -162,7 +165,10 @@ impl JobRequest {
         };
         // Our own instants can be read; whatever else is there is compared as it is.
         let (first, last) = range().unwrap_or_else(|| (start_date.clone(), end_date.clone()));
-        let text = format!("{metric_type:?} {granularity} {first} {last}");
+        let mut text = format!("{metric_type:?} {granularity} {first} {last}");
+        if self.overwrite {
+            text.push_str(" overwrite");
+        }
         let mut fingerprint = String::new();
         for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
             // Writing to a string cannot fail.

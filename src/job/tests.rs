@@ -17,6 +17,7 @@ fn request(granularity: Granularity, first: DateTime<Utc>, last: DateTime<Utc>) 
         end_date: format_instant(last),
         first: format_instant(first),
         last: format_instant(last),
+        overwrite: false,
     }
 }
 

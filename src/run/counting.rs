@@ -24,7 +24,7 @@ use super::{
     Engine, PeriodReport,
     reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read},
     state::{mark_stale, unsettle},
-    writing::{Occasion, WriteOutcome, Writer},
+    writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
 /// A record as it is stored, or why it cannot be read, by type and period.
@@ -164,9 +164,15 @@ impl Engine {
         for (fresh, occasion) in changing {
             let before = stored.get(&(fresh.metric_type.clone(), fresh.period));
             let Some(Ok(before)) = before else { continue };
-            let Ok(merged) = writer.changed(fresh, Some(before), *occasion) else { continue };
+            // One that is damaged is not written either; writing it says why.
+            let Ok(Change::Write(merged)) = writer.changed(fresh, Some(before), *occasion) else {
+                continue;
+            };
             touched.insert(fresh.period.granularity());
-            if merged.metrics == before.metrics && merged.parts == before.parts {
+            if merged.metrics == before.metrics
+                && merged.parts == before.parts
+                && merged.reconstructed == before.reconstructed
+            {
                 continue;
             }
             for coarser in coarser_than(fresh.period.granularity()) {
@@ -250,16 +256,12 @@ impl Engine {
         }
         // These follow from the others, so they come last. Coarser periods add theirs up.
         for metric in self.catalogue.of_type(name) {
-            if let Some((stock, _)) = metric.departures()
-                && period.granularity() == Granularity::Hourly
-            {
+            if metric.departures().is_some() && period.granularity() == Granularity::Hourly {
                 let before = stored.get(&(name.to_owned(), period.previous()));
                 let before = before.and_then(|stored| stored.as_ref().ok());
                 if let Some(departures) = departures(metric, &record, before) {
                     record.metrics.insert(metric.name.clone(), departures);
                 }
-                let stock = number(&record, stock).map(|stock| stock.to_string());
-                record.parts.insert(metric.name.clone(), Part::Stock(stock));
             }
         }
         record
@@ -289,12 +291,14 @@ fn number(record: &Record, metric: &str) -> Option<Decimal> {
 }
 
 /// How many left in the period: the stock before it, plus the arrivals, minus the stock at its end,
-/// never below zero. Absent where there is no stock before, as the run of that period found it.
+/// never below zero. Absent where the stock before was not observed. Only the period's own run stores
+/// it, which observes the stock at its end.
 fn departures(metric: &Metric, record: &Record, before: Option<&Record>) -> Option<Json> {
     let before = before?;
     let (stock, arrivals) = metric.departures()?;
     let stock_before = match before.parts.get(&metric.name) {
         Some(Part::Stock(stock)) => numbers::parse_decimal(stock.as_ref()?)?,
+        _ if before.reconstructed.contains_key(stock) => return None,
         _ => number(before, stock)?,
     };
     let most = numbers::add(stock_before, number(record, arrivals)?)?;

@@ -131,9 +131,13 @@ impl Engine {
         progress.begin = Some(format_instant(begin));
         let writer = self.writer_under(run, lease);
 
-        // What only its own time can tell is told by the hour's own event, unless time has moved on.
-        let occasion =
-            if progress.is_in_order(own) { Occasion::Scheduled } else { Occasion::Recalculation };
+        // The hour's own event observes, unless the table has moved on.
+        let is_in_time = self.options.is_in_time(own, self.host.now());
+        let occasion = if progress.is_in_order(own) && is_in_time {
+            Occasion::Scheduled
+        } else {
+            Occasion::Recalculation
+        };
         let trailing = self.trailing(own, &progress, begin);
         let hours: Vec<(Period, Occasion)> = [(own, occasion)]
             .into_iter()

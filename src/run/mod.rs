@@ -11,6 +11,7 @@ mod hourly;
 mod jobs;
 mod lease;
 mod options;
+mod provenance;
 mod reading;
 mod recalculating;
 mod report;

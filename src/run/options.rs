@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{dynamodb::Usage, retention::Retention};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{dynamodb::Usage, period::Period, retention::Retention};
 
 /// What an operator decides about runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +14,10 @@ pub struct Options {
     /// How many hours before its own a run calculates again, because items show late in an index
     /// and jobs finish later.
     pub trailing_hours: usize,
+    /// How long after its hour a scheduled run may begin to count and still observe the hour. Later,
+    /// the table has moved on: what only the hour's own time could tell is absent, and what else is
+    /// counted is marked as reconstructed.
+    pub maximum_lateness: Duration,
     /// When a run leaves the rest of a catch-up to the next one.
     pub budget: Budget,
     /// What DynamoDB's capacity costs.
@@ -37,8 +43,19 @@ pub struct Prices {
     pub write: f64,
 }
 
+impl Options {
+    /// Whether a run that begins to count at `at` observes `hour`.
+    #[must_use]
+    pub fn is_in_time(&self, hour: Period, at: DateTime<Utc>) -> bool {
+        let lateness = at.signed_duration_since(hour.next().start());
+        // Before the end of the hour it is not late.
+        lateness.to_std().is_ok_and(|lateness| lateness <= self.maximum_lateness)
+            || lateness < TimeDelta::zero()
+    }
+}
+
 impl Default for Options {
-    /// Three trailing hours; half of the 10,000 subrequests and a third of the 15 minutes that a
+    /// Three trailing hours; a run is late after ten minutes; half of the 10,000 subrequests and a third of the 15 minutes that a
     /// Worker's cron event has; on-demand prices of us-east-1.
     ///
     /// Sources: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/),
@@ -47,6 +64,7 @@ impl Default for Options {
         Self {
             retention: Retention::default(),
             trailing_hours: 3,
+            maximum_lateness: Duration::from_mins(10),
             budget: Budget { requests: 5000, time: Duration::from_mins(5) },
             prices: Prices { read: 0.125, write: 0.625 },
         }

@@ -294,8 +294,12 @@ impl Engine {
         }
         let under_lease = self.writer_under(run, &lease);
         let writer = Writer { rewrites: under_lease.rewrites || run.rewrites, ..under_lease };
-        let wanted: Vec<_> =
-            slice.periods.iter().map(|period| (*period, Occasion::Recalculation)).collect();
+        let occasion = if attempt.job.request.overwrite {
+            Occasion::Overwrite
+        } else {
+            Occasion::Recalculation
+        };
+        let wanted: Vec<_> = slice.periods.iter().map(|period| (*period, occasion)).collect();
         let work = self.count(&writer, &wanted, &run.types, self.host.now());
         let counted = match lease.hold(work).await {
             Ended::Done(counted) => counted,

@@ -28,9 +28,10 @@ use super::{
     counting::StoredRecords,
     lease::{Ended, Lease},
     periods_between,
+    provenance::settle_ranking,
     reading::read,
     state::{Settled, note_refreshed, state_key, write_progress},
-    writing::{Occasion, WriteOutcome, Writer},
+    writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
 /// How often a period whose records change under our hands is made again before they are written one
@@ -378,8 +379,12 @@ impl Engine {
         // The hour that ended just before this event is told as its own event would, if no later
         // one has been here.
         let current = Period::containing(Granularity::Hourly, run.scheduled).previous();
-        let is_current =
-            |hour| run.is_event && hour == current && lease.state.progress.is_in_order(hour);
+        let is_current = |hour| {
+            run.is_event
+                && hour == current
+                && lease.state.progress.is_in_order(hour)
+                && self.options.is_in_time(hour, self.host.now())
+        };
         let occasion = |hour| {
             if is_current(hour) { Occasion::Scheduled } else { Occasion::Recalculation }
         };
@@ -477,7 +482,9 @@ impl Engine {
         }
         let mut settled = Vec::with_capacity(records.len());
         for mut record in records {
-            match self.settle_rankings(writer, &mut record).await {
+            let key = (record.metric_type.clone(), record.period);
+            let before = stored.get(&key).and_then(|before| before.as_ref().ok());
+            match self.settle_rankings(writer, &mut record, before).await {
                 Ok(()) => settled.push(record),
                 Err(why) => report.note(record.metric_type, Err(why)),
             }
@@ -485,11 +492,13 @@ impl Engine {
         settled
     }
 
-    /// Counts rankings from the platform's items where the kept parts leave open who is best.
+    /// Counts rankings from the platform's items where the kept parts leave open who is best. Later
+    /// than the period's own time, a stored ranking of more rows stays: rows were deleted since.
     async fn settle_rankings(
         &self,
         writer: &Writer<'_>,
         record: &mut Record,
+        stored: Option<&Record>,
     ) -> Result<(), String> {
         let open: Vec<_> = self
             .catalogue
@@ -509,9 +518,10 @@ impl Engine {
         if let Some(why) = findings.failures.into_values().next() {
             return Err(why);
         }
+        let observes = self.options.is_in_time(record.period, record.calculated_at);
         for (name, outcomes) in findings.outcomes {
             for value in outcomes.into_iter().filter_map(|outcome| outcome.value) {
-                record.metrics.insert(name.clone(), value);
+                settle_ranking(record, &name, value, stored, observes);
             }
         }
         Ok(())
@@ -542,7 +552,7 @@ impl Engine {
             parts: rolled_up.parts,
             calculated_at: read_at,
             coverage: Some(rolled_up.coverage),
-            reconstructed: std::collections::BTreeMap::new(),
+            reconstructed: rolled_up.reconstructed,
         }))
     }
 
@@ -559,9 +569,9 @@ impl Engine {
         for fresh in records {
             let name = fresh.metric_type.clone();
             let before = stored.get(&(name.clone(), fresh.period)).cloned().transpose()?;
-            match writer.changed(fresh, before.as_ref(), Occasion::Rollup) {
-                Err(outcome) => outcomes.push((name, outcome)),
-                Ok(merged) => {
+            match writer.changed(fresh, before.as_ref(), Occasion::Rollup)? {
+                Change::Nothing(outcome) => outcomes.push((name, outcome)),
+                Change::Write(merged) => {
                     puts.push(writer.put_over(&merged, before.as_ref())?.into());
                     outcomes.push((name, WriteOutcome::Stored));
                     if before.is_some() {

@@ -1,19 +1,17 @@
 //! Writing a record: what is kept of the stored one, and the conditions under which it is replaced.
 
-use serde_json::{Map, Value};
-
 use crate::{
-    catalogue::{Catalogue, definition::Past},
+    catalogue::Catalogue,
     dynamodb::{Client, Error, PutItem, Read, string},
     host::SharedHost,
-    part::Part,
     period::format_instant,
-    record::{Coverage, Record, RecordError, record_key},
+    record::{Record, RecordError, record_key},
     retention::Retention,
 };
 
 use super::{
     lease::{Fence, LeaseLost},
+    provenance::merge,
     state::unsettle,
 };
 
@@ -31,16 +29,29 @@ pub enum WriteOutcome {
     Superseded,
 }
 
-/// Why a record is calculated, which decides on metrics whose past the table has forgotten.
+/// Why a record is calculated, which decides on what it may replace and what it marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// By the period's own event: what was never stored is stored.
+    /// By the period's own event, in time: what it finds is observed.
     Scheduled,
-    /// Later: what was never stored stays absent, and a record that says the same is left alone.
+    /// Later: what is absent is filled and marked, flows get what came late, and a record that says
+    /// the same is left alone.
     Recalculation,
+    /// Later, because somebody asked for exactly that: whatever the table can still tell replaces what
+    /// is stored, and is marked.
+    Overwrite,
     /// From finer records: what they no longer tell is kept as stored, and a record that says the
     /// same is left alone.
     Rollup,
+}
+
+/// What is to be done about a record.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub(super) enum Change {
+    /// Nothing, for this reason.
+    Nothing(WriteOutcome),
+    /// This is to be written.
+    Write(Record),
 }
 
 /// A record could not be written.
@@ -75,22 +86,26 @@ pub(super) struct Writer<'run> {
 }
 
 impl Writer<'_> {
-    /// What of `fresh` is to be written over `stored`; `None` if nothing is.
+    /// What of `fresh` is to be written over `stored`.
+    ///
+    /// # Errors
+    ///
+    /// When what is stored is damaged.
     pub(super) fn changed(
         &self,
         fresh: &Record,
         stored: Option<&Record>,
         occasion: Occasion,
-    ) -> Result<Record, WriteOutcome> {
+    ) -> Result<Change, RecordError> {
         if stored.is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
-            return Err(WriteOutcome::Superseded);
+            return Ok(Change::Nothing(WriteOutcome::Superseded));
         }
-        let merged = merge(self.catalogue, fresh, stored, occasion);
+        let merged = merge(self.catalogue, fresh, stored, occasion)?;
         let always = self.rewrites || occasion == Occasion::Scheduled;
         if !always && says_the_same(&merged, stored) {
-            return Err(WriteOutcome::Unchanged);
+            return Ok(Change::Nothing(WriteOutcome::Unchanged));
         }
-        Ok(merged)
+        Ok(Change::Write(merged))
     }
 
     /// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation
@@ -107,9 +122,9 @@ impl Writer<'_> {
         occasion: Occasion,
     ) -> Result<WriteOutcome, WriteError> {
         for _ in 0..MAXIMUM_CONFLICTS {
-            let merged = match self.changed(fresh, stored.as_ref(), occasion) {
-                Ok(merged) => merged,
-                Err(outcome) => return Ok(outcome),
+            let merged = match self.changed(fresh, stored.as_ref(), occasion)? {
+                Change::Write(merged) => merged,
+                Change::Nothing(outcome) => return Ok(outcome),
             };
             if let Some(fence) = &self.fence {
                 fence.check()?;
@@ -158,81 +173,7 @@ fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
     stored.is_some_and(|stored| {
         stored.metrics == record.metrics
             && stored.parts == record.parts
+            && stored.reconstructed == record.reconstructed
             && stored.coverage == record.coverage
     })
-}
-
-/// The record to store: `exact` metrics as they are now; of the others the stored value, because
-/// the table has moved on since; metrics that this build does not know as they are stored.
-fn merge(
-    catalogue: &Catalogue,
-    fresh: &Record,
-    stored: Option<&Record>,
-    occasion: Occasion,
-) -> Record {
-    if occasion == Occasion::Rollup {
-        return merge_rollup(fresh, stored);
-    }
-    let mut merged = fresh.clone();
-    for metric in catalogue.of_type(&fresh.metric_type) {
-        if metric.past() != Past::Nothing {
-            continue;
-        }
-        let name = &metric.name;
-        let stored_value = stored.and_then(|stored| stored.metrics.get(name));
-        let stored_part = stored.and_then(|stored| stored.parts.get(name));
-        let kept_value = match occasion {
-            Occasion::Scheduled => stored_value.or(fresh.metrics.get(name)),
-            Occasion::Recalculation | Occasion::Rollup => stored_value,
-        };
-        let kept_part = match (stored_part, fresh.parts.get(name)) {
-            (Some(Part::Stock(None)) | None, Some(Part::Stock(stock))) => {
-                let stock = stock.clone().filter(|_| occasion == Occasion::Scheduled);
-                Some(Part::Stock(stock))
-            }
-            (Some(part), _) => Some(part.clone()),
-            (None, part) => {
-                part.filter(|_| kept_value.is_some() && stored_value.is_none()).cloned()
-            }
-        };
-        replace(&mut merged.metrics, name, kept_value.cloned());
-        match kept_part {
-            Some(part) => merged.parts.insert(name.clone(), part),
-            None => merged.parts.remove(name),
-        };
-    }
-    for (name, value) in stored.iter().flat_map(|stored| &stored.metrics) {
-        if catalogue.metric(name).is_none() {
-            merged.metrics.insert(name.clone(), value.clone());
-        }
-    }
-    merged
-}
-
-/// A rolled-up record over the stored one: finer records may have reached the end of their
-/// retention, and what was made from them before is still right. What has a part was made from all
-/// of them: there an absent value is the answer.
-fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
-    let mut merged = fresh.clone();
-    let Some(stored) = stored else { return merged };
-    for (name, value) in &stored.metrics {
-        if !fresh.parts.contains_key(name) {
-            merged.metrics.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-    }
-    for (name, part) in &stored.parts {
-        merged.parts.entry(name.clone()).or_insert_with(|| part.clone());
-    }
-    let present = |coverage: Option<Coverage>| coverage.map_or(0, |coverage| coverage.present);
-    if present(stored.coverage) > present(merged.coverage) {
-        merged.coverage = stored.coverage;
-    }
-    merged
-}
-
-fn replace(metrics: &mut Map<String, Value>, name: &str, value: Option<Value>) {
-    match value {
-        Some(value) => metrics.insert(name.to_owned(), value),
-        None => metrics.remove(name),
-    };
 }
