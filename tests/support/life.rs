@@ -27,8 +27,6 @@ pub struct State {
 pub struct Thing {
     key: Key,
     states: Vec<State>,
-    /// When the table deletes it though it expired before.
-    swept: Option<Instant>,
 }
 
 /// A change of the table.
@@ -84,11 +82,7 @@ impl Life {
         for thing in &self.things {
             for state in &thing.states {
                 let item = state.told.as_ref().map(|(_, item)| item.clone());
-                let at = match &item {
-                    None => thing.swept.unwrap_or(state.since),
-                    Some(_) => state.since,
-                };
-                changes.push(Change { at, key: thing.key.clone(), item });
+                changes.push(Change { at: state.since, key: thing.key.clone(), item });
             }
         }
         changes.sort_by_key(|change| change.at);
@@ -231,7 +225,7 @@ impl Writer {
             change(&mut fact, &mut item);
             states.push(State { since: at, told: Some((fact.clone(), item.clone())) });
         }
-        self.things.push(Thing { key, states, swept: None });
+        self.things.push(Thing { key, states });
     }
 
     fn write_users(&mut self, count: u64) {
@@ -525,14 +519,11 @@ impl Writer {
                         set_text(item, "lastSeen", format_instant(last_seen));
                     }),
                 ),
-                (expires, None),
+                // It is deleted some time after it expired. What happened has happened as long as it
+                // is there; no total counts visitors.
+                (expires + self.random.span(TimeDelta::hours(40)), None),
             ];
-            let swept = beside_the_runs(expires + self.random.span(TimeDelta::hours(40)));
-            let before = self.things.len();
             self.tell(at, key, (fact, item), steps);
-            if let Some(thing) = self.things.get_mut(before) {
-                thing.swept = Some(swept);
-            }
         }
     }
 
@@ -681,7 +672,7 @@ impl Writer {
         }
         for ((name, start), (_, states)) in sums {
             let key = (format!("VIEW_COUNT#{name}"), format_instant(start));
-            self.things.push(Thing { key, states, swept: None });
+            self.things.push(Thing { key, states });
         }
     }
 

@@ -2,7 +2,7 @@
 //! ones: which value stays, which is replaced, and which is marked as reconstructed. Written from the
 //! contract's section 3, "Provenance"; it shares nothing with the engine but the names of the marks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edge_analytics::record::Reconstruction;
 
@@ -52,34 +52,42 @@ pub fn count_over(
         let stored = before.and_then(|before| before.values.get(metric.name));
         let stored_mark = before.and_then(|before| before.marks.get(metric.name)).copied();
         let fresh = fresh.get(metric.name);
-        let is_only_then = matches!(metric.past, Past::Forgotten);
+        let is_only_then = metric.past == Past::Forgotten;
         let (value, mark) = match (stored, fresh) {
             (None, None) => continue,
-            (Some(stored), None) => (stored, stored_mark),
-            (None, Some(fresh)) if counting == Counting::OnTime => (fresh, None),
+            (Some(stored), None) => (stored.clone(), stored_mark),
+            (stored, Some(fresh)) if counting == Counting::OnTime => match stored {
+                Some(stored) if stored_mark.is_none() => {
+                    (again(metric, stored, fresh, counting), None)
+                }
+                // What is observed is better than what was reconstructed before.
+                Some(_) | None => (fresh.clone(), None),
+            },
+            (Some(stored), Some(_)) if is_only_then => (stored.clone(), stored_mark),
             (None, Some(_)) if is_only_then => continue,
-            (None, Some(fresh)) => (fresh, Some(metric.mark)),
-            (Some(stored), Some(_)) if is_only_then => (stored, stored_mark),
+            (None, Some(fresh)) => (fresh.clone(), Some(metric.mark)),
             (Some(stored), Some(fresh)) if counting == Counting::Overwrite => {
                 let is_same = stored == fresh;
-                (fresh, if is_same { stored_mark } else { Some(metric.mark) })
+                (fresh.clone(), if is_same { stored_mark } else { Some(metric.mark) })
             }
-            (Some(stored), Some(fresh)) => (
-                if is_replaced(metric, stored, fresh, counting) { fresh } else { stored },
-                stored_mark,
-            ),
+            (Some(stored), Some(fresh)) => (again(metric, stored, fresh, counting), stored_mark),
         };
-        after.set(metric.name, value.clone(), mark);
+        after.set(metric.name, value, mark);
     }
     after
 }
 
-/// Whether a stored value is replaced by the one that the table says now.
-fn is_replaced(metric: &Metric, stored: &Value, fresh: &Value, counting: Counting) -> bool {
-    match metric.past {
-        Past::Forgotten | Past::Survivors => false,
-        Past::ConditionalFlow if counting != Counting::Settled => true,
-        Past::ConditionalFlow | Past::Flow => fresh.size() > stored.size(),
+/// What is stored when a metric that is there is counted once more.
+fn again(metric: &Metric, stored: &Value, fresh: &Value, counting: Counting) -> Value {
+    let larger = || if fresh.size() > stored.size() { fresh } else { stored }.clone();
+    match (metric.past, stored, fresh) {
+        (Past::Forgotten | Past::Survivors, ..) => stored.clone(),
+        (Past::ConditionalFlow, ..) if counting != Counting::Settled => fresh.clone(),
+        // Of distinct values it is known which were deleted and which are new.
+        (Past::Flow, Value::Set(before), Value::Set(now)) => {
+            Value::Set(before.union(now).cloned().collect::<BTreeSet<_>>().into())
+        }
+        (Past::ConditionalFlow | Past::Flow, ..) => larger(),
     }
 }
 
@@ -181,6 +189,32 @@ mod tests {
                 assert_eq!(stored, marked(&[("newMedia", Count(after))], &[]), "{counting:?}");
             }
         }
+    }
+
+    #[test]
+    fn distinct_values_are_united() {
+        let set = |names: &[&str]| {
+            let names: BTreeSet<_> = names.iter().map(|name| (*name).into()).collect();
+            Value::Set(names.into())
+        };
+        let before = marked(&[("visitors", set(&["a", "b"]))], &[("visitors", LowerBound)]);
+        for counting in [BeforeItSettled, Settled] {
+            let fresh = Values::from([("visitors", set(&["b", "c"]))]);
+            let expected =
+                marked(&[("visitors", set(&["a", "b", "c"]))], &[("visitors", LowerBound)]);
+            assert_eq!(count_over(USERS, Some(&before), &fresh, counting), expected);
+            let fresh = Values::from([("visitors", set(&["b"]))]);
+            assert_eq!(count_over(USERS, Some(&before), &fresh, counting), before);
+        }
+    }
+
+    #[test]
+    fn what_is_observed_replaces_what_was_reconstructed() {
+        let fresh: Values = media(7, 5, 2, [1, 6, 0]).into_iter().collect();
+        let before = count_over(MEDIA, None, &fresh, BeforeItSettled);
+        let fresh: Values = media(6, 5, 1, [0, 6, 0]).into_iter().collect();
+        let observed = count_over(MEDIA, Some(&before), &fresh, OnTime);
+        assert_eq!(observed, marked(&media(6, 5, 1, [0, 6, 0]), &[]));
     }
 
     #[test]
