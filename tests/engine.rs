@@ -13,8 +13,7 @@ use edge_analytics::{period::Granularity, run::Status};
 use sample_platform::{Counts, generate_counts};
 use support::{
     database::{Backend, TestTable},
-    engine_suite::{self, TYPES, assert_same, end, engine, stored},
-    host::TestHost,
+    engine_suite::{self, InTime, TYPES, assert_same, end, stored},
     oracle,
 };
 
@@ -34,7 +33,7 @@ async fn every_metric_of_every_hour_is_exact() {
 async fn an_hourly_run_costs_what_it_should() {
     let items = generate_counts(&Counts::cost_measurement(), 60, 1, end());
     let table = TestTable::with(Backend::Dynoxide, &items).await;
-    let report = engine(&table, TestHost::new()).run(Granularity::Hourly, end()).await;
+    let report = InTime::on(&table).run(Granularity::Hourly, end()).await;
     assert_eq!(report.status, Status::Complete, "{report:?}");
     let hour = end() - TimeDelta::hours(1);
     let expected = oracle::expected_hour(&items, hour, None);

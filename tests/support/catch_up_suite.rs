@@ -140,8 +140,8 @@ pub async fn a_week_of_nothing_adds_up(backend: Backend) {
     let weekly = on_time(&table, Granularity::Weekly, "2026-06-01T00:10").await;
     assert!(weekly.is_healthy() && weekly.left == 0, "{weekly:?}");
     let week = Period::containing(Granularity::Weekly, at("2026-05-29T00:00"));
-    // Also the hour before the event is told in time: by this event.
-    assert_records(&table, week, &last_told(&items, week), "").await;
+    // Ten minutes and a second after the week's last hour nothing is told in time any more.
+    assert_records(&table, week, &late(&items, week), "").await;
     let ledger = entries_of(&table, &weekly).await;
     let of = |name: &str| ledger.iter().filter(|entry| entry.granularity == name).count();
     assert_eq!((of("hourly"), of("daily"), of("weekly")), (7, 7, 1), "{ledger:?}");

@@ -100,6 +100,13 @@ impl TestTable {
             .unwrap();
     }
 
+    /// Deletes the items at `keys`, at most 25.
+    #[allow(dead_code, reason = "not every test file deletes")]
+    pub async fn delete(&self, keys: Vec<edge_analytics::dynamodb::Item>) {
+        let deletes = keys.into_iter().map(|key| WriteRequest::DeleteRequest { key });
+        self.client().batch_write(&self.name, deletes.collect()).await.unwrap();
+    }
+
     pub fn client(&self) -> Client {
         self.client_with(Arc::new(NativeHost))
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     database::{Backend, TestTable},
-    engine_suite::{TYPES, assert_same, end, engine, held_lease, platform, stored_in},
+    engine_suite::{InTime, TYPES, assert_same, engine, held_lease, platform, stored_in},
     host::TestHost,
     oracle,
 };
@@ -25,7 +25,7 @@ fn day(day: u32) -> Period {
 
 /// Counts every hour from `first` to before `next`, in order.
 async fn count_hours(table: &TestTable, first: DateTime<Utc>, next: DateTime<Utc>) {
-    let engine = engine(table, TestHost::new());
+    let engine = InTime::on(table);
     let mut at = first;
     while at < next {
         at += TimeDelta::hours(1);
@@ -69,7 +69,7 @@ pub async fn days_and_weeks_are_what_they_would_be_if_counted_at_once(backend: B
     // The hour before, so that also the first hour of the week knows who was there before.
     let midnight = Utc.with_ymd_and_hms(2026, 6, 1, 0, 0, 0).unwrap();
     count_hours(&table, first.start() - TimeDelta::hours(1), midnight).await;
-    let engine = engine(&table, TestHost::new());
+    let engine = InTime::on(&table);
     for number in 25..=31 {
         let event = day(number).next().start() + TimeDelta::minutes(5);
         let report = engine.run(Granularity::Daily, event).await;
@@ -107,7 +107,7 @@ pub async fn a_month_of_holes_heals(backend: Backend) {
     count_hours(&table, first, first + TimeDelta::hours(1)).await;
     let midnight = Utc.with_ymd_and_hms(2026, 6, 1, 0, 0, 0).unwrap();
     count_hours(&table, midnight - TimeDelta::hours(1), midnight).await;
-    let engine = engine(&table, TestHost::new());
+    let engine = InTime::on(&table);
     let report = engine.run(Granularity::Monthly, midnight + TimeDelta::minutes(15)).await;
     assert_eq!(report.status, Status::Complete, "{report:?}");
     let month = Period::containing(Granularity::Monthly, first);
@@ -129,7 +129,7 @@ pub async fn the_first_day_has_only_what_is_not_short(backend: Backend) {
     let table = TestTable::with(backend, &items).await;
     let midnight = day(20).next().start();
     count_hours(&table, midnight - TimeDelta::hours(3), midnight).await;
-    let engine = engine(&table, TestHost::new());
+    let engine = InTime::on(&table);
     let report = engine.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
     assert_eq!(report.status, Status::Complete, "{report:?}");
     assert!(report.caught_up.is_empty() && report.left == 0, "{report:?}");
@@ -156,7 +156,7 @@ pub async fn an_hour_under_a_dead_lease_is_taken_over(backend: Backend) {
     let table = TestTable::with(backend, &items).await;
     let midnight = day(20).next().start();
     count_hours(&table, day(20).start(), midnight - TimeDelta::hours(1)).await;
-    let host = TestHost::new();
+    let host = TestHost::at(midnight + TimeDelta::minutes(5));
     // The same attributes, so that the rest of the state stays.
     let expires_at = edge_analytics::host::Host::now(host.as_ref()) + TimeDelta::seconds(3);
     hold_lease(&table, "2026-05-20T23:00:00.000Z", expires_at).await;
@@ -198,7 +198,7 @@ pub async fn two_daily_runs_at_once_agree(backend: Backend) {
     let delete = WriteRequest::DeleteRequest { key: record_key("media", hour) };
     table.client().batch_write(&table.name, vec![delete]).await.unwrap();
     let event = midnight + TimeDelta::minutes(5);
-    let (one, other) = (engine(&table, TestHost::new()), engine(&table, TestHost::new()));
+    let (one, other) = (InTime::on(&table), InTime::on(&table));
     let (one, other) =
         tokio::join!(one.run(Granularity::Daily, event), other.run(Granularity::Daily, event));
     for report in [&one, &other] {
