@@ -333,6 +333,32 @@ fn true_hour(
     then
 }
 
+/// Asserts that the history puts the rules to the test: in many hours something comes late, and in
+/// many something is undone before runs stop to count them.
+fn assert_eventful(life: &Life, begin: Instant, end: Instant) {
+    let (mut late, mut undone, mut ended) = (0, 0, 0);
+    for start in hours(begin, end) {
+        let hour_end = hour(start).end();
+        let look = start + TimeDelta::hours(1) + LAST_LOOK + DELAY;
+        let then = count_hour(life.at(hour_end), start);
+        let happened = count_hour(life.happened(hour_end, look), start);
+        let settled = count_hour(life.at(look), start);
+        let differs = |past, one: &[Values], other: &[Values]| {
+            let metrics = METRICS.iter().zip(one.iter().zip(other));
+            let mut metrics = metrics
+                .flat_map(|(metrics, values)| metrics.iter().map(move |metric| (metric, values)));
+            metrics.any(|(metric, (one, other))| {
+                metric.past == past && one[metric.name].size() != other[metric.name].size()
+            })
+        };
+        late += usize::from(differs(Past::Flow, &then, &happened));
+        undone += usize::from(differs(Past::Flow, &happened, &settled));
+        ended += usize::from(differs(Past::ConditionalFlow, &then, &settled));
+    }
+    println!("late in {late} hours, undone in {undone}, ended or paid later in {ended}");
+    assert!(late > 50 && undone > 50 && ended > 50, "{late}, {undone}, {ended}");
+}
+
 /// Adds every coarser period that `runs` has made by `now`: from hours, not from days.
 fn add_coarser(expected: &mut Expected, begin: Instant, now: Instant) {
     for granularity in [Granularity::Daily, Granularity::Weekly, Granularity::Monthly] {
@@ -386,6 +412,8 @@ async fn a_month_on_time_is_true_and_stays_so() {
     let mut expected = truth(&life, begin, last_event, last_event);
     add_coarser(&mut expected, begin, last_event);
     world.check(&expected, "after a month on time").await;
+
+    assert_eventful(&life, begin, last_event);
 
     // Three days later, when much of it has been deleted, hidden or deactivated.
     world.advance(later).await;
