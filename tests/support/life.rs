@@ -440,7 +440,7 @@ impl Writer {
                     ("createdAt", &created_at),
                 ],
             );
-            self.interaction(kind, created, (target_type, &target), (key, item), 15);
+            self.interaction(kind, created, (target_type, &target), (key, item), 25);
         }
     }
 
@@ -461,7 +461,7 @@ impl Writer {
                     ("createdAt", &created_at),
                 ],
             );
-            self.interaction(2, created, (target_type, &target), (key, item), 20);
+            self.interaction(2, created, (target_type, &target), (key, item), 40);
         }
     }
 
