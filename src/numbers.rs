@@ -27,7 +27,11 @@ pub fn parse_number(text: &str) -> Option<Decimal> {
 #[must_use]
 #[inline(never)]
 pub fn add(one: Decimal, other: Decimal) -> Option<Decimal> {
-    one.checked_add(other)
+    let sum = one.checked_add(other)?;
+    // Where the digits do not suffice, decimals drop some behind the point and round.
+    let is_rounded = sum.scale() < one.scale().max(other.scale())
+        && (sum.checked_sub(one)? != other || sum.checked_sub(other)? != one);
+    (!is_rounded).then_some(sum)
 }
 
 /// An amount of money in whole cents, halves away from zero.
@@ -53,4 +57,90 @@ pub fn to_json(value: Decimal) -> serde_json::Value {
 #[must_use]
 pub fn from_json(value: &serde_json::Value) -> Option<Decimal> {
     parse_number(&value.as_number()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_sum_is_exact_or_there_is_none() {
+        for (one, other, sum) in [
+            ("0.1", "0.2", Some("0.3")),
+            ("7.9", "-7.9", Some("0")),
+            ("79228162514264337593543950335", "0", Some("79228162514264337593543950335")),
+            ("79228162514264337593543950335", "0.00", Some("79228162514264337593543950335")),
+            ("79228162514264337593543950335", "1", None),
+            ("-79228162514264337593543950335", "-1", None),
+            // These would be rounded.
+            ("79228162514264337593543950335", "0.4", None),
+            ("79228162514264337593543950335", "-0.5", None),
+            ("-79228162514264337593543950335", "15.5", None),
+            ("7922816251426433759354395033.5", "0.04", None),
+            // These lose only zeros.
+            ("79228162514264337593543950334", "1.00", Some("79228162514264337593543950335")),
+            ("7922816251426433759354395033", "0.50", Some("7922816251426433759354395033.5")),
+        ] {
+            assert_eq!(add(decimal(one), decimal(other)), sum.map(decimal), "{one} + {other}");
+            assert_eq!(add(decimal(other), decimal(one)), sum.map(decimal), "{other} + {one}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_no_number() {
+        for text in [
+            "1e125",
+            "-1e125",
+            "1E+125",
+            "9.9999999999999999999999999999999999999e125",
+            "1e-130",
+            "1e4294967295",
+            "1e-4294967295",
+            "1e99999999999999999999",
+            "79228162514264337593543950336",
+            "-79228162514264337593543950336",
+            "99999999999999999999999999999999999999",
+            "e",
+            "1e",
+            "e5",
+            "1e5e5",
+            "NaN",
+            "Infinity",
+            "",
+        ] {
+            assert_eq!(parse_number(text), None, "{text}");
+        }
+        assert_eq!(parse_number("7.9e28"), Some(decimal("79000000000000000000000000000")));
+        assert_eq!(parse_number("1e-28"), Some(decimal("0.0000000000000000000000000001")));
+        assert_eq!(from_json(&json!(1e125)), None);
+        assert_eq!(from_json(&json!(u64::MAX)), Some(decimal("18446744073709551615")));
+        assert_eq!(from_json(&json!(i64::MIN)), Some(decimal("-9223372036854775808")));
+    }
+
+    proptest! {
+        /// Whatever is stored: no panic, and what comes out goes in again.
+        #[test]
+        fn any_number_can_be_read_added_and_written(
+            one in r"[-+]?[0-9]{0,40}(\.[0-9]{0,40})?([eE][-+]?[0-9]{0,12})?",
+            other in r"[-+]?[0-9]{1,30}(\.[0-9]{1,30})?",
+        ) {
+            let (one, other) = (parse_number(&one), parse_number(&other));
+            if let Some(one) = one {
+                let _ = to_json(in_whole_cents(one));
+                let _ = from_json(&to_json(one));
+            }
+            if let (Some(one), Some(other)) = (one, other)
+                && let Some(sum) = add(one, other)
+            {
+                prop_assert_eq!(sum.checked_sub(other), Some(one));
+            }
+        }
+    }
 }

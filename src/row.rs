@@ -128,7 +128,7 @@ fn instant_of<'catalogue>(
 }
 
 /// The truth in the attribute, however it is written, or `None` where it is absent.
-fn truth_of<'catalogue>(
+pub(crate) fn truth_of<'catalogue>(
     row: &Item,
     attribute: &'catalogue str,
 ) -> Result<Option<bool>, Fault<'catalogue>> {

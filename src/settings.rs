@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    dynamodb::{Connection, Credentials},
+    dynamodb::{Connection, Credentials, TableName, is_region, regional_endpoint},
     period::Granularity,
     retention::{MAXIMUM_DAYS, Retention},
     run::{Budget, Options, Prices},
@@ -17,7 +17,7 @@ pub struct Settings {
     /// Where DynamoDB is and who asks: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `DYNAMODB_ENDPOINT`.
     pub connection: Connection,
-    /// The platform's table: `DYNAMODB_TABLE`.
+    /// The platform's table, by its name or its ARN: `DYNAMODB_TABLE`.
     pub table: String,
     /// Who may call with a token: `API_TOKENS`.
     pub api_tokens: Vec<ApiToken>,
@@ -136,13 +136,12 @@ impl Settings {
     /// Every variable that is missing or malformed.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Misconfigured> {
         let mut reader = Reader { lookup, problems: Vec::new() };
-        let region =
-            reader.required("AWS_REGION", "the table's region, such as eu-central-1", |text| {
-                is_made_of(text, 32, |byte| {
-                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-                })
-                .then(|| text.to_owned())
-            });
+        let endpoint = reader.optional(
+            "DYNAMODB_ENDPOINT",
+            "an http or https URL without user, path or query, or leave it unset",
+            |text| origin(text.strip_suffix('/').unwrap_or(text)),
+        );
+        let (table, region) = table_and_region(&mut reader);
         let access_key_id =
             reader.required("AWS_ACCESS_KEY_ID", "an AWS access key id", |text| visible(text, 256));
         let secret_access_key =
@@ -153,19 +152,6 @@ impl Settings {
             "AWS_SESSION_TOKEN",
             "the session token of temporary credentials, or leave it unset",
             |text| visible(text, 8192),
-        );
-        let table = reader.required(
-            "DYNAMODB_TABLE",
-            "the table's name: 3 to 255 letters, digits, '_', '-' or '.'",
-            |text| {
-                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-                (text.len() >= 3 && is_made_of(text, 255, is_name)).then(|| text.to_owned())
-            },
-        );
-        let endpoint = reader.optional(
-            "DYNAMODB_ENDPOINT",
-            "an http or https URL without user, path or query, or leave it unset",
-            |text| origin(text.strip_suffix('/').unwrap_or(text)),
         );
         let api_tokens =
             reader.required("API_TOKENS", "comma-separated name:sha256-hex-of-the-token", |text| {
@@ -208,6 +194,39 @@ impl Settings {
             _ => Err(Misconfigured(problems)),
         }
     }
+}
+
+/// The table and its region. The region of a table that is named by its ARN is in there already.
+fn table_and_region<Lookup: Fn(&str) -> Option<String>>(
+    reader: &mut Reader<Lookup>,
+) -> (Option<String>, Option<String>) {
+    const REGION: &str = "AWS_REGION";
+    const EXPECTED: &str = "the table's region, such as eu-central-1";
+    // Of a DynamoDB elsewhere the region is only part of the signature, and can be called anything.
+    let is_elsewhere = reader.value("DYNAMODB_ENDPOINT").is_some();
+    let is_valid = |text: &str| {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        is_region(text) || (is_elsewhere && is_made_of(text, 32, is_allowed))
+    };
+    let table = reader.required(
+        "DYNAMODB_TABLE",
+        "the table's name (3 to 255 letters, digits, '_', '-' or '.') or its ARN, such as \
+         arn:aws:dynamodb:eu-central-1:111122223333:table/platform",
+        TableName::parse,
+    );
+    let in_arn = table.as_ref().and_then(|table| table.region.clone());
+    let region = match &in_arn {
+        None => reader.required(REGION, EXPECTED, |text| is_valid(text).then(|| text.to_owned())),
+        Some(in_arn) => reader
+            .optional(
+                REGION,
+                "the region in the ARN that DYNAMODB_TABLE is set to, or leave it unset",
+                |text| (text == in_arn).then(|| text.to_owned()),
+            )
+            .or_else(|| Some(in_arn.clone())),
+    };
+    (table.map(|table| table.text), region)
 }
 
 /// What is decided about runs; what is not set is as by default.
@@ -293,12 +312,6 @@ fn price(text: &str) -> Option<f64> {
     plain.then(|| text.parse().ok())?.filter(|price: &f64| price.is_finite())
 }
 
-/// Source: [DynamoDB endpoints](https://docs.aws.amazon.com/general/latest/gr/ddb.html).
-fn regional_endpoint(region: &str) -> String {
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("https://dynamodb.{region}.{domain}")
-}
-
 fn is_made_of(text: &str, maximum: usize, allowed: impl Fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= maximum && text.bytes().all(allowed)
 }
@@ -363,6 +376,144 @@ mod tests {
         let settings = Settings::read(lookup("", None)).unwrap();
         assert_eq!(settings.connection.endpoint, "https://dynamodb.eu-central-1.amazonaws.com");
         assert!(settings.allowed_origins.is_empty());
+    }
+
+    /// Source of the hosts: the regions' pages of AWS's documentation and partitions.json of its SDKs.
+    #[test]
+    fn every_partition_has_its_domain() {
+        for (region, endpoint) in [
+            ("us-east-1", "https://dynamodb.us-east-1.amazonaws.com"),
+            ("ap-southeast-5", "https://dynamodb.ap-southeast-5.amazonaws.com"),
+            ("mx-central-1", "https://dynamodb.mx-central-1.amazonaws.com"),
+            ("cn-north-1", "https://dynamodb.cn-north-1.amazonaws.com.cn"),
+            ("cn-northwest-1", "https://dynamodb.cn-northwest-1.amazonaws.com.cn"),
+            ("us-gov-west-1", "https://dynamodb.us-gov-west-1.amazonaws.com"),
+            ("us-iso-east-1", "https://dynamodb.us-iso-east-1.c2s.ic.gov"),
+            ("us-isob-east-1", "https://dynamodb.us-isob-east-1.sc2s.sgov.gov"),
+            ("us-isof-south-1", "https://dynamodb.us-isof-south-1.csp.hci.ic.gov"),
+            ("eu-isoe-west-1", "https://dynamodb.eu-isoe-west-1.cloud.adc-e.uk"),
+            ("eusc-de-east-1", "https://dynamodb.eusc-de-east-1.amazonaws.eu"),
+        ] {
+            let settings = Settings::read(lookup("AWS_REGION", Some(region))).unwrap();
+            assert_eq!(settings.connection.endpoint, endpoint);
+            assert_eq!(settings.connection.region, region);
+        }
+    }
+
+    #[test]
+    fn what_is_no_region_is_refused_unless_dynamodb_is_elsewhere() {
+        for region in [
+            "eu-central",
+            "eu-central-",
+            "-central-1",
+            "eu--1",
+            "eu-central-1a",
+            "eu-central-123",
+            "EU-CENTRAL-1",
+            "eu_central_1",
+            "eu-central-1.example.com",
+            "eu-central-1/",
+            "eu-central-1-",
+            "europe-central-1",
+            "e-central-1",
+            "us-gov-west-extra-1",
+            "local",
+            "1",
+        ] {
+            let Misconfigured(problems) =
+                Settings::read(lookup("AWS_REGION", Some(region))).unwrap_err();
+            let names: Vec<_> =
+                problems.iter().map(|problem| (problem.variable, problem.is_missing)).collect();
+            assert_eq!(names, [("AWS_REGION", false)], "{region}");
+        }
+        let elsewhere = |variable: &str| match variable {
+            "DYNAMODB_ENDPOINT" => Some("http://localhost:8000".to_owned()),
+            _ => lookup("AWS_REGION", Some("local"))(variable),
+        };
+        let settings = Settings::read(elsewhere).unwrap();
+        assert_eq!(settings.connection.region, "local");
+        assert_eq!(settings.connection.endpoint, "http://localhost:8000");
+    }
+
+    /// The variables with this table and this region.
+    fn table_in(
+        table: &'static str,
+        region: Option<&'static str>,
+    ) -> impl Fn(&str) -> Option<String> {
+        move |variable| match variable {
+            "DYNAMODB_TABLE" => Some(table.to_owned()),
+            _ => lookup("AWS_REGION", region)(variable),
+        }
+    }
+
+    #[test]
+    fn an_arn_names_the_table_and_its_region() {
+        for (arn, region, endpoint) in [
+            (
+                "arn:aws:dynamodb:eu-central-1:111122223333:table/platform",
+                "eu-central-1",
+                "https://dynamodb.eu-central-1.amazonaws.com",
+            ),
+            (
+                "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/a.b_c-D1",
+                "cn-north-1",
+                "https://dynamodb.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                "arn:aws-us-gov:dynamodb:us-gov-east-1:000000000001:table/abc",
+                "us-gov-east-1",
+                "https://dynamodb.us-gov-east-1.amazonaws.com",
+            ),
+        ] {
+            for set in [None, Some(region)] {
+                let settings = Settings::read(table_in(arn, set)).unwrap();
+                assert_eq!(settings.table, arn);
+                assert_eq!(settings.connection.region, region);
+                assert_eq!(settings.connection.endpoint, endpoint);
+            }
+        }
+    }
+
+    #[test]
+    fn an_arn_of_another_region_names_both_variables() {
+        let arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/platform";
+        for region in ["eu-west-1", "eu-central-2", "Frankfurt"] {
+            let error = Settings::read(table_in(arn, Some(region))).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "AWS_REGION is malformed: set it to the region in the ARN that DYNAMODB_TABLE is \
+                 set to, or leave it unset"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_tables_arn_is_refused() {
+        for arn in [
+            "arn:aws:dynamodb:eu-central-1:111122223333:table/",
+            "arn:aws:dynamodb:eu-central-1:111122223333:table/ab",
+            "arn:aws:dynamodb:eu-central-1:111122223333:table/platform/index/GSI1",
+            "arn:aws:dynamodb:eu-central-1:111122223333:table/platform/stream/2026",
+            "arn:aws:dynamodb:eu-central-1:111122223333:platform",
+            "arn:aws:dynamodb:eu-central-1:11112222333:table/platform",
+            "arn:aws:dynamodb:eu-central-1:11112222333x:table/platform",
+            "arn:aws:dynamodb:eu-central-1::table/platform",
+            "arn:aws:dynamodb::111122223333:table/platform",
+            "arn:aws:dynamodb:nowhere:111122223333:table/platform",
+            "arn:aws:s3:eu-central-1:111122223333:table/platform",
+            "arn:aws:dynamodb:eu-central-1:111122223333:table/platform:x",
+            "arn:aws-cn:dynamodb:eu-central-1:111122223333:table/platform",
+            "arn:aws:dynamodb:cn-north-1:111122223333:table/platform",
+            "arn::dynamodb:eu-central-1:111122223333:table/platform",
+            "aws:dynamodb:eu-central-1:111122223333:table/platform",
+            "ab",
+        ] {
+            let Misconfigured(problems) =
+                Settings::read(table_in(arn, Some("eu-central-1"))).unwrap_err();
+            let names: Vec<_> =
+                problems.iter().map(|problem| (problem.variable, problem.is_missing)).collect();
+            assert_eq!(names, [("DYNAMODB_TABLE", false)], "{arn}");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use datasketches::{
 /// The base-two logarithm of the number of buckets.
 const PRECISION: u8 = 14;
 
+/// The estimates of sketches are below this: 2^53, above which doubles are no counts.
+const MAXIMUM_ESTIMATE: f64 = 9_007_199_254_740_992.0;
+
 /// A set of values, as far as is needed to count and to merge it.
 #[derive(Debug, Clone)]
 pub struct Distinct(HllSketch);
@@ -50,7 +53,17 @@ impl Distinct {
         for set in sets {
             union.update(&set.0);
         }
-        Ok(Self(union.to_sketch(HllType::Hll4)))
+        Self::counted(union.to_sketch(HllType::Hll4))
+    }
+
+    /// The set, if its estimate is a number of values: that of a damaged sketch can be anything.
+    fn counted(sketch: HllSketch) -> Result<Self, SketchError> {
+        let estimate = sketch.estimate();
+        if (0.0..MAXIMUM_ESTIMATE).contains(&estimate) {
+            Ok(Self(sketch))
+        } else {
+            Err(SketchError(format!("its estimate is {estimate}")))
+        }
     }
 
     /// The estimated number of values.
@@ -59,7 +72,7 @@ impl Distinct {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "an estimate is a number of values: positive and far below 2^53"
+            reason = "a sketch is only kept where its estimate is positive and below 2^53"
         )]
         let estimate = self.0.estimate().round() as u64;
         estimate
@@ -77,8 +90,30 @@ impl Distinct {
     ///
     /// When the bytes are no sketch.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
-        HllSketch::deserialize(bytes).map(Self).map_err(|error| SketchError(error.to_string()))
+        check_header(bytes)?;
+        let sketch =
+            HllSketch::deserialize(bytes).map_err(|error| SketchError(error.to_string()))?;
+        Self::counted(sketch)
     }
+}
+
+/// Refuses what the library takes and then calculates out of range with: ours have one precision, and
+/// the registers of an array are at most 63, of which 15 are counted from the smallest one.
+///
+/// Source: [`PreambleUtil`](https://github.com/apache/datasketches-java/blob/master/src/main/java/org/apache/datasketches/hll/PreambleUtil.java).
+fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
+    const ARRAY_MODE: u8 = 2;
+    const GREATEST_MINIMUM: u8 = 63 - 15;
+    let [_, _, _, precision, _, _, state, mode, ..] = bytes else {
+        return Err(SketchError("its header is cut off".to_owned()));
+    };
+    if *precision != PRECISION {
+        return Err(SketchError(format!("its precision is {precision}, not {PRECISION}")));
+    }
+    if mode & 3 == ARRAY_MODE && *state > GREATEST_MINIMUM {
+        return Err(SketchError(format!("its smallest register is {state}")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -148,5 +183,34 @@ mod tests {
     #[test]
     fn damaged_bytes_are_an_error() {
         assert!(Distinct::from_bytes(&[1, 2, 3]).is_err());
+    }
+
+    /// Every byte of sketches of every kind (a list, a set, registers) changed, and the end cut off:
+    /// an error or a set that can be counted and merged, never a panic.
+    #[test]
+    fn damage_anywhere_is_an_error_or_a_set() {
+        for size in [0, 3, 700, 20_000] {
+            let whole = set_of("value", 0..size);
+            let bytes = whole.to_bytes();
+            let step = bytes.len().div_ceil(256);
+            let places = (0..bytes.len().min(64)).chain((64..bytes.len()).step_by(step));
+            for place in places {
+                for mask in [0x01, 0x80, 0xff] {
+                    let mut damaged = bytes.clone();
+                    damaged[place] ^= mask;
+                    use_set(&damaged, &whole);
+                }
+                use_set(&bytes[..place], &whole);
+            }
+        }
+    }
+
+    fn use_set(bytes: &[u8], other: &Distinct) {
+        if let Ok(set) = Distinct::from_bytes(bytes) {
+            let _ = set.count();
+            if let Ok(merged) = Distinct::merged(&[set, other.clone()]) {
+                assert!(merged.count() < 1 << 53);
+            }
+        }
     }
 }

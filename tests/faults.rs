@@ -20,10 +20,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     catalogue::Catalogue,
     dynamodb::{
-        Client, ErrorKind, Item, PutItem, Query, RetryPolicy, TransactWriteItems, WriteRequest,
-        key, string,
+        Cancellation, Client, Error, ErrorKind, Item, PutItem, Query, Read, RetryPolicy,
+        TransactWriteItems, UpdateItem, WriteRequest, key, string,
     },
-    host::{Host, NativeHost, Severity},
+    host::Severity,
     period::{Granularity, Period, parse_instant},
     record::{Coverage, record_key},
     run::{Engine, Report, Status},
@@ -31,7 +31,7 @@ use edge_analytics::{
 use serde_json::Value;
 use support::{
     database::{Backend, TestTable, connection},
-    engine_suite::{TYPES, assert_same, end, platform, stored, stored_in},
+    engine_suite::{InTime, TYPES, assert_same, end, platform, stored, stored_in},
     fault_proxy::{Fault, FaultProxy, Seen},
     host::TestHost,
     ledger::entries,
@@ -60,7 +60,7 @@ async fn run_with(
     rule: impl Fn(&Seen) -> Fault + Send + Sync + 'static,
 ) -> (Report, Arc<TestHost>, FaultProxy) {
     let proxy = FaultProxy::start(&table.endpoint, rule).await;
-    let host = TestHost::new();
+    let host = TestHost::at(end() + TimeDelta::seconds(5));
     let client = client_through(&proxy, host.clone());
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host.clone(), table.name.clone(), catalogue);
@@ -179,6 +179,132 @@ async fn empty_objects_for_everything_store_nothing() {
     assert_right_or_absent(&table, &[], &TYPES).await;
 }
 
+/// Damage that is still JSON shows only in the checksum: without it, the media of the hour are zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_its_checksum_is_asked_for_again() {
+    let items = platform(40);
+    for fault in [Fault::Damaged, Fault::Checksum("1"), Fault::Checksum("none")] {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let asked = AtomicUsize::new(0);
+        let (report, _, proxy) = run_with(&table, move |seen| {
+            let first = seen.queries("MEDIA") && asked.fetch_add(1, Ordering::SeqCst) == 0;
+            if first { fault } else { Fault::None }
+        })
+        .await;
+        assert_eq!(report.status, Status::Complete, "{fault:?}: {report:?}");
+        assert_right_or_absent(&table, &items, &[]).await;
+        let asked = proxy.seen().iter().filter(|(_, body)| names_partition(body, "MEDIA")).count();
+        assert_eq!(asked, 2, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_has_its_checksum_leaves_its_type_absent() {
+    let items = platform(40);
+    let table = TestTable::with(Backend::Dynoxide, &items).await;
+    let (report, ..) =
+        run_with(&table, |seen| if seen.queries("MEDIA") { Fault::Damaged } else { Fault::None })
+            .await;
+    let failed: Vec<_> = report.period.types_failed.keys().map(String::as_str).collect();
+    assert_eq!(failed, ["media"], "{report:?}");
+    let why = &report.period.types_failed["media"];
+    assert!(why.contains("x-amz-crc32") && why.contains("platform/GSI4"), "{why}");
+    assert_right_or_absent(&table, &items, &["media"]).await;
+
+    let proxy = FaultProxy::start(&table.endpoint, |_| Fault::Checksum("0")).await;
+    let client = client_through(&proxy, TestHost::new());
+    let error = client.query(&media_query(&table)).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Damaged { length } if length > 100), "{error}");
+    assert!(error.attempts > 3 && error.is_retryable(), "{error}");
+}
+
+/// An error with a damaged body could be taken for one that is not worth another attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_without_its_checksum_is_asked_for_again() {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let proxy = FaultProxy::start(&table.endpoint, |seen| {
+        if seen.number == 0 { Fault::Checksum("0") } else { Fault::None }
+    })
+    .await;
+    let client = client_through(&proxy, TestHost::new());
+    let missing = TestTable { endpoint: String::new(), name: "no-such-table".to_owned() };
+    let error = client.query(&media_query(&missing)).await.unwrap_err();
+    assert_eq!((error.code(), error.attempts), (Some("ResourceNotFoundException"), 2), "{error}");
+}
+
+/// What a runtime or a proxy decoded has another checksum than what was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_decoded_on_its_way_is_not_refused() {
+    let items = platform(40);
+    for fault in [Fault::Decoded, Fault::Reframed] {
+        let table = TestTable::with(Backend::Dynoxide, &items).await;
+        let (report, _, proxy) = run_with(&table, move |_| fault).await;
+        assert_eq!(report.status, Status::Complete, "{fault:?}: {report:?}");
+        assert_right_or_absent(&table, &items, &[]).await;
+        let asked = proxy.seen().iter().filter(|(_, body)| names_partition(body, "MEDIA")).count();
+        assert_eq!(asked, 1, "{fault:?}");
+    }
+}
+
+/// One call of each kind, on a table where it succeeds.
+async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
+    let put = PutItem::new(table, note(1));
+    let update = UpdateItem::new(
+        table,
+        key("NOTE#2", "METADATA"),
+        "SET remark = :remark",
+        None,
+        [(":remark", string("text"))],
+    );
+    match name {
+        "GetItem" => client.get(table, key("NOTE#1", "METADATA"), Read::Eventual).await.map(drop),
+        "PutItem" => client.send(&put).await.map(drop),
+        "UpdateItem" => client.send(&update).await.map(drop),
+        "UpdateItem, answering what was" => {
+            client.send(&update.answering_what_was()).await.map(drop)
+        }
+        "BatchGetItem" => {
+            client.batch_get(table, vec![key("NOTE#1", "METADATA")], Read::Eventual).await.map(drop)
+        }
+        "BatchWriteItem" => {
+            client.batch_write(table, vec![WriteRequest::PutRequest { item: note(3) }]).await
+        }
+        "TransactWriteItems" => {
+            client.send(&TransactWriteItems::new(vec![put.into()], 7)).await.map(drop)
+        }
+        _ => panic!("{name}"),
+    }
+}
+
+/// An empty object says neither that there is no item nor that a write took place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_object_answers_no_operation() {
+    for name in [
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "UpdateItem, answering what was",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+    ] {
+        let table = TestTable::with(Backend::Dynoxide, &[]).await;
+        let proxy = FaultProxy::start(&table.endpoint, |_| Fault::Answer(200, "{}")).await;
+        let client = client_through(&proxy, TestHost::new());
+        let error = call(name, &client, &table.name).await.unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::MalformedResponse(_)), "{name}: {error}");
+        assert!(error.attempts > 3, "{name}: {error}");
+
+        let proxy = FaultProxy::start(&table.endpoint, |seen| {
+            if seen.number == 0 { Fault::Answer(200, "{}") } else { Fault::None }
+        })
+        .await;
+        let client = client_through(&proxy, TestHost::new());
+        call(name, &client, &table.name).await.unwrap();
+        assert_eq!(proxy.seen().len(), 2, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_last_key_ends_a_query() {
     let table = TestTable::with(Backend::Dynoxide, &platform(40)).await;
@@ -291,7 +417,8 @@ async fn a_run_that_dies_at_any_request_leaves_nothing_wrong() {
                 assert_same(&record.metrics, &expected[metric_type], metric_type);
             }
         }
-        let host = TestHost::at(NativeHost.now() + TimeDelta::minutes(10));
+        // The dead run's lease has expired.
+        let host = TestHost::at(end() + TimeDelta::minutes(3));
         let catalogue = Catalogue::embedded().unwrap();
         let client = table.client_with(host.clone());
         let engine = Engine::new(client, host, table.name.clone(), catalogue);
@@ -307,11 +434,7 @@ async fn a_day_with_a_hole_has_no_sums() {
     let items = platform(30);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let midnight = parse_instant("2026-05-21T00:00:00.000Z").unwrap();
-    let direct = {
-        let host = TestHost::new();
-        let client = table.client_with(host.clone());
-        Engine::new(client, host, table.name.clone(), Catalogue::embedded().unwrap())
-    };
+    let direct = InTime::on(&table);
     for hours in (0..24).rev() {
         direct.run(Granularity::Hourly, midnight - TimeDelta::hours(hours)).await;
     }
@@ -323,7 +446,7 @@ async fn a_day_with_a_hole_has_no_sums() {
         if seen.queries("MEDIA") { Fault::AccessDenied } else { Fault::None }
     })
     .await;
-    let host = TestHost::new();
+    let host = TestHost::at(midnight + TimeDelta::minutes(5));
     let client = client_through(&proxy, host.clone());
     let catalogue = Catalogue::embedded().unwrap();
     let engine = Engine::new(client, host, table.name.clone(), catalogue);
@@ -425,6 +548,40 @@ fn media_query(table: &TestTable) -> Query {
     }
 }
 
+/// A table that is named by its ARN is asked for by it, and can be answered by either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_can_be_named_by_its_arn() {
+    const ARN: &str = "arn:aws:dynamodb:eu-central-1:111122223333:table/platform";
+    const ITEM: &str = r#"{"PK": {"S": "NOTE#1"}, "SK": {"S": "METADATA"}}"#;
+    const BY_ARN: &str = concat!(
+        r#"{"Responses": {"arn:aws:dynamodb:eu-central-1:111122223333:table/platform": ["#,
+        r#"{"PK": {"S": "NOTE#1"}, "SK": {"S": "METADATA"}}]}}"#
+    );
+    const BY_NAME: &str = concat!(
+        r#"{"Responses": {"platform": ["#,
+        r#"{"PK": {"S": "NOTE#1"}, "SK": {"S": "METADATA"}}]}}"#
+    );
+    for answer in [BY_ARN, BY_NAME] {
+        let proxy = FaultProxy::start("", move |_| Fault::Answer(200, answer)).await;
+        let client = client_through(&proxy, TestHost::new());
+        let keys = vec![key("NOTE#1", "METADATA")];
+        let items = client.batch_get(ARN, keys, Read::Eventual).await.unwrap();
+        assert_eq!(
+            serde_json::to_value(items).unwrap(),
+            serde_json::json!([serde_json::from_str::<Value>(ITEM).unwrap()])
+        );
+        let asked = &proxy.seen()[0].1["RequestItems"];
+        assert_eq!(asked.as_object().unwrap().keys().collect::<Vec<_>>(), [ARN]);
+    }
+    let proxy = FaultProxy::start("", |_| Fault::AccessDenied).await;
+    let client = client_through(&proxy, TestHost::new());
+    let table = TestTable { endpoint: String::new(), name: ARN.to_owned() };
+    let error = client.query(&media_query(&table)).await.unwrap_err();
+    assert_eq!(proxy.seen()[0].1["TableName"], ARN);
+    assert!(error.to_string().starts_with("Query on platform/GSI4 failed"), "{error}");
+    assert!(!error.to_string().contains("111122223333"), "{error}");
+}
+
 fn note(number: usize) -> Item {
     let mut item = key(format!("NOTE#{number}"), "METADATA");
     item.inner_mut().insert("text".to_owned(), string("a".repeat(100)));
@@ -438,8 +595,7 @@ async fn batches_of_any_size_are_written_and_read_whole() {
     let entries = (0..260).map(|number| WriteRequest::PutRequest { item: note(number) }).collect();
     client.batch_write(&table.name, entries).await.unwrap();
     let keys = (0..300).map(|number| key(format!("NOTE#{number}"), "METADATA")).collect();
-    let items =
-        client.batch_get(&table.name, keys, edge_analytics::dynamodb::Read::Consistent).await;
+    let items = client.batch_get(&table.name, keys, Read::Consistent).await;
     assert_eq!(items.unwrap().len(), 260);
 }
 
@@ -456,9 +612,98 @@ async fn a_transaction_is_written_whole_or_not_at_all() {
     let second = TransactWriteItems::new(vec![new(3).into(), new(2).into()], 2);
     let error = client.send(&second).await.unwrap_err();
     assert_eq!(error.code(), Some("TransactionCanceledException"));
-    let third = client
-        .get(&table.name, key("NOTE#3", "METADATA"), edge_analytics::dynamodb::Read::Consistent)
-        .await
-        .unwrap();
+    assert!(error.is_cancelled_transaction() && error.attempts == 1, "{error}");
+    let third = client.get(&table.name, key("NOTE#3", "METADATA"), Read::Consistent).await.unwrap();
     assert!(third.is_none());
+}
+
+/// Sends a transaction of two items that is cancelled `times` times for these reasons.
+async fn cancelled(
+    times: usize,
+    answer: &'static str,
+) -> (Result<(), Error>, TestTable, Vec<Value>) {
+    let table = TestTable::with(Backend::Dynoxide, &[]).await;
+    let proxy = FaultProxy::start(&table.endpoint, move |seen| {
+        if seen.number < times { Fault::Answer(400, answer) } else { Fault::None }
+    })
+    .await;
+    let client = client_through(&proxy, TestHost::new());
+    let new = |number| PutItem::new(&table.name, note(number)).into();
+    let sent = client.send(&TransactWriteItems::new(vec![new(1), new(2)], 5)).await.map(drop);
+    let bodies = proxy.seen().into_iter().map(|(_, body)| body).collect();
+    (sent, table, bodies)
+}
+
+/// A cancelled transaction as DynamoDB answers it, with the codes of its reasons.
+macro_rules! cancelled_for {
+    ($($code:literal),+) => {
+        concat!(
+            r#"{"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException","#,
+            r#" "Message": "Transaction cancelled, please refer cancellation reasons for specific"#,
+            r#" reasons [None]", "CancellationReasons": [{"Code": "None"}"#,
+            $(r#", {"Code": ""#, $code, r#"", "Message": "why"}"#,)+
+            "]}"
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_cancelled_by_contention_is_sent_again_with_its_token() {
+    for answer in [
+        cancelled_for!("TransactionConflict"),
+        cancelled_for!("ThrottlingError"),
+        cancelled_for!("ProvisionedThroughputExceeded"),
+        cancelled_for!("TransactionConflict", "ThrottlingError"),
+    ] {
+        let (sent, table, bodies) = cancelled(2, answer).await;
+        sent.unwrap();
+        assert_eq!(bodies.len(), 3, "{answer}");
+        assert!(bodies.iter().all(|body| body == &bodies[0]), "{answer}");
+        assert_eq!(bodies[0]["ClientRequestToken"], "00000000000000000000000000000005");
+        for number in [1, 2] {
+            let key = key(format!("NOTE#{number}"), "METADATA");
+            let found = table.client().get(&table.name, key, Read::Consistent).await.unwrap();
+            assert!(found.is_some(), "{answer}: {number}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contention_that_lasts_ends_at_the_deadline() {
+    let (sent, _, bodies) = cancelled(usize::MAX, cancelled_for!("TransactionConflict")).await;
+    let error = sent.unwrap_err();
+    assert!(error.is_retryable() && !error.is_cancelled_transaction(), "{error}");
+    assert!(error.attempts > 3, "{error}");
+    assert_eq!(bodies.len(), usize::try_from(error.attempts).unwrap());
+}
+
+/// The same transaction would be cancelled again: only whoever sent it knows what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_cancelled_for_another_reason_is_not_sent_again() {
+    for (answer, cancellation) in [
+        (cancelled_for!("ConditionalCheckFailed"), Some(Cancellation::ConditionFailed)),
+        (
+            cancelled_for!("TransactionConflict", "ConditionalCheckFailed"),
+            Some(Cancellation::ConditionFailed),
+        ),
+        (
+            cancelled_for!("ConditionalCheckFailed", "ThrottlingError"),
+            Some(Cancellation::ConditionFailed),
+        ),
+        (cancelled_for!("ValidationError"), Some(Cancellation::Refused)),
+        (cancelled_for!("ItemCollectionSizeLimitExceeded"), Some(Cancellation::Refused)),
+        (cancelled_for!("TransactionConflict", "ValidationError"), Some(Cancellation::Refused)),
+        (cancelled_for!("ValidationError", "TransactionConflict"), Some(Cancellation::Refused)),
+        // The text alone is no reason.
+        (r#"{"__type": "TransactionCanceledException", "Message": "[TransactionConflict]"}"#, None),
+    ] {
+        let (sent, _, bodies) = cancelled(1, answer).await;
+        let error = sent.unwrap_err();
+        assert_eq!((error.attempts, bodies.len()), (1, 1), "{answer}");
+        assert!(!error.is_retryable(), "{answer}");
+        let is_condition = cancellation == Some(Cancellation::ConditionFailed);
+        assert_eq!(error.is_cancelled_transaction(), is_condition, "{answer}");
+        let ErrorKind::Service { cancellation: found, .. } = error.kind else { panic!("{error}") };
+        assert_eq!(found, cancellation, "{answer}");
+    }
 }

@@ -11,12 +11,15 @@ use std::{
 use axum::extract::FromRequestParts;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, header, request::Parts};
+use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
     dynamodb::{AttributeValue, Item, Read, key, text},
+    numbers,
     period::parse_instant,
+    row::truth_of,
     settings::{ApiToken, HealthToken},
 };
 
@@ -27,6 +30,9 @@ const SESSION_COOKIE: &str = "user_session";
 
 /// The longest token or session id that is looked at; ours and the platform's are far shorter.
 const MAXIMUM_CREDENTIAL_BYTES: usize = 512;
+
+/// The length of an API token in hexadecimal, made as the documentation says: `openssl rand -hex 32`.
+const API_TOKEN_DIGITS: usize = 64;
 
 /// How long the result of looking a session up is kept.
 const SESSION_MEMORY: TimeDelta = TimeDelta::seconds(60);
@@ -84,6 +90,8 @@ impl FromRequestParts<Arc<App>> for Administrator {
         let now = app.host.now();
         let session = if let Some(session) = app.sessions.recall(&digest, now) {
             session
+        } else if credential.is_bearer && !looks_like_a_session(&credential.value) {
+            return Err(ApiError::Unauthorized);
         } else {
             let found = look_up(app, &credential.value, now).await?;
             let session = found.ok_or(ApiError::Unauthorized)?;
@@ -132,29 +140,58 @@ struct Credential {
     is_bearer: bool,
 }
 
-/// What the caller sent: the bearer token or, where there is no `Authorization`, the session cookie.
+/// What the caller sent: the bearer token or, where there is none, the session cookie. Another scheme
+/// is meant for somebody else, such as a proxy before the Worker.
 fn credential(headers: &HeaderMap) -> Option<Credential> {
-    let (value, is_bearer) = match headers.get(header::AUTHORIZATION) {
-        Some(value) => {
-            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-            (scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())?, true)
-        }
+    let bearer = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .find_map(|value| bearer_token(value.as_bytes()));
+    let (value, is_bearer) = match bearer {
+        Some(token) => (token, true),
         None => (session_cookie(headers)?, false),
     };
     let is_plausible = !value.is_empty()
         && value.len() <= MAXIMUM_CREDENTIAL_BYTES
-        && value.bytes().all(|byte| byte.is_ascii_graphic());
-    is_plausible.then(|| Credential { value: value.to_owned(), is_bearer })
+        && value.iter().all(u8::is_ascii_graphic);
+    let value = std::str::from_utf8(value).ok().filter(|_| is_plausible)?.to_owned();
+    Some(Credential { value, is_bearer })
 }
 
-fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+/// The token of the scheme `Bearer`, which may be empty; `None` with another scheme.
+fn bearer_token(authorization: &[u8]) -> Option<&[u8]> {
+    let mut parts = authorization.trim_ascii().splitn(2, |byte| *byte == b' ');
+    let scheme = parts.next()?;
+    let token = parts.next().unwrap_or_default().trim_ascii();
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(token)
+}
+
+/// The value of the session cookie, without the double quotes that may be around it.
+///
+/// Source: [RFC 6265, section 4.1.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1).
+fn session_cookie(headers: &HeaderMap) -> Option<&[u8]> {
     headers
         .get_all(header::COOKIE)
         .iter()
         // Cookie by cookie, as another one may hold what is no ASCII.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|cookie| std::str::from_utf8(cookie).ok()?.trim().split_once('='))
-        .find_map(|(name, value)| (name == SESSION_COOKIE).then_some(value))
+        .filter_map(|cookie| {
+            let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');
+            Some((parts.next()?, parts.next()?))
+        })
+        .find_map(|(name, value)| (name == SESSION_COOKIE.as_bytes()).then_some(value))
+        .map(|value| {
+            value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+        })
+}
+
+/// Whether a bearer token can be the id of a session: a UUID, or random bytes as text. It is none if it
+/// looks like an API token, so that guessing those costs no read.
+fn looks_like_a_session(bearer: &str) -> bool {
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_api_token =
+        bearer.len() == API_TOKEN_DIGITS && bearer.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (20..=128).contains(&bearer.len()) && bearer.bytes().all(is_id) && !is_api_token
 }
 
 /// Looks up a session and its user; `None` if there is no such session or the user is not active.
@@ -168,7 +205,7 @@ async fn look_up(
         app.client.get(&app.settings.table, key, Read::Eventual).await
     };
     let Some(session) = get(format!("SESSION#{session_id}")).await? else { return Ok(None) };
-    let expires_at = text(&session, "expiresAt").and_then(parse_instant);
+    let expires_at = session.get("expiresAt").and_then(instant_in);
     let (Some(expires_at), Some(user_id)) = (expires_at, text(&session, "userId")) else {
         return Ok(None);
     };
@@ -183,6 +220,24 @@ async fn look_up(
     }))
 }
 
+/// The instant in an attribute: in RFC 3339, or as seconds or milliseconds since 1970, which may be a
+/// string too.
+fn instant_in(attribute: &AttributeValue) -> Option<DateTime<Utc>> {
+    let (AttributeValue::S(text) | AttributeValue::N(text)) = attribute else { return None };
+    parse_instant(text).or_else(|| {
+        let number = numbers::parse_number(text)?;
+        // As seconds this is the year 5138, as milliseconds 1973.
+        let least_milliseconds = Decimal::from(100_000_000_000_i64);
+        let milliseconds = if number < least_milliseconds {
+            number.checked_mul(Decimal::ONE_THOUSAND)?
+        } else {
+            number
+        };
+        DateTime::from_timestamp_millis(i64::try_from(milliseconds.trunc()).ok()?)
+    })
+}
+
+/// Whether the user may sign in. What cannot be understood does not let anybody in.
 fn is_active(user: &Item) -> bool {
-    matches!(user.get("isActive"), Some(AttributeValue::Bool(true)))
+    matches!(truth_of(user, "isActive"), Ok(Some(true)))
 }

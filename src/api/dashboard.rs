@@ -1,7 +1,10 @@
 //! `GET /dashboard`: what an administrator sees first, in one call: the current counters, and the
 //! headlines of the catalogue, each with its change and its course over a day and a month.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use axum::{
     Extension,
@@ -16,12 +19,13 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     catalogue::definition::{Metric, Rollup},
-    dynamodb::{Error, Item},
+    dynamodb::{Error, Item, Read},
     host::Severity,
     numbers,
     period::{Granularity, Period, format_instant},
     realtime::Snapshot,
-    record::{Record, query_of_all_types},
+    record::{Reconstructed, Reconstruction, Record, query_of_all_types},
+    run::{State as RunState, state_key},
 };
 
 use super::{
@@ -37,14 +41,38 @@ const DAYS_DRAWN: usize = 30;
 /// hourly run is three hours late.
 const HOURS_READ: usize = 51;
 
-/// The metrics of the last periods, by type and period.
-type Records = HashMap<(String, Period), Map<String, Json>>;
+/// The records of the last periods, by type and period.
+type Records = HashMap<(String, Period), Known>;
+
+/// What is read of a record.
+struct Known {
+    metrics: Map<String, Json>,
+    reconstructed: Reconstructed,
+    is_stale: bool,
+}
+
+/// What a reader of a figure must know to trust it. No mark: it is right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Marks {
+    /// A finer record has changed since; a later run refreshes this one.
+    is_stale: bool,
+    /// The weakest claim of the values that the figure is made from, where any was reconstructed.
+    reconstructed: Option<Reconstruction>,
+}
+
+/// A number of stored records, or made from several.
+#[derive(Clone, Copy)]
+struct Stored {
+    number: Decimal,
+    marks: Marks,
+}
 
 /// A value, what it is as of, and what it is compared with, as of when.
 struct Headline {
     value: Json,
+    marks: Marks,
     as_of: DateTime<Utc>,
-    before: Option<Decimal>,
+    before: Option<Stored>,
     compared_to: DateTime<Utc>,
 }
 
@@ -72,12 +100,14 @@ pub async fn dashboard(
     let (figures, hours, days) = join!(
         figures(&app, false, &request_id),
         read(&app, hour, HOURS_READ),
-        read(&app, day, DAYS_DRAWN),
+        days(&app, day, &request_id),
     );
     let figures = figures?;
     let answer = figures.to_json(now);
-    let hours = understood(&app, hours?, now, &request_id);
-    let days = understood(&app, days?, now, &request_id);
+    // An hour is counted from the table: no finer record can make it stale.
+    let hours = understood(&app, hours?, &BTreeMap::new(), now, &request_id);
+    let (days, stale) = days?;
+    let days = understood(&app, days, &stale, now, &request_id);
     let ground = Ground { hours, days, hour, day, snapshot: figures.snapshot };
     let names = app.catalogue.realtime().headlines.iter();
     let headlines: Vec<Json> = names
@@ -107,34 +137,69 @@ async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Err
     app.client.query(&query).await
 }
 
+/// Periods that are marked as stale, each with when it was marked last.
+type Stale = BTreeMap<Period, DateTime<Utc>>;
+
+/// The records of the days before `running`, and which days are stale. The marks are read first: a
+/// record that is refreshed in between is newer than its mark. A state that cannot be read is logged.
+async fn days(
+    app: &App,
+    running: Period,
+    request_id: &RequestId,
+) -> Result<(Vec<Item>, Stale), Error> {
+    let key = state_key(Granularity::Daily);
+    // Consistently: a change that was announced before must be seen.
+    let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
+    let stale = match RunState::from_item(item) {
+        Ok(state) => state.stale_since(Granularity::Daily),
+        Err(error) => {
+            unreadable(app, request_id, "unreadable_state", &error.to_string());
+            Stale::new()
+        }
+    };
+    Ok((read(app, running, DAYS_DRAWN).await?, stale))
+}
+
 /// The records in `items`, but for those past retention. One that cannot be read is logged and left
 /// out.
-fn understood(app: &App, items: Vec<Item>, now: DateTime<Utc>, request_id: &RequestId) -> Records {
+fn understood(
+    app: &App,
+    items: Vec<Item>,
+    stale: &Stale,
+    now: DateTime<Utc>,
+    request_id: &RequestId,
+) -> Records {
     let retention = app.settings.options.retention;
     let read = |item| {
         Record::from_item(item)
-            .map_err(|error| {
-                let line = json!({
-                    "event": "unreadable_record",
-                    "requestId": request_id.0,
-                    "reason": error.to_string(),
-                });
-                app.host.log(Severity::Error, &line);
-            })
+            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error.to_string()))
             .ok()
+    };
+    let known = |record: Record| {
+        // A record that was computed after the mark has what was changed.
+        let is_stale = stale.get(&record.period).is_some_and(|at| record.calculated_at <= *at);
+        let Record { metrics, reconstructed, .. } = record;
+        ((record.metric_type, record.period), Known { metrics, reconstructed, is_stale })
     };
     items
         .into_iter()
         .filter_map(read)
         .filter(|record| !retention.has_ended(record.period, now))
-        .map(|record| ((record.metric_type, record.period), record.metrics))
+        .map(known)
         .collect()
 }
 
-/// The number that a record says of the metric.
-fn value(records: &Records, metric: &Metric, period: Period) -> Option<Decimal> {
-    let metrics = records.get(&(metric.type_name.clone(), period))?;
-    metrics.get(&metric.name).and_then(numbers::from_json)
+fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &str) {
+    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason });
+    app.host.log(Severity::Error, &line);
+}
+
+/// What a record says of the metric.
+fn value(records: &Records, metric: &Metric, period: Period) -> Option<Stored> {
+    let known = records.get(&(metric.type_name.clone(), period))?;
+    let number = known.metrics.get(&metric.name).and_then(numbers::from_json)?;
+    let reconstructed = known.reconstructed.get(&metric.name).copied();
+    Some(Stored { number, marks: Marks { is_stale: known.is_stale, reconstructed } })
 }
 
 /// The points of so many periods before `running`, the earliest first.
@@ -142,12 +207,42 @@ fn points(records: &Records, metric: &Metric, running: Period, count: usize) -> 
     let mut periods: Vec<Period> = periods_before(running, count).collect();
     periods.reverse();
     let point = |period: Period| {
-        json!({
+        let stored = value(records, metric, period);
+        let point = json!({
             "timestamp": format_instant(period.start()),
-            "value": value(records, metric, period).map(numbers::to_json),
-        })
+            "value": stored.map(|stored| numbers::to_json(stored.number)),
+        });
+        stored.map(|stored| stored.marks).unwrap_or_default().on(point)
     };
     periods.into_iter().map(point).collect()
+}
+
+impl Marks {
+    /// The marks of a figure that is made from both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            is_stale: self.is_stale || other.is_stale,
+            reconstructed: self.reconstructed.max(other.reconstructed),
+        }
+    }
+
+    /// The marks of the difference to what has the marks `before`: that is subtracted, so that a
+    /// lower bound of it bounds nothing from below.
+    fn since(self, before: Self) -> Self {
+        let subtracted = before.reconstructed.map(|_| Reconstruction::Estimate);
+        self.and(Self { reconstructed: subtracted, ..before })
+    }
+
+    /// `figure` with these marks, as far as there are any.
+    fn on(self, mut figure: Json) -> Json {
+        if self.is_stale {
+            figure["stale"] = json!(true);
+        }
+        if let Some(reconstructed) = self.reconstructed {
+            figure["reconstructed"] = json!(reconstructed);
+        }
+        figure
+    }
 }
 
 impl Ground {
@@ -160,18 +255,20 @@ impl Ground {
         };
         let change = found.as_ref().and_then(|found| {
             let now = numbers::from_json(&found.value)?;
-            let absolute = numbers::add(now, -found.before?)?;
+            let before = found.before?;
+            let absolute = numbers::add(now, -before.number)?;
             let percent = absolute
-                .checked_div(found.before?.abs())
+                .checked_div(before.number.abs())
                 .and_then(|ratio| ratio.checked_mul(Decimal::ONE_HUNDRED))
                 .map(|percent| numbers::to_json(numbers::in_whole_cents(percent)));
-            Some(json!({
+            Some(found.marks.since(before.marks).on(json!({
                 "absolute": numbers::to_json(absolute),
                 "percent": percent,
                 "comparedTo": format_instant(found.compared_to),
-            }))
+            })))
         });
-        json!({
+        let marks = found.as_ref().map(|found| found.marks).unwrap_or_default();
+        marks.on(json!({
             "metricType": metric.type_name,
             "metric": metric.name,
             "value": found.as_ref().map(|found| &found.value),
@@ -179,7 +276,7 @@ impl Ground {
             "change": change,
             "last24Hours": points(&self.hours, metric, self.hour, HOURS_DRAWN),
             "last30Days": points(&self.days, metric, self.day, DAYS_DRAWN),
-        })
+        }))
     }
 
     /// The latest period before `running` of which the metric is known.
@@ -195,18 +292,20 @@ impl Ground {
     /// before, at the end of an hour.
     fn stock(&self, metric: &Metric) -> Option<Headline> {
         let counter = self.snapshot.as_ref().and_then(|snapshot| snapshot.counter(&metric.name));
-        let current = counter.and_then(|counter| Some((counter.value.clone(), counter.as_of()?)));
+        let current = counter
+            .and_then(|counter| Some((counter.value.clone(), Marks::default(), counter.as_of()?)));
         let recorded = self.latest(metric, self.hour).and_then(|latest| {
             let stored = value(&self.hours, metric, latest)?;
-            Some((numbers::to_json(stored), latest.next().start()))
+            Some((numbers::to_json(stored.number), stored.marks, latest.next().start()))
         });
         // Hours go on being counted while ticks fail, and the other way round.
         let found = recorded.into_iter().chain(current);
-        let (present, as_of) = found.max_by_key(|(_, as_of)| *as_of)?;
+        let (present, marks, as_of) = found.max_by_key(|(.., as_of)| *as_of)?;
         let day_before = as_of - TimeDelta::hours(24);
         let hour = Period::containing(Granularity::Hourly, day_before).previous();
         Some(Headline {
             value: present,
+            marks,
             as_of,
             before: value(&self.hours, metric, hour),
             compared_to: hour.next().start(),
@@ -217,13 +316,18 @@ impl Ground {
     fn flow(&self, metric: &Metric) -> Option<Headline> {
         let end = self.latest(metric, self.hour)?.next();
         let sum = |before: Period| {
-            periods_before(before, 24).try_fold(Decimal::ZERO, |sum, hour| {
-                numbers::add(sum, value(&self.hours, metric, hour)?)
+            let nothing = Stored { number: Decimal::ZERO, marks: Marks::default() };
+            periods_before(before, 24).try_fold(nothing, |sum, hour| {
+                let stored = value(&self.hours, metric, hour)?;
+                let number = numbers::add(sum.number, stored.number)?;
+                Some(Stored { number, marks: sum.marks.and(stored.marks) })
             })
         };
         let middle = Period::containing(Granularity::Hourly, end.start() - TimeDelta::hours(24));
+        let found = sum(end)?;
         Some(Headline {
-            value: numbers::to_json(sum(end)?),
+            value: numbers::to_json(found.number),
+            marks: found.marks,
             as_of: end.start(),
             before: sum(middle),
             compared_to: middle.start(),
@@ -233,8 +337,10 @@ impl Ground {
     /// The latest day against the day before it.
     fn of_a_day(&self, metric: &Metric) -> Option<Headline> {
         let latest = self.latest(metric, self.day)?;
+        let found = value(&self.days, metric, latest)?;
         Some(Headline {
-            value: numbers::to_json(value(&self.days, metric, latest)?),
+            value: numbers::to_json(found.number),
+            marks: found.marks,
             as_of: latest.next().start(),
             before: value(&self.days, metric, latest.previous()),
             compared_to: latest.start(),

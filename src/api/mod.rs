@@ -19,6 +19,7 @@ mod recalculate;
 mod running;
 mod runs;
 mod series;
+mod session;
 
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ pub fn router(app: App) -> Router {
         )
         .route(&format!("{BASE_PATH}/runs"), get(runs::runs))
         .route(&format!("{BASE_PATH}/health"), get(health::health))
+        .route(&format!("{BASE_PATH}/session"), get(session::session))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     #[cfg(feature = "fault-injection")]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     catalogue::Catalogue,
     period::{Period, format_instant},
-    record::{Coverage, Record},
+    record::{Coverage, Reconstructed, Record},
     summary::Summariser,
 };
 
@@ -38,6 +38,10 @@ struct DataPoint {
     /// A finer record has changed since; a later run refreshes this one.
     #[serde(skip_serializing_if = "is_false")]
     stale: bool,
+    /// Metrics whose values were computed later, from a table that has forgotten what was deleted or
+    /// changed since: each with what its value is.
+    #[serde(skip_serializing_if = "Reconstructed::is_empty")]
+    reconstructed: Reconstructed,
     /// Of the period that is still running.
     #[serde(flatten)]
     running: Option<Running>,
@@ -98,6 +102,8 @@ impl DataPoint {
         if let Some(only) = &request.only {
             record.metrics.retain(|name, _| only.contains(name));
         }
+        // A mark of a value that is not in the data point says nothing.
+        record.reconstructed.retain(|name, _| record.metrics.contains_key(name));
         Self {
             timestamp: format_instant(record.period.start()),
             end_timestamp: format_instant(record.period.end()),
@@ -105,6 +111,7 @@ impl DataPoint {
             calculated_at: format_instant(record.calculated_at),
             coverage: record.coverage.filter(|Coverage { present, expected }| present < expected),
             stale: is_stale,
+            reconstructed: record.reconstructed,
             running: None,
         }
     }

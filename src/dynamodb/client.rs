@@ -5,16 +5,18 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
+use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_dynamo::Item;
 
 use super::{
-    error::{Error, ErrorKind},
+    error::{Cancellation, Error, ErrorKind},
     operations::{
         BatchGetItem, BatchWriteItem, GetItem, KeysAndAttributes, Operation, Query, QueryPage,
         Read, WriteRequest,
     },
     signing::{Credentials, sign},
+    table_name::short_name,
     usage::{ConsumedCapacities, UsageMeter},
 };
 use crate::host::{BoxFuture, SharedHost};
@@ -72,7 +74,36 @@ pub struct Client {
 
 struct RawResponse {
     status: u16,
+    headers: HeaderMap,
     body: Vec<u8>,
+}
+
+/// The CRC-32 of the body as DynamoDB sent it, in decimal.
+const CHECKSUM: &str = "x-amz-crc32";
+
+impl RawResponse {
+    /// Whether the body is not the one that DynamoDB computed the checksum of.
+    fn is_damaged(&self) -> bool {
+        let Some(checksum) = self.headers.get(CHECKSUM) else { return false };
+        let checksum = checksum.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
+        self.is_as_sent() && checksum != Some(crc32fast::hash(&self.body))
+    }
+
+    /// Whether the body's bytes are those that were on the wire, which are the ones with the checksum.
+    ///
+    /// A Worker's `fetch` asks for compressed answers by itself, decodes them, and leaves
+    /// `content-encoding` as it was: the compressed bytes cannot be had. Should a proxy take that
+    /// header away where it decodes, the length no longer agrees or is gone. DynamoDB always sends the
+    /// length; without it nothing is known, and a good answer must not be refused.
+    fn is_as_sent(&self) -> bool {
+        let is_encoded = self
+            .headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let length = self.headers.get(header::CONTENT_LENGTH).and_then(|text| text.to_str().ok());
+        !is_encoded && length.and_then(|text| text.trim().parse().ok()) == Some(self.body.len())
+    }
 }
 
 impl Client {
@@ -133,7 +164,7 @@ impl Client {
     ) -> Result<O::Response, Error> {
         let failed = |kind, attempts| Error {
             operation: O::NAME,
-            target: operation.target(),
+            target: target_of(operation),
             attempts,
             kind,
         };
@@ -199,16 +230,22 @@ impl Client {
                 return Err(ErrorKind::Timeout(self.policy.attempt_timeout.as_millis()));
             }
         };
+        if response.is_damaged() {
+            return Err(ErrorKind::Damaged { length: response.body.len() });
+        }
         if !(200..300).contains(&response.status) {
             return Err(service_error(&response));
         }
         let malformed = |error: serde_json::Error| ErrorKind::MalformedResponse(error.to_string());
         let consumed: Consumed = serde_json::from_slice(&response.body).map_err(malformed)?;
+        let is_metered = consumed.consumed_capacity.is_some();
         if let Some(capacity) = consumed.consumed_capacity {
             self.meter.add(|usage| capacity.add_to(usage, O::WRITES));
         }
         let response = serde_json::from_slice(&response.body).map_err(malformed)?;
-        match operation.lacks(&response) {
+        let lacks_capacity = !is_metered && operation.is_known_by_capacity(&response);
+        let lack = lacks_capacity.then_some("ConsumedCapacity is missing");
+        match lack.or_else(|| operation.lacks(&response)) {
             None => Ok(response),
             Some(what) => Err(ErrorKind::MalformedResponse(what.to_owned())),
         }
@@ -221,7 +258,7 @@ impl Client {
     ) -> Result<http::Request<String>, ErrorKind> {
         let invalid = |error: http::Error| ErrorKind::InvalidRequest(error.to_string());
         let mut request = http::Request::post(&self.connection.endpoint)
-            .header(http::header::CONTENT_TYPE, "application/x-amz-json-1.0")
+            .header(header::CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .body(body.to_owned())
             .map_err(invalid)?;
@@ -250,8 +287,9 @@ impl Client {
                 .await
                 .map_err(broken)?;
             let status = response.status().as_u16();
+            let headers = response.headers().clone();
             let body = response.bytes().await.map_err(broken)?.to_vec();
-            Ok(RawResponse { status, body })
+            Ok(RawResponse { status, headers, body })
         };
         #[cfg(target_arch = "wasm32")]
         let exchange = send_wrapper::SendWrapper::new(exchange);
@@ -410,10 +448,15 @@ impl Client {
     }
 }
 
+/// What an operation is on, for error messages: without the account and the region of an ARN.
+fn target_of<O: Operation>(operation: &O) -> String {
+    short_name(&operation.target()).to_owned()
+}
+
 fn unprocessed<O: Operation>(request: &O, left: usize, attempts: u32) -> Error {
     Error {
         operation: O::NAME,
-        target: request.target(),
+        target: target_of(request),
         attempts,
         kind: ErrorKind::Unprocessed(left),
     }
@@ -444,14 +487,12 @@ fn service_error(response: &RawResponse) -> ErrorKind {
         |code| code.rsplit('#').next().unwrap_or(&code).to_owned(),
     );
     let message = body.message.unwrap_or_default();
-    let is_conflict = body.reasons.iter().any(|reason| {
-        matches!(reason.code.as_deref(), Some("ConditionalCheckFailed" | "TransactionConflict"))
-    });
+    let cancellation = Cancellation::of(body.reasons.iter().map(|reason| reason.code.as_deref()));
     ErrorKind::Service {
         code,
         status,
         message: message.chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect(),
-        is_conflict,
+        cancellation,
     }
 }
 

@@ -34,10 +34,8 @@ pub enum ErrorKind {
         status: u16,
         /// AWS's text, cut to a bounded length.
         message: String,
-        /// Whether one of the reasons of a cancelled transaction is a condition that did not hold or
-        /// another transaction on the same items.
-        /// Source: [`CancellationReason`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html).
-        is_conflict: bool,
+        /// Why a transaction was cancelled; `None` where it was not, or where no reason is named.
+        cancellation: Option<Cancellation>,
     },
     /// No connection, or it broke.
     #[error("the connection failed ({0}); check DYNAMODB_ENDPOINT and the network")]
@@ -48,12 +46,56 @@ pub enum ErrorKind {
     /// An answer that is not what the API promises.
     #[error("the answer was not understood ({0})")]
     MalformedResponse(String),
+    /// An answer whose bytes do not have the checksum that DynamoDB sent with it.
+    #[error(
+        "the answer was damaged on its way: its {length} bytes do not have the checksum in \
+         x-amz-crc32; check what lies between the Worker and DYNAMODB_ENDPOINT"
+    )]
+    Damaged {
+        /// How many bytes were received.
+        length: usize,
+    },
     /// Part of a batch was still unprocessed when the deadline came.
     #[error("{0} entries of the batch were still unprocessed at the deadline")]
     Unprocessed(usize),
     /// The request could not be written or signed.
     #[error("the request could not be made ({0})")]
     InvalidRequest(String),
+}
+
+/// Why a transaction was cancelled.
+///
+/// Source: [`TransactWriteItems`, errors](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html#API_TransactWriteItems_Errors).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// At least one condition did not hold: the same transaction fails again.
+    ConditionFailed,
+    /// Only another request on the same items or a lack of capacity: the same transaction can succeed.
+    Contention,
+    /// Anything else, such as an item that is too large: the same transaction fails again.
+    Refused,
+}
+
+impl Cancellation {
+    /// What the codes of all `CancellationReasons` come to; `None` where none of them is a reason.
+    pub(super) fn of<'code>(codes: impl IntoIterator<Item = Option<&'code str>>) -> Option<Self> {
+        let mut cancellation = None;
+        for code in codes {
+            let reason = match code {
+                // The reason of an action that did not cancel the transaction.
+                None | Some("None") => continue,
+                Some("ConditionalCheckFailed") => return Some(Self::ConditionFailed),
+                Some(
+                    "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded",
+                ) => Self::Contention,
+                Some(_) => Self::Refused,
+            };
+            if cancellation != Some(Self::Refused) {
+                cancellation = Some(reason);
+            }
+        }
+        cancellation
+    }
 }
 
 /// AWS's codes for which another attempt can succeed, beyond every HTTP 5xx and 429.
@@ -74,14 +116,18 @@ impl ErrorKind {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Service { code, status, .. } => {
-                *status >= 500 || *status == 429 || RETRYABLE_CODES.contains(&code.as_str())
+            Self::Service { code, status, cancellation, .. } => {
+                *status >= 500
+                    || *status == 429
+                    || RETRYABLE_CODES.contains(&code.as_str())
+                    || *cancellation == Some(Cancellation::Contention)
             }
             // An answer may have been cut off on its way.
             Self::Connection(_)
             | Self::Timeout(_)
             | Self::Unprocessed(_)
-            | Self::MalformedResponse(_) => true,
+            | Self::MalformedResponse(_)
+            | Self::Damaged { .. } => true,
             Self::InvalidRequest(_) => false,
         }
     }
@@ -109,16 +155,14 @@ impl Error {
         self.code() == Some("ConditionalCheckFailedException")
     }
 
-    /// Whether a transaction was given up because a condition did not hold or another one was at work
-    /// on the same items.
+    /// Whether a transaction was cancelled because a condition did not hold. What it was based on has
+    /// changed: read again before the next one.
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
-        match &self.kind {
-            ErrorKind::Service { code, is_conflict, .. } => {
-                code == "TransactionCanceledException" && *is_conflict
-            }
-            _ => false,
-        }
+        matches!(
+            self.kind,
+            ErrorKind::Service { cancellation: Some(Cancellation::ConditionFailed), .. }
+        )
     }
 }
 

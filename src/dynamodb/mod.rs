@@ -9,19 +9,23 @@ mod error;
 mod expression;
 mod mapping;
 mod operations;
+mod region;
 mod signing;
+mod table_name;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
-pub use error::{Error, ErrorKind};
+pub use error::{Cancellation, Error, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
 pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{
     BatchGetItem, BatchWriteItem, CreateTable, DescribeTable, GetItem, Operation, PutItem, Query,
     Read, TransactWriteItems, TransactionItem, UpdateItem, WriteRequest,
 };
+pub use region::{is_region, regional_endpoint};
 pub use serde_dynamo::{AttributeValue, Item};
 pub use signing::{Credentials, SigningError, sign};
+pub use table_name::TableName;
 pub use usage::{Usage, UsageMeter};
 
 /// A string attribute.

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_dynamo::{AttributeValue, Item};
 
-use super::expression::{KeyRange, NamedAttributes};
+use super::{
+    expression::{KeyRange, NamedAttributes},
+    table_name::short_name,
+};
 
 /// One operation of the API: how it is called and what it answers.
 pub trait Operation {
@@ -32,6 +35,12 @@ pub trait Operation {
     /// that is always there fails to be read where it is missing.
     fn lacks(&self, _response: &Self::Response) -> Option<&'static str> {
         None
+    }
+
+    /// Whether `ConsumedCapacity`, which we always ask for, is all that tells this response from an
+    /// empty object.
+    fn is_known_by_capacity(&self, _response: &Self::Response) -> bool {
+        false
     }
 }
 
@@ -156,11 +165,8 @@ pub enum Read {
 
 /// Implements [`Operation`] for a request that is its own body.
 macro_rules! operation {
-    ($request:ident, $response:ty, writes: $writes:literal, target: $target:expr) => {
-        operation!($request, $response, writes: $writes, target: $target, lacks: |_, _| None);
-    };
-    ($request:ident, $response:ty, writes: $writes:literal, target: $target:expr,
-     lacks: $lacks:expr) => {
+    ($request:ident, $response:ty, writes: $writes:literal, target: $target:expr
+     $(, lacks: $lacks:expr)? $(, known_by_capacity: $known_by_capacity:expr)?) => {
         impl Operation for $request {
             const NAME: &'static str = stringify!($request);
             const WRITES: bool = $writes;
@@ -175,10 +181,15 @@ macro_rules! operation {
                 serde_json::to_string(self)
             }
 
-            fn lacks(&self, response: &$response) -> Option<&'static str> {
+            $(fn lacks(&self, response: &$response) -> Option<&'static str> {
                 let lacks: fn(&Self, &$response) -> Option<&'static str> = $lacks;
                 lacks(self, response)
-            }
+            })?
+
+            $(fn is_known_by_capacity(&self, response: &$response) -> bool {
+                let is_known: fn(&$response) -> bool = $known_by_capacity;
+                is_known(response)
+            })?
         }
     };
 }
@@ -214,7 +225,8 @@ pub struct GetItemResponse {
     pub(super) item: Option<Item>,
 }
 
-operation!(GetItem, GetItemResponse, writes: false, target: |request| request.table_name.clone());
+operation!(GetItem, GetItemResponse, writes: false, target: |request| request.table_name.clone(),
+    known_by_capacity: |response| response.item.is_none());
 
 /// Writes one item, whole, if a condition holds.
 ///
@@ -267,7 +279,8 @@ fn named_values<'name>(
 #[derive(Debug, Deserialize)]
 pub struct Nothing {}
 
-operation!(PutItem, Nothing, writes: true, target: |request| request.table_name.clone());
+operation!(PutItem, Nothing, writes: true, target: |request| request.table_name.clone(),
+    known_by_capacity: |_| true);
 
 /// Changes attributes of one item, if a condition holds.
 ///
@@ -339,7 +352,8 @@ target: |request| request.table_name.clone(),
 lacks: |request, response| {
     (request.return_values == "ALL_NEW" && response.attributes.is_none())
         .then_some("Attributes is missing")
-});
+},
+known_by_capacity: |response| response.attributes.is_none());
 
 /// Reads up to 100 items by their keys. Sent by [`super::Client::batch_get`].
 ///
@@ -380,14 +394,21 @@ operation!(BatchGetItem, BatchGetItemResponse, writes: false,
 target: |request| request.request_items.keys().cloned().collect(),
 lacks: |request, response| {
     let is_whole = request.request_items.iter().all(|(table, wanted)| {
-        let left = response.unprocessed_keys.get(table).map_or(0, |left| left.keys.len());
-        match response.responses.get(table) {
+        let left =
+            named(&response.unprocessed_keys, table).map_or(0, |left| left.keys.len());
+        match named(&response.responses, table) {
             Some(items) => items.len() + left <= wanted.keys.len(),
             None => left == wanted.keys.len(),
         }
     });
     (!is_whole).then_some("Responses does not have the table, or more than was asked for")
 });
+
+/// What the answer has under the table. AWS leaves open whether a table that was asked for by its ARN
+/// is answered under that or under its name.
+fn named<'answer, T>(answer: &'answer HashMap<String, T>, table: &str) -> Option<&'answer T> {
+    answer.get(table).or_else(|| answer.get(short_name(table)))
+}
 
 /// One entry of a batch of writes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -433,7 +454,8 @@ pub struct BatchWriteItemResponse {
 }
 
 operation!(BatchWriteItem, BatchWriteItemResponse, writes: true,
-    target: |request| request.request_items.keys().cloned().collect());
+    target: |request| request.request_items.keys().cloned().collect(),
+    known_by_capacity: |response| response.unprocessed_items.is_empty());
 
 /// One action of a transaction.
 #[derive(Debug, Clone, Serialize)]
@@ -495,7 +517,7 @@ operation!(TransactWriteItems, Nothing, writes: true, target: |request| {
         .first()
         .map(|TransactionItem::Put(put)| put.table_name.clone())
         .unwrap_or_default()
-});
+}, known_by_capacity: |_| true);
 
 /// Describes a table: its status, its keys, its item count (up to six hours old).
 ///
@@ -545,5 +567,13 @@ pub struct CreateTable {
     pub definition: serde_json::Value,
 }
 
-operation!(CreateTable, Nothing, writes: true,
+/// What was created.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateTableResponse {
+    /// The table's description, which is there in every answer.
+    pub table_description: serde::de::IgnoredAny,
+}
+
+operation!(CreateTable, CreateTableResponse, writes: true,
     target: |request| request.definition["TableName"].as_str().unwrap_or_default().to_owned());

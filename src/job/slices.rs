@@ -102,15 +102,17 @@ pub(super) fn halved(
     groups: &[SliceGroup],
     from: usize,
 ) -> Result<Option<Vec<SliceGroup>>, JobError> {
-    let mut before = 0;
+    let mut before = 0_usize;
     for (index, group) in groups.iter().enumerate() {
         let slices = group.slices_len();
         let Some(done) = from.checked_sub(before).filter(|done| *done < slices) else {
-            before += slices;
+            // A stored group can have any size.
+            before = before.saturating_add(slices);
             continue;
         };
-        let done = done * group.at_once();
-        let rest = group.periods()?.split_off(done);
+        let mut periods = group.periods()?;
+        let done = done.saturating_mul(group.at_once()).min(periods.len());
+        let rest = periods.split_off(done);
         let Some(first) = rest.first().filter(|_| group.at_once().min(rest.len()) > 1) else {
             return Ok(None);
         };

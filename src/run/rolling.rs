@@ -66,7 +66,7 @@ impl Engine {
         };
         let mut progress = state.progress.clone();
         report.attempt = if progress.latest == Some(format_instant(own.start())) {
-            progress.attempt + 1
+            progress.attempt.saturating_add(1)
         } else {
             1
         };

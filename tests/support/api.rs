@@ -271,12 +271,13 @@ async fn count_the_hours() -> History {
     let items = platform(60);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let first = end() - TimeDelta::hours(i64::from(HOURS));
-    let host = TestHost::at(end());
+    let host = TestHost::at(first + TimeDelta::hours(1));
     let begun = host.now();
     let engine = engine(&table, host.clone());
     for number in 1..=HOURS {
-        let report =
-            engine.run(Granularity::Hourly, first + TimeDelta::hours(i64::from(number))).await;
+        let event = first + TimeDelta::hours(i64::from(number));
+        host.set(event + TimeDelta::seconds(5));
+        let report = engine.run(Granularity::Hourly, event).await;
         assert_eq!(report.status, Status::Complete, "{report:?}");
     }
     let done = host.now();

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response,
@@ -20,6 +21,12 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+/// The header with the answer's CRC-32.
+const CHECKSUM: &str = "x-amz-crc32";
+
+/// A checksum that no answer has but by a great coincidence.
+const CHECKSUM_OF_OTHER_BYTES: &str = "305419896";
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +45,23 @@ pub enum Fault {
     AnswerLost,
     /// The answer comes, after this time.
     Slow(Duration),
-    /// The answer is cut off JSON.
+    /// The answer is cut off JSON, without a checksum.
     MalformedJson,
     /// The answer is an empty page with a key to go on from, which the next request brings.
     EmptyPage,
     /// This answer instead: a status and a body.
     Answer(u16, &'static str),
+    /// The answer comes with its dates ten years too early, which is valid JSON of the same length, and
+    /// with DynamoDB's checksum.
+    Damaged,
+    /// The answer comes whole, with this as its checksum.
+    Checksum(&'static str),
+    /// The answer comes as a runtime hands it out that decoded it: its `content-encoding` is still
+    /// there, and the checksum is that of the compressed bytes.
+    Decoded,
+    /// The answer comes as behind a proxy that decoded it: no `content-encoding`, no length, and the
+    /// checksum is that of the compressed bytes.
+    Reframed,
 }
 
 /// A request as the rules see it.
@@ -148,19 +166,54 @@ async fn answer(
             return Ok(response);
         }
         Fault::Slow(duration) => tokio::time::sleep(duration).await,
-        Fault::None | Fault::AnswerLost | Fault::MalformedJson => {}
+        Fault::None
+        | Fault::AnswerLost
+        | Fault::MalformedJson
+        | Fault::Damaged
+        | Fault::Checksum(_)
+        | Fault::Decoded
+        | Fault::Reframed => {}
     }
     let response = forward(&state, &parts.headers, body).await;
     let status = response.status();
+    let checksum = response.headers().get(CHECKSUM).cloned().expect("DynamoDB sends a checksum");
     let body = response.bytes().await.map_err(|_| broken())?;
     let body = match fault {
         Fault::AnswerLost => return Err(broken()),
         Fault::MalformedJson => body.slice(..body.len() / 2),
+        Fault::Damaged => damaged(&body),
         _ => body,
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CHECKSUM, checksum);
+    match fault {
+        Fault::MalformedJson => {
+            headers.remove(CHECKSUM);
+        }
+        Fault::Checksum(checksum) => {
+            headers.insert(CHECKSUM, HeaderValue::from_static(checksum));
+        }
+        Fault::Decoded => {
+            headers.insert(CHECKSUM, HeaderValue::from_static(CHECKSUM_OF_OTHER_BYTES));
+            headers.insert("content-encoding", HeaderValue::from_static("gzip"));
+        }
+        Fault::Reframed => {
+            headers.insert(CHECKSUM, HeaderValue::from_static(CHECKSUM_OF_OTHER_BYTES));
+            headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        }
+        _ => {}
+    }
     Ok(response)
+}
+
+/// The answer with every date of 2026 in 2016.
+fn damaged(body: &Bytes) -> Bytes {
+    let whole = std::str::from_utf8(body).unwrap();
+    let damaged = whole.replace(r#"{"S":"2026-"#, r#"{"S":"2016-"#);
+    assert_ne!(damaged, whole, "there is a date to damage");
+    Bytes::from(damaged)
 }
 
 async fn forward(state: &State, headers: &http::HeaderMap, body: Bytes) -> reqwest::Response {

@@ -47,7 +47,7 @@ const STATES: State[] = [
   { name: 'the operations', open: operations },
   {
     name: 'signing in',
-    visitor: { as: 'nobody', provokes: [401] },
+    visitor: { as: 'nobody' },
     open: (page) => page.goto('/').then(() => page.getByLabel('API token').waitFor()),
   },
 ];
@@ -97,6 +97,7 @@ scenario(
 
 scenario('being refused is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
   await page.goto('/');
+  await button(page, 'Try again with the platform’s session').click();
   await page.getByRole('alert').filter({ hasText: 'not an administrator' }).waitFor();
   await assertAccessible(page);
 });

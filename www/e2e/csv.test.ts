@@ -6,6 +6,7 @@ import type { DataPoint, Granularity } from '../src/api/types.ts';
 import { CHARTS } from '../src/model/catalogue.ts';
 import { addPeriods } from '../src/model/period.ts';
 import type { Api } from './harness/api.ts';
+import { NOW } from './harness/environment.ts';
 import { button, openOverview } from './harness/overview.ts';
 import { scenario } from './harness/scenario.ts';
 
@@ -19,20 +20,32 @@ async function exported(page: Page, name: string): Promise<Csv> {
   const [download] = await Promise.all([page.waitForEvent('download'), button(page, name).click()]);
   const text = await readFile(await download.path(), 'utf8');
   assert.ok(text.endsWith('\r\n'));
-  // No name and no value of the sample needs quotes.
-  assert.ok(!text.includes('"'));
-  const [header = [], ...lines] = text
-    .trimEnd()
-    .split('\r\n')
-    .map((line) => line.split(','));
+  const [header = [], ...lines] = text.trimEnd().split('\r\n').map(fieldsOf);
   const rows = lines.map((line) => Object.fromEntries(header.map((column, at) => [column, line[at] ?? ''])));
   return { name: download.suggestedFilename(), header, rows };
 }
 
+/** The fields of a line; only lists are quoted, and no text of the sample has a line break. */
+function fieldsOf(line: string): string[] {
+  return [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
+    ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '',
+  );
+}
+
+/** The rows of the periods that are over; the running one, where anything is known of it, comes last. */
+function overRows({ rows }: Csv): Csv['rows'] {
+  const over = rows.filter((row) => Date.parse(row.period_end ?? '') < NOW);
+  assert.ok(rows.length - over.length <= 1);
+  for (const row of rows.slice(over.length)) assert.equal(row.complete, 'false');
+  return over;
+}
+
 const TYPES = new Map(CHARTS.flatMap(({ metrics }) => metrics).map(({ name, type }) => [name, type]));
 
-async function assertIsTheApis({ header, rows }: Csv, granularity: Granularity, api: Api): Promise<void> {
-  const metrics = header.slice(2, -1);
+async function assertIsTheApis(csv: Csv, granularity: Granularity, api: Api): Promise<void> {
+  const rows = overRows(csv);
+  assert.deepEqual(csv.header.slice(-4), ['stale', 'reconstructed', 'complete', 'calculated_at']);
+  const metrics = csv.header.slice(2, -4).filter((name) => name !== LIST);
   const starts = rows.map((row) => Date.parse(row.period_start ?? ''));
   const last = starts.at(-1) ?? Number.NaN;
   const records = await api.records(granularity, starts[0] ?? Number.NaN, last);
@@ -49,11 +62,20 @@ async function assertIsTheApis({ header, rows }: Csv, granularity: Granularity, 
       assert.equal(row[metric], expected === null ? '' : `${expected}`, `${metric} of ${row.period_start}`);
       if (expected !== null) values += 1;
     }
-    const calculated = [...types].map((type) => ofPeriod(type)?.calculatedAt ?? '').sort();
-    assert.equal(row.calculated_at, calculated.at(-1));
+    const points = [...types].flatMap((type) => ofPeriod(type) ?? []);
+    const calculated = points.map(({ calculatedAt }) => calculatedAt).sort();
+    assert.equal(row.calculated_at, calculated.at(-1) ?? '');
+    const is = (yes: boolean) => (points.length === 0 ? '' : `${yes}`);
+    assert.equal(row.stale, is(points.some(({ stale }) => stale)));
+    assert.equal(row.complete, is(points.every(({ coverage }) => !coverage)));
+    if (!csv.header.includes(LIST)) return;
+    const list = ofPeriod('interactions')?.metrics[LIST];
+    assert.deepEqual(row[LIST] ? JSON.parse(row[LIST]) : undefined, list, row.period_start);
   });
   assert.ok(values > rows.length, 'there is something in it');
 }
+
+const LIST = 'mostEngaged';
 
 function valueIn(record: DataPoint | undefined, metric: string): number | null {
   const [name = '', group] = metric.split('.');
@@ -66,12 +88,16 @@ scenario('exporting everything of the last 24 hours', {}, async ({ page, stage }
   await openOverview(page);
   const csv = await exported(page, 'Export CSV');
   assert.match(csv.name, /^analytics-hourly-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d\.csv$/);
-  assert.equal(csv.rows.length, 24);
+  assert.equal(overRows(csv).length, 24);
   const expected = CHARTS.filter(({ id }) => id !== 'storage').flatMap(({ metrics }) => metrics);
   assert.deepEqual(csv.header, [
     'period_start',
     'period_end',
     ...expected.map(({ name }) => name),
+    'mostEngaged',
+    'stale',
+    'reconstructed',
+    'complete',
     'calculated_at',
   ]);
   await assertIsTheApis(csv, 'hourly', stage.api);
@@ -80,7 +106,7 @@ scenario('exporting everything of the last 24 hours', {}, async ({ page, stage }
 scenario('exporting 30 days, most of them before the first record', {}, async ({ page, stage }) => {
   await openOverview(page, '?range=30d&granularity=daily');
   const csv = await exported(page, 'Export CSV');
-  assert.equal(csv.rows.length, 30);
+  assert.equal(overRows(csv).length, 30);
   assert.ok(csv.rows.some((row) => row.newUsers === ''));
   await assertIsTheApis(csv, 'daily', stage.api);
 });
@@ -90,7 +116,7 @@ scenario('exporting one chart, whatever is zoomed in on or hidden', {}, async ({
   await button(page, 'Zoom in on Interactions').click();
   const csv = await exported(page, 'Export Interactions as CSV');
   assert.match(csv.name, /^interactions-hourly-/);
-  assert.equal(csv.rows.length, 24);
+  assert.equal(overRows(csv).length, 24);
   assert.ok(csv.header.includes('newLikes'));
   await assertIsTheApis(csv, 'hourly', stage.api);
 });

@@ -149,6 +149,62 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   await rows(page).filter({ hasText: 'recalculate' }).first().waitFor();
 });
 
+scenario('overwriting has to be chosen, and is sent', {}, async ({ page }) => {
+  const bodies: unknown[] = [];
+  await page.route('**/recalculate?preview=true', (route) => {
+    bodies.push(route.request().postDataJSON());
+    return route.continue();
+  });
+  await openOperations(page);
+  await ask(page, 'users', yesterday);
+  await button(page, 'Start recalculation').waitFor();
+  await page.getByLabel('Overwrite').check();
+  // Another choice is another preview.
+  await button(page, 'Start recalculation').waitFor({ state: 'detached' });
+  await page.route('**/recalculate?preview=true', (route) => {
+    const { overwrite, ...body } = route.request().postDataJSON();
+    bodies.push({ ...body, overwrite });
+    return route.continue({ postData: JSON.stringify(body) });
+  });
+  await button(page, 'Preview').click();
+  await page.getByText('Observed values are replaced.').waitFor();
+  const body = {
+    metricType: 'users',
+    granularity: 'hourly',
+    startDate: `${yesterday}T00:00:00.000Z`,
+    endDate: `${yesterday}T23:59:59.999Z`,
+  };
+  assert.deepEqual(bodies, [body, { ...body, overwrite: true }]);
+});
+
+scenario('dismissing a recalculation that gets nowhere', {}, async ({ page }) => {
+  const jobId = '0123456789abcdef0123456789abcdef';
+  const range = { startDate: `${yesterday}T00:00:00.000Z`, endDate: `${yesterday}T23:59:59.999Z` };
+  const running = {
+    ...{ jobId, status: 'running', metricType: 'all', granularity: 'hourly', ...range },
+    ...{ periods: 24, done: 3, failed: 0, reasons: [], lastReason: 'DynamoDB is overloaded' },
+    ...{ startedAt: range.startDate, finishedAt: null },
+  };
+  const reasons = ['dismissed by an administrator'];
+  const ended = { ...running, status: 'failed', reasons, lastReason: null, finishedAt: range.endDate };
+  // Answered here: no real job would wait for the button.
+  let dismissed = false;
+  await page.route(`**/recalculate/${jobId}`, (route) => {
+    dismissed ||= route.request().method() === 'DELETE';
+    return route.fulfill({ json: { success: true, data: dismissed ? ended : running } });
+  });
+  await openOperations(page, `&job=${jobId}`);
+  await page.getByText('Last attempt failed: DynamoDB is overloaded').waitFor();
+  await button(page, 'Dismiss recalculation').click();
+  await button(page, 'Go on').click();
+  assert.equal(dismissed, false);
+  await button(page, 'Dismiss recalculation').click();
+  await button(page, 'End it').click();
+  await page.locator('[data-job="failed"]').getByText('dismissed by an administrator').waitFor();
+  await button(page, 'Dismiss').click();
+  await eventually(() => assert.equal(query(page).job, undefined));
+});
+
 scenario('a preview that comes after the choices were changed is not shown', {}, async ({ page }) => {
   await openOperations(page);
   const release = await holdBack(page, '**/recalculate?preview=true', 1);

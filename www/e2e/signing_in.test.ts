@@ -21,10 +21,17 @@ async function isRefused(page: Page, reason: RegExp): Promise<void> {
 
 scenario(
   'signing in with a token, which lasts over a reload, and out again',
-  { as: 'nobody', provokes: [401] },
+  // Nothing is refused on the way: what would be is not asked for.
+  { as: 'nobody' },
   async ({ page, stage }) => {
+    const asked: string[] = [];
+    page.on('request', (request) => {
+      const { pathname } = new URL(request.url());
+      if (pathname.startsWith('/api/')) asked.push(pathname);
+    });
     await page.goto('/');
     await heading(page, 'Sign in').waitFor();
+    assert.deepEqual(asked, ['/api/admin/analytics/session']);
     // Nobody has done anything wrong yet.
     assert.equal(await page.getByRole('alert').count(), 0);
     await eventually(async () => assert.equal(await page.title(), 'Sign in · Analytics'));
@@ -76,6 +83,10 @@ scenario(
   { as: 'ordinary', provokes: [403] },
   async ({ page }) => {
     await page.goto('/');
+    await heading(page, 'Sign in').waitFor();
+    // Nobody has tried to get in yet.
+    assert.equal(await page.getByRole('alert').count(), 0);
+    await button(page, 'Try again with the platform’s session').click();
     await isRefused(page, /this account is not an administrator/);
   },
 );
@@ -102,6 +113,19 @@ scenario(
     await chartsLoaded(page);
     await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
     await page.getByRole('link', { name: 'Operations' }).click();
+    await isRefused(page, /^This API token is no longer accepted/);
+  },
+);
+
+scenario(
+  'a token that was withdrawn before the page is opened again is named as the reason',
+  { as: 'nobody' },
+  async ({ page, stage }) => {
+    await page.goto('/');
+    await signIn(page, stage.token);
+    await chartsLoaded(page);
+    await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
+    await page.reload();
     await isRefused(page, /^This API token is no longer accepted/);
   },
 );

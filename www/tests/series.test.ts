@@ -103,9 +103,15 @@ test('toggling turns a default around', () => {
 test('the CSV has the whole range, one column a metric, and nothing where there is nothing', () => {
   const lines = csvOf([generationTime()], RANGE).split('\r\n');
   assert.equal(lines.length, 26);
-  assert.equal(lines[0], 'period_start,period_end,averageGenerationTime,calculated_at');
-  assert.equal(lines[1], '2026-11-22T04:00:00.000Z,2026-11-22T04:59:59.999Z,41.5,2026-11-22T05:00:02.000Z');
-  assert.equal(lines[2], '2026-11-22T05:00:00.000Z,2026-11-22T05:59:59.999Z,,');
+  assert.equal(
+    lines[0],
+    'period_start,period_end,averageGenerationTime,stale,reconstructed,complete,calculated_at',
+  );
+  assert.equal(
+    lines[1],
+    '2026-11-22T04:00:00.000Z,2026-11-22T04:59:59.999Z,41.5,false,,true,2026-11-22T05:00:02.000Z',
+  );
+  assert.equal(lines[2], '2026-11-22T05:00:00.000Z,2026-11-22T05:59:59.999Z,,,,,');
   assert.equal(csvName('generation-time', RANGE), 'generation-time-hourly-2026-11-22-2026-11-23.csv');
 });
 

@@ -1,4 +1,4 @@
-// The sample's table itself, for what no API does: taking a record away and putting it back.
+// The sample's table itself, for what no API does: taking a record away or marking it, and putting it back.
 import { DYNAMODB, TABLE } from './environment.ts';
 
 type Item = Record<string, unknown>;
@@ -27,6 +27,44 @@ export async function takeHourAway(metricType: string, hour: number): Promise<()
   const { Attributes: record } = await call('DeleteItem', { Key, ReturnValues: 'ALL_OLD' });
   if (!record) throw new Error(`there is no record ${Key.PK.S} ${Key.SK.S}`);
   return async () => {
+    await call('PutItem', { Item: record });
+  };
+}
+
+/** Marks values of a day's record as reconstructed, and the day as stale; answers what takes it back. */
+export async function markDay(
+  metricType: string,
+  day: number,
+  reconstructed: Record<string, 'lowerBound' | 'estimate'>,
+): Promise<() => Promise<void>> {
+  const start = new Date(day).toISOString();
+  const Key = { PK: { S: `ANALYTICS#${metricType}#daily` }, SK: { S: start } };
+  const { Attributes: record } = await call('UpdateItem', {
+    Key,
+    UpdateExpression: 'SET reconstructed = :values',
+    ConditionExpression: 'attribute_exists(PK)',
+    ExpressionAttributeValues: {
+      ':values': {
+        M: Object.fromEntries(Object.entries(reconstructed).map(([name, what]) => [name, { S: what }])),
+      },
+    },
+    ReturnValues: 'ALL_OLD',
+  });
+  if (!record) throw new Error(`there is no record ${Key.PK.S} ${Key.SK.S}`);
+  // Marked now, after every record was computed; the version keeps older answers out of the cache.
+  const marks = { SS: [`${start}#${new Date().toISOString()}`] };
+  const state = (operation: 'ADD' | 'DELETE') =>
+    call('UpdateItem', {
+      Key: { PK: { S: 'ANALYTICS_STATE' }, SK: { S: 'daily' } },
+      UpdateExpression:
+        operation === 'ADD'
+          ? 'ADD staleMarks :marks, cacheVersion :one'
+          : 'DELETE staleMarks :marks ADD cacheVersion :one',
+      ExpressionAttributeValues: { ':marks': marks, ':one': { N: '1' } },
+    });
+  await state('ADD');
+  return async () => {
+    await state('DELETE');
     await call('PutItem', { Item: record });
   };
 }

@@ -62,6 +62,9 @@ export async function holdBack(page: Page, address: string, most = Infinity): Pr
   return release;
 }
 
+/** What is written without the signs of marks. */
+export const unmarked = (text: string | null): string => (text ?? '').replace(/[≥≈↻]/g, '');
+
 export interface Table {
   header: string[];
   rows: string[][];

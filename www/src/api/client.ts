@@ -1,4 +1,5 @@
 // The one place that talks to the API: paths, the token or the cookie, and errors as one type.
+import { parseJson } from '../model/numeric.ts';
 import type {
   AllMetrics,
   Dashboard,
@@ -10,6 +11,7 @@ import type {
   RecalculationRequest,
   RunPage,
   RunStatus,
+  Session,
   TypeMetrics,
 } from './types.ts';
 
@@ -89,7 +91,12 @@ interface Envelope {
   details?: unknown;
 }
 
-async function call<T>(url: string, signal: AbortSignal | null, body?: unknown): Promise<T> {
+async function call<T>(
+  url: string,
+  signal: AbortSignal | null,
+  body?: unknown,
+  method = body === undefined ? 'GET' : 'POST',
+): Promise<T> {
   const token = readToken();
   const headers = new Headers({ Accept: 'application/json' });
   // A header takes no other characters: no server would get to refuse it.
@@ -97,10 +104,9 @@ async function call<T>(url: string, signal: AbortSignal | null, body?: unknown):
     throw new ApiError('unauthenticated', 'Unauthorized', 'An API token has no such characters.');
   }
   if (token) headers.set('Authorization', `Bearer ${token}`);
-  const init: RequestInit = { headers, signal, credentials: 'same-origin' };
+  const init: RequestInit = { method, headers, signal, credentials: 'same-origin' };
   if (body !== undefined) {
     headers.set('Content-Type', 'application/json');
-    init.method = 'POST';
     init.body = JSON.stringify(body);
   }
   let response: Response;
@@ -119,7 +125,7 @@ async function call<T>(url: string, signal: AbortSignal | null, body?: unknown):
 
 function parse(text: string): Envelope | null {
   try {
-    return JSON.parse(text) as Envelope;
+    return parseJson(text) as Envelope;
   } catch {
     return null;
   }
@@ -168,10 +174,17 @@ export async function fetchMetrics(
   granularity: Granularity,
   from: number,
   to: number,
+  /** Whether the range reaches into the running period, of which then what is known so far is wanted. */
+  current: boolean,
   knownTypes: readonly string[],
   signal: AbortSignal,
 ): Promise<MetricsAnswer> {
-  const range = { granularity, startDate: iso(from), endDate: iso(to) };
+  const range = {
+    granularity,
+    startDate: iso(from),
+    endDate: iso(to),
+    current: current ? 'true' : null,
+  };
   try {
     const all = await call<AllMetrics>(path('/metrics', { metricType: 'all', ...range }), signal);
     return { types: all.allMetrics, failed: {} };
@@ -189,6 +202,11 @@ export async function fetchMetrics(
     });
     return { types, failed };
   }
+}
+
+/** Asked first: unlike any other call it is no failure to be signed out. */
+export function fetchSession(): Promise<Session> {
+  return call(path('/session'), null);
 }
 
 export function fetchDashboard(signal: AbortSignal): Promise<Dashboard> {
@@ -235,6 +253,11 @@ export function startRecalculation(request: RecalculationRequest): Promise<Job> 
 
 export function fetchJob(jobId: string, signal: AbortSignal): Promise<Job> {
   return call(path(`/recalculate/${encodeURIComponent(jobId)}`), signal);
+}
+
+/** Ends a job that is not finished: what it has written stays. */
+export function dismissJob(jobId: string): Promise<Job> {
+  return call(path(`/recalculate/${encodeURIComponent(jobId)}`), null, undefined, 'DELETE');
 }
 
 function iso(instant: number): string {

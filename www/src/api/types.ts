@@ -1,18 +1,22 @@
 // The shapes of the API's answers, as docs/api.md describes them; nothing else is assumed of it.
+import type { Numeric } from '../model/numeric.ts';
 
 export const GRANULARITIES = ['hourly', 'daily', 'weekly', 'monthly'] as const;
 export type Granularity = (typeof GRANULARITIES)[number];
 
 /** Metrics are open to new names: a value is whatever the record holds. */
-export type MetricValue = number | Record<string, number> | EngagedTarget[];
+export type MetricValue = Numeric | Record<string, Numeric> | EngagedTarget[];
+
+/** What a value is that was computed later: a count short of what was deleted, or neither bound. */
+export type Reconstruction = 'lowerBound' | 'estimate';
 
 export interface EngagedTarget {
   targetType: string;
   targetId: string;
-  likes: number;
-  bookmarks: number;
-  comments: number;
-  total: number;
+  likes: Numeric;
+  bookmarks: Numeric;
+  comments: Numeric;
+  total: Numeric;
 }
 
 export interface DataPoint {
@@ -22,6 +26,13 @@ export interface DataPoint {
   calculatedAt: string;
   /** There only if a coarser period was made from fewer finer ones than it has. */
   coverage?: { present: number; expected: number };
+  /** A finer record has changed since. */
+  stale?: boolean;
+  /** The metrics whose values were computed later, and what they are. */
+  reconstructed?: Record<string, string>;
+  /** false for the running period, with what it is as of. */
+  complete?: boolean;
+  asOf?: string;
 }
 
 export interface TypeMetrics {
@@ -34,9 +45,15 @@ export interface AllMetrics {
   allMetrics: TypeMetrics[];
 }
 
+/** Whether this tab is signed in, and by what. */
+export interface Session {
+  signedIn: boolean;
+  method: 'token' | 'session' | null;
+}
+
 export interface Counter {
   metricKey: string;
-  value: number | Record<string, number>;
+  value: Numeric | Record<string, Numeric>;
   lastUpdated: string;
   ttl: number;
   ageSeconds: number;
@@ -51,17 +68,23 @@ export interface Realtime {
   counters: Counter[];
 }
 
-export interface TimedValue {
-  timestamp: string;
-  value: number | null;
+/** Marks of a figure that records were made into; there only if they apply. */
+export interface Marked {
+  stale?: boolean;
+  reconstructed?: string;
 }
 
-export interface Headline {
+export interface TimedValue extends Marked {
+  timestamp: string;
+  value: Numeric | null;
+}
+
+export interface Headline extends Marked {
   metricType: string;
   metric: string;
-  value: number | null;
+  value: Numeric | null;
   asOf: string | null;
-  change: { absolute: number; percent: number | null; comparedTo: string } | null;
+  change: ({ absolute: Numeric; percent: number | null; comparedTo: string } & Marked) | null;
   last24Hours: TimedValue[];
   last30Days: TimedValue[];
 }
@@ -134,6 +157,8 @@ export interface RecalculationRequest {
   granularity: Granularity;
   startDate: string;
   endDate: string;
+  /** Observed values are replaced too. */
+  overwrite?: true;
 }
 
 export interface RecalculationPreview {
@@ -156,6 +181,8 @@ export interface Job {
   done: number;
   failed: number;
   reasons: string[];
+  /** Why the last attempt failed, after which there will be another. */
+  lastReason: string | null;
   startedAt: string;
   finishedAt: string | null;
 }

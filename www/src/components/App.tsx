@@ -14,8 +14,9 @@ const TITLES = { overview: 'Overview', operations: 'Operations' } as const;
 export function App() {
   const route = useRoute();
   const access = useAccess();
-  const signedIn = access.state === 'open';
-  const title = signedIn ? TITLES[route[0].page] : 'Sign in';
+  const refused = access.state === 'refused';
+  const open = access.state === 'open';
+  const title = refused ? 'Sign in' : TITLES[route[0].page];
 
   useEffect(() => {
     document.title = `${title} · Analytics`;
@@ -34,15 +35,16 @@ export function App() {
       <a class="skip-link" href="#content">
         Skip to content
       </a>
-      <Header signedIn={signedIn} />
-      {signedIn && <ConnectionBanner />}
+      <Header signedIn={!refused} />
+      {open && <ConnectionBanner />}
       <main id="content" tabIndex={-1} ref={content}>
         <div class="page-head">
           <h1>{title}</h1>
-          {signedIn && route[0].page === 'overview' && <HealthNotice />}
+          {open && route[0].page === 'overview' && <HealthNotice />}
         </div>
+        {access.state === 'asking' && <p class="note">Looking whether you are signed in…</p>}
         {access.state === 'refused' && <SignIn reason={access.reason} />}
-        {signedIn && (route[0].page === 'operations' ? <Operations /> : <Overview />)}
+        {open && (route[0].page === 'operations' ? <Operations /> : <Overview />)}
       </main>
     </ViewContext.Provider>
   );

@@ -2,7 +2,7 @@
 import { useRef } from 'preact/hooks';
 import { csvName, csvOf } from '../model/csv.ts';
 import type { Range } from '../model/range.ts';
-import type { ChartData } from '../model/series.ts';
+import { type ChartData, drawnPeriods } from '../model/series.ts';
 import { withToggled } from '../model/view.ts';
 import { zoomIn } from '../model/zoom.ts';
 import { download } from '../state/download.ts';
@@ -20,7 +20,7 @@ export function ChartActions({ data, range, cursor, usable }: Props) {
   const [view, change] = useView();
   const { id, title } = data.spec;
   const asTable = view.tables.has(id);
-  const closer = zoomIn(range.periods, view.zoom, cursor);
+  const closer = zoomIn(drawnPeriods(data), view.zoom, cursor);
   const group = useRef<HTMLDivElement>(null);
   const resetZoom = () => {
     change({ zoom: null });

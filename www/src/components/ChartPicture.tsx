@@ -22,7 +22,7 @@ export function ChartPicture({ data, before, range, cursor, onCursor }: Props) {
     [data, view.toggled, view.zone, range.granularity],
   );
   const summaryId = `summary-${data.spec.id}`;
-  if (!shown.some(({ values }) => values.some((value) => value !== null))) {
+  if (!shown.some(({ values, running }) => running !== null || values.some((value) => value !== null))) {
     return (
       <div class="chart-empty">
         <p>{shown.length === 0 ? 'No series is shown: choose one above.' : 'No data in this range.'}</p>
@@ -44,7 +44,7 @@ export function ChartPicture({ data, before, range, cursor, onCursor }: Props) {
       />
       <p id={summaryId} class="visually-hidden">
         {summary}
-        {range.running && ' The period that is running is not over and has no figures yet.'}
+        {range.running && !data.running && ' The period that is running is not over and has no figures yet.'}
       </p>
     </>
   );

@@ -1,8 +1,11 @@
 // A chart's data as a table, newest first: the exact values, and in words what a gap is.
+import { soFar } from '../model/describe.ts';
 import { ABSENT, formatExact, formatInstant, formatPeriod, zoneNames } from '../model/format.ts';
+import { kindsOf, MEANINGS } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
-import { type ChartData, type Series, shownSeries } from '../model/series.ts';
+import { type ChartData, marksAt, type Series, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
+import { MarkKey, Marks } from './Marks.tsx';
 
 interface Props {
   data: ChartData;
@@ -24,6 +27,9 @@ export function DataTable({ data, before, range }: Props) {
         <caption>
           {data.spec.title}, {range.granularity}, times in{' '}
           {zoneNames(view.zone, [...data.periods, range.running?.end ?? range.end])}
+          <MarkKey
+            kinds={kindsOf([...marksIn(data, shown), ...(before ? marksIn(before, shownBefore ?? []) : [])])}
+          />
         </caption>
         <thead>
           <tr>
@@ -42,20 +48,36 @@ export function DataTable({ data, before, range }: Props) {
           </tr>
         </thead>
         <tbody>
-          {range.running && (
+          {range.running && !data.running && (
             <tr class="running">
               <th scope="row">{name(range.running.start)}</th>
               <td colSpan={columns - 1}>running: incomplete, no figures yet</td>
+            </tr>
+          )}
+          {data.running && (
+            <tr class="running">
+              <th scope="row">{name(data.running.start)}</th>
+              {shown.map(({ metric, running }) => (
+                <td key={metric.name} class={running === null ? 'number absent' : 'number'}>
+                  {formatExact(running, metric.unit)}
+                </td>
+              ))}
+              {shownBefore?.map(({ metric }) => (
+                <td key={metric.name} class="number absent">
+                  {ABSENT}
+                </td>
+              ))}
+              <td>running: {soFar(data.running.asOf, view.zone)}</td>
             </tr>
           )}
           {newestFirst.map((at) => (
             <tr key={data.periods[at]}>
               <th scope="row">{name(data.periods[at] ?? 0)}</th>
               {shown.map((series) => (
-                <Cell key={series.metric.name} series={series} at={at} />
+                <Cell key={series.metric.name} data={data} series={series} at={at} />
               ))}
               {shownBefore?.map((series) => (
-                <Cell key={series.metric.name} series={series} at={at} />
+                <Cell key={series.metric.name} data={before ?? data} series={series} at={at} />
               ))}
               <td>
                 <Calculated data={data} at={at} />
@@ -68,12 +90,19 @@ export function DataTable({ data, before, range }: Props) {
   );
 }
 
-function Cell({ series, at }: { series: Series; at: number }) {
+function marksIn(data: ChartData, shown: Series[]) {
+  return shown.flatMap((series) => data.periods.map((_, at) => marksAt(data, series, at)));
+}
+
+function Cell({ data, series, at }: { data: ChartData; series: Series; at: number }) {
   const value = series.values[at];
   return value == null ? (
     <td class="number absent">{series.gaps[at] ?? ABSENT}</td>
   ) : (
-    <td class="number">{formatExact(value, series.metric.unit)}</td>
+    <td class="number">
+      <Marks marks={marksAt(data, series, at)} />
+      {formatExact(value, series.metric.unit)}
+    </td>
   );
 }
 
@@ -86,6 +115,7 @@ function Calculated({ data, at }: { data: ChartData; at: number }) {
     <>
       {formatInstant(calculatedAt, view.zone)}
       {coverage && ` (short: ${coverage.present} of ${coverage.expected})`}
+      {data.stale[at] && ` (${MEANINGS.stale})`}
     </>
   );
 }

@@ -2,6 +2,7 @@
 // only its first ten), so that the period is chosen.
 import type { TypeMetrics } from '../api/types.ts';
 import { formatExact, formatInstant, formatPeriod } from '../model/format.ts';
+import { meaningsOf } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
 import { engagedPeriods } from '../model/series.ts';
 import { useView } from '../state/route.ts';
@@ -43,6 +44,7 @@ export function EngagedContent({ types, range, failure, onRetry }: Props) {
           <table>
             <caption>
               {name(chosen.start)}, calculated {formatInstant(chosen.calculatedAt, view.zone)}
+              {meaningsOf(chosen.marks).map((meaning) => `; ${meaning}`)}
             </caption>
             <thead>
               <tr>

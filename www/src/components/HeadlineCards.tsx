@@ -1,9 +1,10 @@
 // The headline figures: one card each, with its change and a sparkline. A figure that is not there
 // or old says so on its own card.
 import { fetchDashboard } from '../api/client.ts';
-import type { Dashboard, Headline } from '../api/types.ts';
+import type { Dashboard, Headline, Marked } from '../api/types.ts';
 import { metricNamed } from '../model/catalogue.ts';
 import { formatExact, formatMoment, formatPercent, formatSigned } from '../model/format.ts';
+import { claimOf, kindsOf } from '../model/marks.ts';
 import { DAY, HOUR, MINUTE } from '../model/period.ts';
 import type { Trend } from '../model/view.ts';
 import { useNow } from '../state/clock.ts';
@@ -11,6 +12,7 @@ import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
 import { Badge } from './Badge.tsx';
 import { Failure } from './Failure.tsx';
+import { MarkKey, Marks } from './Marks.tsx';
 import { Segments } from './Segments.tsx';
 import { Sparkline } from './Sparkline.tsx';
 import { Time } from './Time.tsx';
@@ -49,7 +51,21 @@ export function HeadlineCards() {
           ? data.headlines.map((headline) => <HeadlineCard key={headline.metric} headline={headline} />)
           : !error && SKELETONS.map((at) => <li key={at} class="card skeleton" aria-hidden="true" />)}
       </ul>
+      {data && <Key headlines={data.headlines} />}
     </section>
+  );
+}
+
+/** What the signs on the cards mean, where there are any. */
+function Key({ headlines }: { headlines: Headline[] }) {
+  const kinds = kindsOf(
+    headlines.flatMap(({ change, ...own }) => [own, ...(change ? [change] : [])]).map(marksOf),
+  );
+  if (kinds.length === 0) return null;
+  return (
+    <p class="note">
+      <MarkKey kinds={kinds} />
+    </p>
   );
 }
 
@@ -67,7 +83,10 @@ function HeadlineCard({ headline }: { headline: Headline }) {
       {headline.value === null ? (
         <p class="card-value absent">no data</p>
       ) : (
-        <p class="card-value">{formatExact(headline.value, unit)}</p>
+        <p class="card-value">
+          <Marks marks={marksOf(headline)} />
+          {formatExact(headline.value, unit)}
+        </p>
       )}
       <ChangeLine headline={headline} />
       <Sparkline points={points} unit={unit} what={TREND_NAMES[view.trend]} />
@@ -79,6 +98,10 @@ function HeadlineCard({ headline }: { headline: Headline }) {
   );
 }
 
+function marksOf({ stale = false, reconstructed }: Marked) {
+  return { stale, reconstructed: claimOf(reconstructed) };
+}
+
 function ChangeLine({ headline: { metric, metricType, change } }: { headline: Headline }) {
   const [view] = useView();
   const now = useNow(MINUTE);
@@ -88,6 +111,7 @@ function ChangeLine({ headline: { metric, metricType, change } }: { headline: He
   return (
     <p class="card-change">
       <span aria-hidden="true">{arrow} </span>
+      <Marks marks={marksOf(change)} />
       {formatSigned(change.absolute, unit)}
       {change.percent !== null && ` (${formatPercent(change.percent)})`}{' '}
       <span class="against">vs {formatMoment(Date.parse(change.comparedTo), now, view.zone)}</span>

@@ -1,13 +1,16 @@
-// A recalculation while it runs: how many periods are done, what failed, when it ended.
-import { useId, useRef } from 'preact/hooks';
-import { fetchJob } from '../api/client.ts';
+// A recalculation while it runs: how many periods are done, what failed, when it ended. One that gets
+// nowhere can be ended.
+import { useId, useRef, useState } from 'preact/hooks';
+import { asApiError, dismissJob, fetchJob } from '../api/client.ts';
 import type { Job } from '../api/types.ts';
 import { formatExact, formatInstant } from '../model/format.ts';
 import { SECOND } from '../model/period.ts';
 import { useFocusHandover } from '../state/focus.ts';
 import { useResource } from '../state/resource.ts';
 import { useView } from '../state/route.ts';
+import { reportAccess } from '../state/session.ts';
 import { Badge, type Tone } from './Badge.tsx';
+import { Button } from './Button.tsx';
 import { Failure } from './Failure.tsx';
 
 const TONES: Record<Job['status'], Tone> = {
@@ -43,6 +46,7 @@ export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: ()
             {data.failed > 0 && `, ${formatExact(data.failed, 'count')} failed`}
             {data.finishedAt && `, finished ${formatInstant(Date.parse(data.finishedAt), view.zone)}`}.
           </p>
+          {data.lastReason !== null && <p class="problem">Last attempt failed: {data.lastReason}</p>}
           {data.reasons.length > 0 && (
             <ul class="reasons">
               {data.reasons.map((reason) => (
@@ -52,10 +56,55 @@ export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: ()
           )}
         </>
       )}
+      {data && !ended && <EndJob jobId={jobId} onEnded={job.refresh} />}
       {(ended || error) && (
         <button type="button" onClick={onDismiss}>
           Dismiss
         </button>
+      )}
+    </div>
+  );
+}
+
+/** Ends the job for good, for which it is asked once more. */
+function EndJob({ jobId, onEnded }: { jobId: string; onEnded: () => void }) {
+  const [asked, setAsked] = useState(false);
+  const [ending, setEnding] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const place = useRef<HTMLDivElement>(null);
+  useFocusHandover(place);
+  const end = async () => {
+    setEnding(true);
+    setProblem(null);
+    try {
+      await dismissJob(jobId);
+      onEnded();
+    } catch (error) {
+      const failure = asApiError(error);
+      reportAccess(failure);
+      setProblem(failure.message);
+    } finally {
+      setEnding(false);
+    }
+  };
+  return (
+    <div class="end-job" ref={place}>
+      {/* The same button for both, so that the focus stays where it is. */}
+      <Button off={ending} onClick={() => (asked ? end() : setAsked(true))}>
+        {asked ? 'End it' : 'Dismiss recalculation'}
+      </Button>
+      {asked && (
+        <Button off={ending} onClick={() => setAsked(false)}>
+          Go on
+        </Button>
+      )}
+      <span role="status" class="note">
+        {asked && 'What it has written stays; what is not done is not done.'}
+      </span>
+      {problem && (
+        <p role="alert" class="problem">
+          {problem}
+        </p>
       )}
     </div>
   );

@@ -2,9 +2,18 @@
 // its value where the cursor is.
 import { changeOf, figureOf } from '../model/figure.ts';
 import { ABSENT, formatExact, formatPercent, formatSigned } from '../model/format.ts';
-import { type ChartData, onRightAxis, type Series, shownSeries } from '../model/series.ts';
+import { together } from '../model/marks.ts';
+import {
+  type ChartData,
+  marksAt,
+  marksOfRange,
+  onRightAxis,
+  type Series,
+  shownSeries,
+} from '../model/series.ts';
 import { withToggled } from '../model/view.ts';
 import { useView } from '../state/route.ts';
+import { Marks } from './Marks.tsx';
 
 interface Props {
   data: ChartData;
@@ -40,7 +49,7 @@ export function Legend({ data, before, beforeFailure, cursor, loading }: Props) 
                     <span class="skeleton-text" />
                   </span>
                 ) : (
-                  <Value series={series} before={before?.series[at] ?? null} cursor={cursor} />
+                  <Value data={data} before={before} at={at} cursor={cursor} />
                 )}
                 {/* Its place, until the period before is loaded. */}
                 {view.compare && !before && (
@@ -58,40 +67,89 @@ export function Legend({ data, before, beforeFailure, cursor, loading }: Props) 
   );
 }
 
-function Value({ series, before, cursor }: { series: Series; before: Series | null; cursor: number | null }) {
+interface ValueProps {
+  data: ChartData;
+  before: ChartData | null;
+  /** Which series. */
+  at: number;
+  cursor: number | null;
+}
+
+function Value({ data, before, at, cursor }: ValueProps) {
+  const series = data.series[at];
+  const seriesBefore = before?.series[at];
+  if (!series) return null;
+  if (cursor !== null) return <ValueAt {...{ data, series, before, seriesBefore, cursor }} />;
   const { unit, kind } = series.metric;
-  if (cursor !== null) {
-    const value = series.values[cursor];
-    const then = before?.values[cursor];
-    return (
-      <span class="legend-value">
-        {value == null ? (
-          <span class="absent">{series.gaps[cursor] ?? ABSENT}</span>
-        ) : (
-          formatExact(value, unit)
-        )}
-        {before && <span class="against">before {formatExact(then, unit)}</span>}
-      </span>
-    );
-  }
   const figure = figureOf(series.values, kind);
   return (
     <span class="legend-value">
-      {formatExact(figure.value, unit)} <span class="what">{figure.value !== null && figure.what}</span>
-      {before && <ChangeOfRange series={series} before={before} />}
+      <span>
+        <Marks marks={marksOfRange(data, series)} />
+        {formatExact(figure.value, unit)}
+      </span>{' '}
+      <span class="what">{figure.value !== null && figure.what}</span>
+      {before && seriesBefore && <ChangeOfRange {...{ data, series, before, seriesBefore }} />}
     </span>
   );
 }
 
-function ChangeOfRange({ series, before }: { series: Series; before: Series }) {
-  const change = changeOf(series.values, before.values, series.metric.kind);
+interface ComparedProps {
+  data: ChartData;
+  series: Series;
+  before: ChartData;
+  seriesBefore: Series;
+}
+
+interface ValueAtProps {
+  data: ChartData;
+  series: Series;
+  before: ChartData | null;
+  seriesBefore: Series | undefined;
+  cursor: number;
+}
+
+/** The value where the cursor is. */
+function ValueAt({ data, series, before, seriesBefore, cursor }: ValueAtProps) {
+  const { unit } = series.metric;
+  const isRunning = cursor === data.periods.length;
+  const value = isRunning ? series.running : series.values[cursor];
+  return (
+    <span class="legend-value">
+      {value == null ? (
+        <span class="absent">{series.gaps[cursor] ?? ABSENT}</span>
+      ) : (
+        <span>
+          <Marks marks={marksAt(data, series, cursor)} />
+          {formatExact(value, unit)} {isRunning && <span class="what">so far</span>}
+        </span>
+      )}
+      {before && seriesBefore && !isRunning && (
+        <span class="against">
+          before <Marks marks={marksAt(before, seriesBefore, cursor)} />
+          {formatExact(seriesBefore.values[cursor], unit)}
+        </span>
+      )}
+    </span>
+  );
+}
+
+function ChangeOfRange({ data, series, before, seriesBefore }: ComparedProps) {
+  const change = changeOf(series.values, seriesBefore.values, series.metric.kind);
   if (!change) return <span class="against absent">nothing before</span>;
   const { percent, absolute, compared, of } = change;
+  // A difference to a lower bound bounds nothing: it is an estimate.
+  const then = marksOfRange(before, seriesBefore);
+  const marks = together([
+    marksOfRange(data, series),
+    { ...then, reconstructed: then.reconstructed && 'estimate' },
+  ]);
   return (
     <span
       class="against"
       title={compared < of ? `Only ${compared} of ${of} periods have a value now and before` : undefined}
     >
+      <Marks marks={marks} />
       {percent === null ? formatSigned(absolute, series.metric.unit) : formatPercent(percent)}
       {compared < of ? ` on ${compared} of ${of}` : ' vs before'}
     </span>

@@ -3,9 +3,10 @@ import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { describePoint } from '../model/describe.ts';
+import { jsonText } from '../model/numeric.ts';
 import { SECOND } from '../model/period.ts';
 import type { Range } from '../model/range.ts';
-import type { ChartData, Series } from '../model/series.ts';
+import { type ChartData, drawnPeriods, type Series } from '../model/series.ts';
 import { visibleIndices, type Zoom, zoomIn, zoomOut } from '../model/zoom.ts';
 import { useView } from '../state/route.ts';
 import { usePaletteVersion } from '../state/theme.ts';
@@ -33,10 +34,20 @@ export function Plot(props: Props) {
   const handlers = useRef(props);
   handlers.current = props;
 
+  const periods = drawnPeriods(data);
   const names = shown.map(({ metric }) => metric.name).join();
   // Data that came again unchanged is not drawn again: the zoom by dragging may be under way.
   const content = useMemo(
-    () => JSON.stringify([data.periods[0], shown, data.missing, before?.series.map(({ values }) => values)]),
+    () =>
+      jsonText([
+        periods[0],
+        shown,
+        data.missing,
+        data.stale,
+        data.coverage,
+        data.running,
+        before?.series.map(({ values }) => values),
+      ]),
     [data, before, names],
   );
   const identity = [range.granularity, range.running?.start, zone, palette, zoom?.join(), content].join(' ');
@@ -50,8 +61,8 @@ export function Plot(props: Props) {
     const options = plotOptions(input, element.clientWidth);
     // Drawn anew, as for a zoom, it still points at the period it did, if that is still seen.
     const keepPlace = (drawn: uPlot) => {
-      const [first, last] = visibleIndices(data.periods, zoom);
-      if (cursor !== null && cursor >= first && cursor <= last) pointAt(drawn, data.periods[cursor] ?? 0);
+      const [first, last] = visibleIndices(periods, zoom);
+      if (cursor !== null && cursor >= first && cursor <= last) pointAt(drawn, periods[cursor] ?? 0);
     };
     const drawn = new uPlot(
       {
@@ -100,14 +111,14 @@ export function Plot(props: Props) {
     const from = drawn.posToVal(left, 'x') * SECOND;
     const to = drawn.posToVal(left + width, 'x') * SECOND;
     drawn.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    const inside = handlers.current.data.periods.filter((start) => start >= from && start <= to);
+    const inside = drawnPeriods(handlers.current.data).filter((start) => start >= from && start <= to);
     const [first, last] = [inside[0], inside.at(-1)];
     if (first !== undefined && last !== undefined && first < last) handlers.current.onZoom([first, last]);
   }
 
   function moveTo(at: number): void {
     const drawn = plot.current;
-    const start = data.periods[at];
+    const start = periods[at];
     if (!drawn || start === undefined) return;
     pointAt(drawn, start);
     setSpoken(describePoint(data, shown, at, range.granularity, zone));
@@ -119,7 +130,7 @@ export function Plot(props: Props) {
   }
 
   function onKeyDown(event: KeyboardEvent): void {
-    const [first, last] = visibleIndices(data.periods, zoom);
+    const [first, last] = visibleIndices(periods, zoom);
     const steps: Record<string, number> = {
       ArrowLeft: Math.max(first, (cursor ?? last + 1) - 1),
       ArrowRight: Math.min(last, (cursor ?? first - 1) + 1),
@@ -127,11 +138,11 @@ export function Plot(props: Props) {
       End: last,
     };
     const next = steps[event.key];
-    const closer = event.key === '+' ? zoomIn(data.periods, zoom, cursor) : null;
+    const closer = event.key === '+' ? zoomIn(periods, zoom, cursor) : null;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (next !== undefined) moveTo(next);
     else if (closer) handlers.current.onZoom(closer);
-    else if (event.key === '-') handlers.current.onZoom(zoomOut(data.periods, zoom));
+    else if (event.key === '-') handlers.current.onZoom(zoomOut(periods, zoom));
     else if (event.key === 'Escape') {
       leave();
       handlers.current.onZoom(null);

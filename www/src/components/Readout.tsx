@@ -1,9 +1,12 @@
 // The line under the legend: which period the values are of, when they were calculated, and what is
 // incomplete about them. Always there, so that nothing moves while the cursor does.
+import { soFar } from '../model/describe.ts';
 import { formatInstant, formatPeriod, formatPeriodInZone } from '../model/format.ts';
+import { kindsOf, SIGNS } from '../model/marks.ts';
 import type { Range } from '../model/range.ts';
-import type { ChartData } from '../model/series.ts';
+import { type ChartData, countMarks, drawnPeriods, marksAt, shownSeries } from '../model/series.ts';
 import { useView } from '../state/route.ts';
+import { MarkKey } from './Marks.tsx';
 
 interface Props {
   data: ChartData;
@@ -14,10 +17,19 @@ interface Props {
 
 export function Readout({ data, before, range, cursor }: Props) {
   const [view] = useView();
+  const shown = shownSeries(data, view.toggled);
+  const { reconstructed, stale, short } = countMarks(data, shown);
+  const kind = [
+    'readout',
+    view.compare && 'readout-compared',
+    reconstructed + stale + short > 0 && 'readout-marked',
+  ]
+    .filter(Boolean)
+    .join(' ');
   const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
   if (cursor === null) {
     return (
-      <p class={view.compare ? 'readout readout-compared' : 'readout'}>
+      <p class={kind}>
         {view.zoom && <span>figures of the whole range</span>}
         {data.missing.length > 0 && (
           <span>
@@ -27,7 +39,25 @@ export function Readout({ data, before, range, cursor }: Props) {
         {range.running && (
           <span>
             <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
-            {name(range.running.start)}
+            {data.running ? soFar(data.running.asOf, view.zone) : name(range.running.start)}
+          </span>
+        )}
+        {reconstructed > 0 && (
+          <span>
+            <span class="mark-reconstructed" aria-hidden="true">
+              ○
+            </span>{' '}
+            dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+          </span>
+        )}
+        {stale > 0 && (
+          <span>
+            <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
+          </span>
+        )}
+        {short > 0 && (
+          <span>
+            <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
           </span>
         )}
         {before && (
@@ -38,16 +68,22 @@ export function Readout({ data, before, range, cursor }: Props) {
       </p>
     );
   }
-  const start = data.periods[cursor] ?? 0;
+  const start = drawnPeriods(data)[cursor] ?? 0;
+  const running = cursor === data.periods.length ? data.running : null;
   const calculatedAt = data.calculatedAt[cursor];
   const coverage = data.coverage[cursor];
-  const then = before?.periods[cursor];
+  const then = running ? undefined : before?.periods[cursor];
   return (
-    <p class={view.compare ? 'readout readout-compared' : 'readout'} data-readout>
+    <p class={kind} data-readout>
       <strong>{formatPeriodInZone(start, range.granularity, view.zone)}</strong>
-      <span>
-        {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
-      </span>
+      {running ? (
+        <span>{soFar(running.asOf, view.zone)}</span>
+      ) : (
+        <span>
+          {calculatedAt == null ? 'no record' : `calculated ${formatInstant(calculatedAt, view.zone)}`}
+        </span>
+      )}
+      <MarkKey kinds={kindsOf(shown.map((series) => marksAt(data, series, cursor)))} />
       {coverage && (
         <span>
           short: made from {coverage.present} of {coverage.expected}

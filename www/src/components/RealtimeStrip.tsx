@@ -4,6 +4,7 @@ import { useRef } from 'preact/hooks';
 import { fetchRealtime } from '../api/client.ts';
 import type { Counter, Realtime } from '../api/types.ts';
 import { formatAge, formatExact, formatMoment, type Unit } from '../model/format.ts';
+import { isNumeric } from '../model/numeric.ts';
 import { MINUTE, SECOND } from '../model/period.ts';
 import { hasBegun, isBehind } from '../model/realtime.ts';
 import { useNow } from '../state/clock.ts';
@@ -108,7 +109,7 @@ interface FigureProps {
 
 function Figure({ label, counter, today, unit = 'count', realtime, now }: FigureProps) {
   const [view] = useView();
-  const value = typeof counter?.value === 'number' ? counter.value : null;
+  const value = isNumeric(counter?.value) ? counter.value : null;
   const asOf = counter && realtime && isBehind(counter, realtime) ? Date.parse(counter.lastUpdated) : null;
   return (
     <div class="realtime-figure">
@@ -131,9 +132,7 @@ function Figure({ label, counter, today, unit = 'count', realtime, now }: Figure
         {today && (
           <span class="today">
             today{' '}
-            {typeof today.value === 'number' && hasBegun(today, now)
-              ? formatExact(today.value, unit)
-              : 'no data yet'}
+            {isNumeric(today.value) && hasBegun(today, now) ? formatExact(today.value, unit) : 'no data yet'}
           </span>
         )}
         {asOf !== null && <span class="today">as of {formatMoment(asOf, now, view.zone)}</span>}

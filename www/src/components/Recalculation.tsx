@@ -10,7 +10,8 @@ import {
 import { METRIC_TYPES } from '../model/catalogue.ts';
 import { humanise } from '../model/format.ts';
 import { DAY } from '../model/period.ts';
-import { datesProblem, isoDate, parseDate } from '../model/range.ts';
+import { datesProblem, isoDate } from '../model/range.ts';
+import { recalculationRequest } from '../model/recalculation.ts';
 import { useView } from '../state/route.ts';
 import { reportAccess } from '../state/session.ts';
 import { Button } from './Button.tsx';
@@ -32,6 +33,7 @@ export function Recalculation() {
   const [granularity, setGranularity] = useState<Granularity>('hourly');
   const [from, setFrom] = useState(() => isoDate(Date.now() - DAY));
   const [to, setTo] = useState(() => isoDate(Date.now()));
+  const [overwrite, setOverwrite] = useState(false);
   const [confirmable, setConfirmable] = useState<Confirmable | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [previewing, setPreviewing] = useState(false);
@@ -66,12 +68,7 @@ export function Recalculation() {
     forgetPreview();
     const found = datesProblem(from, to, Date.now());
     if (found) return setProblem(found);
-    const request = {
-      metricType,
-      granularity,
-      startDate: instantText(from, 0),
-      endDate: instantText(to, DAY - 1),
-    };
+    const request = recalculationRequest({ metricType, granularity, from, to, overwrite });
     const asked = turn.current;
     const isCurrent = () => turn.current === asked;
     setPreviewing(true);
@@ -103,8 +100,8 @@ export function Recalculation() {
     <section class="panel" aria-labelledby="recalculation-title">
       <h2 id="recalculation-title">Recalculate</h2>
       <p class="note">
-        Counts stored periods again from the table as it is now. What the table has forgotten keeps its stored
-        value; coarser periods that depend on these are refreshed.
+        Counts stored periods again from the table as it is now. What was observed keeps its value; coarser
+        periods that depend on these are refreshed.
       </p>
       <form class="recalculation" onSubmit={showPreview} noValidate aria-label="Recalculation">
         <Select
@@ -129,10 +126,22 @@ export function Recalculation() {
           Last day
           <input type="date" value={to} onInput={(event) => edit(setTo)(event.currentTarget.value)} />
         </label>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={overwrite}
+            aria-describedby="overwrite-note"
+            onChange={(event) => edit(setOverwrite)(event.currentTarget.checked)}
+          />
+          Overwrite
+        </label>
         <Button submits off={previewing || starting}>
           Preview
         </Button>
-        <span class="note">Days in UTC, both included</span>
+        <span class="note">Days in UTC, both included.</span>
+        <span class="note" id="overwrite-note">
+          Overwrite: Replace observed values by what the table says today; they are marked as reconstructed.
+        </span>
       </form>
       {problem && (
         <p role="alert" class="problem">
@@ -142,6 +151,7 @@ export function Recalculation() {
       {confirmable && (
         <RecalculationPreviewPanel
           preview={confirmable.preview}
+          overwrites={confirmable.request.overwrite === true}
           busy={starting}
           onStart={() => start(confirmable)}
           onCancel={forgetPreview}
@@ -150,8 +160,4 @@ export function Recalculation() {
       {view.job && <JobProgress jobId={view.job} onDismiss={() => change({ job: null })} />}
     </section>
   );
-}
-
-function instantText(date: string, offset: number): string {
-  return new Date((parseDate(date) ?? 0) + offset).toISOString();
 }

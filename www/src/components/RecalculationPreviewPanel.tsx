@@ -8,12 +8,13 @@ import { Button } from './Button.tsx';
 
 interface Props {
   preview: RecalculationPreview;
+  overwrites: boolean;
   busy: boolean;
   onStart: () => void;
   onCancel: () => void;
 }
 
-export function RecalculationPreviewPanel({ preview, busy, onStart, onCancel }: Props) {
+export function RecalculationPreviewPanel({ preview, overwrites, busy, onStart, onCancel }: Props) {
   const [view] = useView();
   const place = useRef<HTMLDivElement>(null);
   useFocusHandover(place);
@@ -47,6 +48,7 @@ export function RecalculationPreviewPanel({ preview, busy, onStart, onCancel }: 
         {coarser.length > 0
           ? `Refreshed from them: ${coarser.map(([of, count]) => `${formatExact(count, 'count')} ${of}`).join(', ')}.`
           : 'No coarser period depends on them.'}
+        {overwrites && ' Observed values are replaced.'}
       </p>
       <Button class="primary" off={busy} onClick={onStart}>
         Start recalculation

@@ -24,11 +24,13 @@ export function Trends() {
   const [view] = useView();
   const now = useNow(MINUTE / 4);
   const range = resolveRange(chooseRange(view, now), now);
-  const metrics = useMetrics(range.granularity, range.periods, 5 * MINUTE);
-  const before = useMetrics(range.granularity, view.compare ? range.before : [], null);
+  const metrics = useMetrics(range.granularity, range.periods, range.running, 5 * MINUTE);
+  const before = useMetrics(range.granularity, view.compare ? range.before : [], null, null);
   const types = metrics.data?.types ?? [];
   const failures = metrics.data?.failed ?? {};
-  const charts = chartsOf(types, failures).map((spec) => chartData(spec, types, range.periods));
+  const charts = chartsOf(types, failures).map((spec) =>
+    chartData(spec, types, range.periods, range.running?.start),
+  );
 
   const failed = metrics.error !== null && !metrics.data;
   const empty = metrics.data !== null && isEmpty(metrics.data);
@@ -95,16 +97,17 @@ function beforeOf(spec: ChartSpec, { data, error }: Resource<MetricsAnswer>, ran
 function useMetrics(
   granularity: Granularity,
   periods: number[],
+  running: Range['running'],
   every: number | null,
 ): Resource<MetricsAnswer> {
   const first = periods[0];
   const last = periods.at(-1);
-  const key = first === undefined ? null : `metrics ${granularity} ${first} ${last}`;
+  const key = first === undefined ? null : `metrics ${granularity} ${first} ${last} ${running?.start}`;
   return useResource<MetricsAnswer>(
     key,
     (signal) => {
-      const end = addPeriods(granularity, last ?? 0, 1) - 1;
-      return fetchMetrics(granularity, first ?? 0, end, METRIC_TYPES, signal);
+      const end = (running?.end ?? addPeriods(granularity, last ?? 0, 1)) - 1;
+      return fetchMetrics(granularity, first ?? 0, end, running !== null, METRIC_TYPES, signal);
     },
     every,
   );

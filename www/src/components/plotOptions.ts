@@ -1,12 +1,14 @@
-// How a chart is drawn: scales, axes, lines with holes, the bands of missing and running periods.
+// How a chart is drawn: scales, axes, lines with holes, dashed where a value is not final, the bands
+// of missing, stale and running periods.
 // Everything that is uPlot's is here and in Plot.tsx.
 import uPlot from 'uplot';
 import type { Granularity } from '../api/types.ts';
 import type { Metric } from '../model/catalogue.ts';
 import { formatAxis, formatDay, formatMonth, formatTime, formatYear, type Zone } from '../model/format.ts';
+import { provisionalValues, settledValues } from '../model/lines.ts';
 import { addPeriods, SECOND } from '../model/period.ts';
 import type { Range } from '../model/range.ts';
-import { type ChartData, onRightAxis, type Series } from '../model/series.ts';
+import { type ChartData, drawnPeriods, onRightAxis, type Series } from '../model/series.ts';
 import type { Zoom } from '../model/zoom.ts';
 import { resolveColour } from '../state/theme.ts';
 
@@ -25,14 +27,27 @@ function scaleOf(metric: Metric, shown: Series[]): 'flow' | 'stock' {
   return onRightAxis(metric, shown) ? 'stock' : 'flow';
 }
 
-/** x, then every shown series, then the same of the period before. */
-export function plotData({ data, before, shown }: PlotInput): uPlot.AlignedData {
-  const x = data.periods.map((start) => start / SECOND);
+/** Whether any value is reconstructed or of the running period: only then there are dashed lines. */
+function isProvisional({ data, shown }: PlotInput): boolean {
+  return (
+    data.running !== null || shown.some(({ reconstructed }) => reconstructed.some((claim) => claim !== null))
+  );
+}
+
+/** x, then every shown series, the dashed parts of them, and the same of the period before. */
+export function plotData(input: PlotInput): uPlot.AlignedData {
+  const { data, before, shown } = input;
+  const x = drawnPeriods(data);
   const earlier = shown.map(({ metric }) => {
     const values = before?.series.find((series) => series.metric.name === metric.name)?.values;
-    return data.periods.map((_, at) => values?.[at] ?? null);
+    return x.map((_, at) => (values?.[at] == null ? null : Number(values[at])));
   });
-  return [x, ...shown.map(({ values }) => values), ...(before ? earlier : [])];
+  return [
+    x.map((start) => start / SECOND),
+    ...shown.map((series) => settledValues(series, x.length)),
+    ...(isProvisional(input) ? shown.map((series) => provisionalValues(series, x.length)) : []),
+    ...(before ? earlier : []),
+  ];
 }
 
 /** What the x axis covers: the zoom if it lies in the range, else the range with the running period. */
@@ -66,16 +81,20 @@ export function plotOptions(input: PlotInput, width: number): uPlot.Options {
     const at = data.series.findIndex(({ metric }) => metric.name === series?.metric.name);
     return resolveColour(`--series-${at % 6}`);
   };
-  const line = ({ metric }: Series, dashed: boolean): uPlot.Series => {
+  const line = ({ metric }: Series, kind: LineKind): uPlot.Series => {
     const colour = colourOf({ metric });
     return {
       label: metric.label,
       scale: scaleOf(metric, shown),
       stroke: colour,
-      width: dashed ? 1.5 : 2,
-      ...(dashed && { dash: [5, 4] }),
       spanGaps: false,
-      points: { show: !dashed, size: 5, fill: dashed ? panel : colour, filter: pointFilter },
+      ...LINES[kind],
+      points: {
+        show: kind !== 'before',
+        size: kind === 'provisional' ? 7 : 5,
+        fill: kind === 'settled' ? colour : panel,
+        filter: kind === 'provisional' ? provisionalPoints(shown, data) : pointFilter,
+      },
     };
   };
   return {
@@ -105,8 +124,9 @@ export function plotOptions(input: PlotInput, width: number): uPlot.Options {
     ],
     series: [
       {},
-      ...shown.map((series) => line(series, false)),
-      ...(before ? shown.map((series) => line(series, true)) : []),
+      ...shown.map((series) => line(series, 'settled')),
+      ...(isProvisional(input) ? shown.map((series) => line(series, 'provisional')) : []),
+      ...(before ? shown.map((series) => line(series, 'before')) : []),
     ],
     cursor: {
       drag: { x: true, y: false, setScale: false },
@@ -114,6 +134,23 @@ export function plotOptions(input: PlotInput, width: number): uPlot.Options {
       points: { size: 8, fill: (_, at) => colourOf(shown[(at - 1) % shown.length]) },
     },
     hooks: { drawClear: [(plot) => drawBands(plot, input)] },
+  };
+}
+
+type LineKind = 'settled' | 'provisional' | 'before';
+
+const LINES: Record<LineKind, Pick<uPlot.Series, 'width' | 'dash'>> = {
+  settled: { width: 2 },
+  provisional: { width: 2, dash: [3, 3] },
+  before: { width: 1.5, dash: [8, 4] },
+};
+
+/** The hollow points of the dashed lines: only of what is not final, not of what they begin at. */
+function provisionalPoints(shown: Series[], data: ChartData): NonNullable<uPlot.Series.Points['filter']> {
+  return (_, index) => {
+    const series = shown[(index - 1) % shown.length];
+    const reconstructed = (series?.reconstructed ?? []).flatMap((claim, at) => (claim ? [at] : []));
+    return data.running && series?.running != null ? [...reconstructed, data.periods.length] : reconstructed;
   };
 }
 
@@ -175,23 +212,50 @@ const pointFilter: NonNullable<uPlot.Series.Points['filter']> = (plot, series, s
   return indices;
 };
 
-/** Behind the lines: where a period is missing, and the one that is running. */
+/** Behind the lines: where a period is missing, stale or short, and the one that is running. */
 function drawBands(plot: uPlot, { data, range }: PlotInput): void {
   const { ctx, bbox } = plot;
-  const band = (start: number, end: number, colour: string) => {
+  const band = (start: number, end: number, fill: string | CanvasPattern, height = bbox.height) => {
     const from = Math.max(bbox.left, plot.valToPos(start / SECOND, 'x', true));
     const to = Math.min(bbox.left + bbox.width, plot.valToPos(end / SECOND, 'x', true));
     if (to <= from) return;
-    ctx.fillStyle = colour;
-    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+    ctx.fillStyle = fill;
+    ctx.fillRect(from, bbox.top + bbox.height - height, to - from, height);
   };
   ctx.save();
   const missing = resolveColour('--band-missing');
+  const hatched = hatching(ctx, resolveColour('--text-quiet'));
   // A point stands for its period from its start on; its band is centred on it, as its hole is.
-  for (const start of data.missing) {
+  const bandOf = (start: number, fill: string | CanvasPattern, height?: number) => {
     const half = (addPeriods(range.granularity, start, 1) - start) / 2;
-    band(start - half, start + half, missing);
-  }
+    band(start - half, start + half, fill, height);
+  };
+  for (const start of data.missing) bandOf(start, missing);
+  data.periods.forEach((start, at) => {
+    if (data.stale[at]) bandOf(start, hatched);
+    if (data.coverage[at]) bandOf(start, resolveColour('--warn'), 4 * devicePixelRatio);
+  });
   if (range.running) band(range.running.start, range.running.end, resolveColour('--band-running'));
   ctx.restore();
+}
+
+/** Diagonal strokes, which are seen without colour. */
+function hatching(ctx: CanvasRenderingContext2D, colour: string): CanvasPattern | string {
+  const tile = document.createElement('canvas');
+  const size = Math.round(6 * devicePixelRatio);
+  tile.width = size;
+  tile.height = size;
+  const pen = tile.getContext('2d');
+  if (!pen) return colour;
+  pen.strokeStyle = colour;
+  pen.globalAlpha = 0.5;
+  pen.lineWidth = devicePixelRatio;
+  pen.beginPath();
+  // Beyond the corners, so that strokes meet from tile to tile.
+  for (const from of [-size, 0, size]) {
+    pen.moveTo(from - 1, size + 1);
+    pen.lineTo(from + size + 1, -1);
+  }
+  pen.stroke();
+  return ctx.createPattern(tile, 'repeat') ?? colour;
 }

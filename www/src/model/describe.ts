@@ -1,7 +1,9 @@
 // A chart in words: what a screen reader says instead of the picture, and what the cursor is on.
 import type { Granularity } from '../api/types.ts';
-import { ABSENT, formatExact, formatPeriod, type Zone } from './format.ts';
-import type { ChartData, Series } from './series.ts';
+import { ABSENT, formatExact, formatPeriod, formatTime, type Zone, zoneName } from './format.ts';
+import { isMarked, meaningsOf } from './marks.ts';
+import type { Numeric } from './numeric.ts';
+import { type ChartData, countMarks, drawnPeriods, marksAt, type Series } from './series.ts';
 
 /** Lowest, highest and latest value of each series, and how much is missing. */
 export function describeChart(
@@ -12,7 +14,7 @@ export function describeChart(
 ): string {
   if (shown.length === 0) return 'No series is shown.';
   const name = (at: number) => formatPeriod(data.periods[at] ?? 0, granularity, zone);
-  return shown
+  const lines = shown
     .map(({ metric, values }) => {
       const there = values.flatMap((value, at) => (value === null ? [] : [{ value, at }]));
       const latest = there.at(-1);
@@ -24,13 +26,29 @@ export function describeChart(
         without === 0
           ? 'No period is without a value.'
           : `${without} of ${values.length} periods have no value.`;
-      const exact = (value: number) => formatExact(value, metric.unit);
+      const exact = (value: Numeric) => formatExact(value, metric.unit);
       return (
         `${metric.label}: lowest ${exact(low.value)} (${name(low.at)}), highest ${exact(high.value)} ` +
         `(${name(high.at)}), latest ${exact(latest.value)} (${name(latest.at)}). ${holes}`
       );
     })
     .join(' ');
+  const { reconstructed, stale, short } = countMarks(data, shown);
+  const periods = (count: number) => (count === 1 ? '1 period' : `${count} periods`);
+  return [
+    lines,
+    reconstructed > 0 && `Reconstructed later: values of ${periods(reconstructed)}.`,
+    stale > 0 && `Being recalculated: ${periods(stale)}.`,
+    short > 0 && `Short of finer periods: ${periods(short)}.`,
+    data.running && `The last point is the running period ${soFar(data.running.asOf, zone)}.`,
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+/** What the running period is known up to. */
+export function soFar(asOf: number, zone: Zone): string {
+  return `so far, as of ${formatTime(asOf, zone)} ${zoneName(zone, asOf)}`;
 }
 
 /** The period under the cursor and its values. */
@@ -41,9 +59,14 @@ export function describePoint(
   granularity: Granularity,
   zone: Zone,
 ) {
-  const values = shown.map(({ metric, values, gaps }) => {
-    const value = values[at];
-    return `${metric.label}: ${value == null ? (gaps[at] ?? ABSENT) : formatExact(value, metric.unit)}`;
+  const isRunning = at === data.periods.length;
+  const values = shown.map((series) => {
+    const { metric, gaps } = series;
+    const value = isRunning ? series.running : series.values[at];
+    const marks = marksAt(data, series, at);
+    const words = value == null ? (gaps[at] ?? ABSENT) : formatExact(value, metric.unit);
+    return `${metric.label}: ${words}${isMarked(marks) ? ` (${meaningsOf(marks).join('; ')})` : ''}`;
   });
-  return `${formatPeriod(data.periods[at] ?? 0, granularity, zone)}. ${values.join(', ')}`;
+  const name = formatPeriod(drawnPeriods(data)[at] ?? 0, granularity, zone);
+  return `${name}${isRunning && data.running ? `, ${soFar(data.running.asOf, zone)}` : ''}. ${values.join(', ')}`;
 }

@@ -1,26 +1,27 @@
 // One figure for a whole range, and its change against the period before: like with like, so that a
 // hole on one side does not look like a fall.
 import type { Kind } from './catalogue.ts';
+import { add, type Numeric, subtract } from './numeric.ts';
 
 export interface Figure {
-  value: number | null;
+  value: Numeric | null;
   /** What the figure is, in a word. */
   what: 'total' | 'latest' | 'average';
 }
 
-type Values = readonly (number | null)[];
+type Values = readonly (Numeric | null)[];
 
 export function figureOf(values: Values, kind: Kind): Figure {
   const there = values.filter((value) => value !== null);
   const what = kind === 'sum' ? 'total' : kind === 'stock' ? 'latest' : 'average';
   if (there.length === 0) return { value: null, what };
   if (kind === 'stock') return { value: there.at(-1) ?? null, what };
-  const sum = there.reduce((total, value) => total + value, 0);
-  return { value: kind === 'sum' ? sum : sum / there.length, what };
+  const sum = there.reduce(add, 0);
+  return { value: kind === 'sum' ? sum : Number(sum) / there.length, what };
 }
 
 export interface Change {
-  absolute: number;
+  absolute: Numeric;
   /** null where the figure before was 0. */
   percent: number | null;
   /** How many pairs of periods were compared, of how many there are. */
@@ -37,8 +38,10 @@ export function changeOf(now: Values, before: Values, kind: Kind): Change | null
   const latest = pairs.at(-1);
   if (!latest) return null;
   if (kind === 'stock') return { ...difference(latest.value, latest.then), compared: 1, of: 1 };
-  const sum = (of: (pair: { value: number; then: number }) => number) =>
-    pairs.reduce((total, pair) => total + of(pair), 0) / (kind === 'mean' ? pairs.length : 1);
+  const sum = (of: (pair: { value: Numeric; then: Numeric }) => Numeric) => {
+    const total = pairs.map(of).reduce(add, 0);
+    return kind === 'mean' ? Number(total) / pairs.length : total;
+  };
   return {
     ...difference(
       sum(({ value }) => value),
@@ -49,7 +52,8 @@ export function changeOf(now: Values, before: Values, kind: Kind): Change | null
   };
 }
 
-function difference(now: number, before: number): { absolute: number; percent: number | null } {
-  const absolute = now - before;
-  return { absolute, percent: before === 0 ? null : (absolute / Math.abs(before)) * 100 };
+function difference(now: Numeric, before: Numeric): { absolute: Numeric; percent: number | null } {
+  const absolute = subtract(now, before);
+  const against = Math.abs(Number(before));
+  return { absolute, percent: against === 0 ? null : (Number(absolute) / against) * 100 };
 }

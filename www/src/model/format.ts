@@ -1,6 +1,7 @@
 // How numbers, money, sizes, durations and times are written. The page is in English, so its
 // numbers and dates are too, whatever the browser's language: "1.234" must not mean two things.
 import type { Granularity } from '../api/types.ts';
+import { absolute, type Numeric } from './numeric.ts';
 import { addPeriods, DAY, HOUR, MINUTE, SECOND } from './period.ts';
 
 export type Zone = 'utc' | 'local';
@@ -26,7 +27,7 @@ const percent = (digits: number) =>
     signDisplay: 'exceptZero',
   });
 
-export function formatExact(value: number | null | undefined, unit: Unit): string {
+export function formatExact(value: Numeric | null | undefined, unit: Unit): string {
   if (value == null) return ABSENT;
   switch (unit) {
     case 'count':
@@ -93,8 +94,8 @@ export function formatCost(usd: number): string {
   return usd !== 0 && Math.abs(usd) < 1 ? tinyUsd.format(usd) : exactUsd.format(usd);
 }
 
-export function formatSigned(value: number, unit: Unit): string {
-  return (value > 0 ? '+' : value < 0 ? '−' : '±') + formatExact(Math.abs(value), unit);
+export function formatSigned(value: Numeric, unit: Unit): string {
+  return (value > 0 ? '+' : value < 0 ? '−' : '±') + formatExact(absolute(value), unit);
 }
 
 /** From a percentage (5 is five percent). */

@@ -27,8 +27,8 @@ export interface Range {
   before: number[];
 }
 
-/** The API answers at most this many periods a call. */
-export const MAX_PERIODS = 5_000;
+/** The API answers at most 5,000 periods a call; one may be the running one. */
+export const MAX_PERIODS = 4_999;
 
 /** Hourly records are kept for 30 days: beyond that, hours would mostly be absent. */
 const HOURLY_LIMIT = 32 * 24;

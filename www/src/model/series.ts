@@ -1,8 +1,10 @@
 // From records to what is drawn: every period of the range has its place, and where there is no
 // value there is null and the reason. Nothing is ever filled in.
-import type { DataPoint, EngagedTarget, MetricValue, TypeMetrics } from '../api/types.ts';
+import type { DataPoint, EngagedTarget, MetricValue, Reconstruction, TypeMetrics } from '../api/types.ts';
 import { CHARTS, type ChartSpec, isKnown, type Metric, metricNamed, typeOf } from './catalogue.ts';
 import { humanise } from './format.ts';
+import { claimOf, type Marks, together, UNMARKED } from './marks.ts';
+import { isNumeric, type Numeric } from './numeric.ts';
 import type { Range } from './range.ts';
 
 /** Why a period has no value. */
@@ -11,29 +13,60 @@ export type Gap =
   | 'missing'
   /** Before the first record, past retention, or being calculated right now. */
   | 'no record'
+  /** The record lacks finer periods, and this metric would be short. */
+  | 'incomplete'
   /** The record is there and has no such metric. */
   | 'no value';
 
 export interface Series {
   metric: Metric;
-  values: (number | null)[];
+  values: (Numeric | null)[];
   gaps: (Gap | null)[];
+  /** By period: what the value is, where it was computed later. */
+  reconstructed: (Reconstruction | null)[];
+  /** The value of the running period so far. It is in no figure of the range. */
+  running: Numeric | null;
+}
+
+/** A metric whose values are lists: it has no line, and a column in the CSV. */
+export interface ListColumn {
+  name: string;
+  values: (EngagedTarget[] | null)[];
+  reconstructed: (Reconstruction | null)[];
+  running: EngagedTarget[] | null;
 }
 
 export interface ChartData {
   spec: ChartSpec;
   periods: number[];
   series: Series[];
-  /** By period: when its record was calculated, and whether it is short of finer periods. */
+  /** The lists of the type, on one of its charts. */
+  lists: ListColumn[];
+  /** By period: when its record was calculated, whether it is short of finer periods, or stale. */
   calculatedAt: (number | null)[];
   coverage: (DataPoint['coverage'] | null)[];
+  stale: boolean[];
   /** Starts of the periods that ought to have a record and have none. */
   missing: number[];
+  /** The running period as far as it is known. */
+  running: { start: number; asOf: number; calculatedAt: number } | null;
 }
 
-export function chartData(spec: ChartSpec, types: TypeMetrics[], periods: number[]): ChartData {
+export function chartData(
+  spec: ChartSpec,
+  types: TypeMetrics[],
+  periods: number[],
+  runningStart: number | null = null,
+): ChartData {
   const type = types.find((candidate) => candidate.metricType === typeOf(spec));
-  const byStart = new Map(type?.dataPoints.map((point) => [Date.parse(point.timestamp), point]));
+  const all = type?.dataPoints ?? [];
+  // A period that was still running when it was asked for is not over, whatever this clock says.
+  const byStart = new Map(
+    all.filter(({ complete }) => complete !== false).map((point) => [Date.parse(point.timestamp), point]),
+  );
+  const running = all.find(
+    ({ complete, timestamp }) => complete === false && Date.parse(timestamp) === runningStart,
+  );
   const known = new Set(periods);
   const missing = (type?.missing ?? []).map((text) => Date.parse(text)).filter((start) => known.has(start));
   const missed = new Set(missing);
@@ -41,28 +74,110 @@ export function chartData(spec: ChartSpec, types: TypeMetrics[], periods: number
   return {
     spec,
     periods,
-    series: spec.metrics.map((metric) => {
-      const values = points.map((point) => (point ? numberOf(point, metric.name) : null));
-      const gaps = values.map((value, at): Gap | null => {
-        if (value !== null) return null;
-        if (points[at]) return 'no value';
-        return missed.has(periods[at] ?? Number.NaN) ? 'missing' : 'no record';
-      });
-      return { metric, values, gaps };
-    }),
+    series: spec.metrics.map((metric) =>
+      seriesOf(metric, points, running, (at) => missed.has(periods[at] ?? 0)),
+    ),
+    lists: isMainChart(spec) ? listsOf(points, running) : [],
     calculatedAt: points.map((point) => (point ? Date.parse(point.calculatedAt) : null)),
     coverage: points.map((point) => point?.coverage ?? null),
+    stale: points.map((point) => point?.stale === true),
     missing: missing.sort((a, b) => a - b),
+    running: running
+      ? {
+          start: Date.parse(running.timestamp),
+          asOf: Date.parse(running.asOf ?? running.calculatedAt),
+          calculatedAt: Date.parse(running.calculatedAt),
+        }
+      : null,
   };
 }
 
+function seriesOf(
+  metric: Metric,
+  points: (DataPoint | null)[],
+  running: DataPoint | undefined,
+  isMissing: (at: number) => boolean,
+): Series {
+  const values = points.map((point) => (point ? numberOf(point, metric.name) : null));
+  const gaps = values.map((value, at): Gap | null => {
+    if (value !== null) return null;
+    const point = points[at];
+    if (point) return point.coverage ? 'incomplete' : 'no value';
+    return isMissing(at) ? 'missing' : 'no record';
+  });
+  const reconstructed = points.map((point, at) =>
+    point && values[at] !== null ? claimOn(point, metric.name) : null,
+  );
+  return { metric, values, gaps, reconstructed, running: running ? numberOf(running, metric.name) : null };
+}
+
 /** The value of `name`, or of a group of it for `name.group`. */
-function numberOf(point: DataPoint, name: string): number | null {
+function numberOf(point: DataPoint, name: string): Numeric | null {
   const [base = name, group] = name.split('.');
   const value: MetricValue | undefined = point.metrics[base];
-  if (group === undefined) return typeof value === 'number' ? value : null;
+  if (group === undefined) return isNumeric(value) ? value : null;
   if (typeof value !== 'object' || Array.isArray(value)) return null;
   return value[group] ?? null;
+}
+
+/** What the value of the metric is, of which the name may be that of a group. */
+function claimOn(point: DataPoint, name: string): Reconstruction | null {
+  return claimOf(point.reconstructed?.[name.split('.')[0] ?? name]);
+}
+
+function listsOf(points: (DataPoint | null)[], running: DataPoint | undefined): ListColumn[] {
+  const all = running ? [...points, running] : points;
+  const names = new Set(
+    all.flatMap((point) =>
+      Object.entries(point?.metrics ?? {}).flatMap(([name, value]) => (Array.isArray(value) ? [name] : [])),
+    ),
+  );
+  const listIn = (point: DataPoint | null | undefined, name: string) => {
+    const value = point?.metrics[name];
+    return Array.isArray(value) ? value : null;
+  };
+  return [...names].sort().map((name) => ({
+    name,
+    values: points.map((point) => listIn(point, name)),
+    reconstructed: points.map((point) => (point && listIn(point, name) ? claimOn(point, name) : null)),
+    running: listIn(running, name),
+  }));
+}
+
+/** Of the charts of a type the one that has what is on none of them. */
+function isMainChart(spec: ChartSpec): boolean {
+  const type = typeOf(spec);
+  if (spec.id === type) return true;
+  const own = CHARTS.filter((chart) => typeOf(chart) === type);
+  return !own.some(({ id }) => id === type) && own[0]?.id === spec.id;
+}
+
+/** The periods that have a point on the picture: those that are over and, where it is known, the running one. */
+export function drawnPeriods({ periods, running }: ChartData): number[] {
+  return running ? [...periods, running.start] : periods;
+}
+
+/** The marks of one value. A hole has none. */
+export function marksAt(data: ChartData, { values, reconstructed }: Series, at: number): Marks {
+  if (values[at] == null) return UNMARKED;
+  return { stale: data.stale[at] === true, reconstructed: reconstructed[at] ?? null };
+}
+
+/** The marks of the figure of a whole range: of all its values, or of the latest where that is the figure. */
+export function marksOfRange(data: ChartData, series: Series): Marks {
+  const there = series.values.flatMap((value, at) => (value === null ? [] : [at]));
+  const counted = series.metric.kind === 'stock' ? there.slice(-1) : there;
+  return together(counted.map((at) => marksAt(data, series, at)));
+}
+
+/** How many periods have a value with such a mark, in any of the series, or are short of finer ones. */
+export function countMarks(data: ChartData, shown: Series[]) {
+  const count = (has: (at: number) => boolean) => data.periods.filter((_, at) => has(at)).length;
+  return {
+    reconstructed: count((at) => shown.some(({ reconstructed }) => reconstructed[at] !== null)),
+    stale: count((at) => shown.some((series) => marksAt(data, series, at).stale)),
+    short: count((at) => data.coverage[at] != null),
+  };
 }
 
 /**
@@ -101,7 +216,7 @@ function unknownMetrics(type: TypeMetrics): Metric[] {
   const names = new Set<string>();
   for (const point of type.dataPoints) {
     for (const [name, value] of Object.entries(point.metrics)) {
-      if (typeof value === 'number') names.add(name);
+      if (isNumeric(value)) names.add(name);
       else if (!Array.isArray(value)) for (const group of Object.keys(value)) names.add(`${name}.${group}`);
     }
   }
@@ -130,6 +245,7 @@ export interface EngagedPeriod {
   start: number;
   calculatedAt: number;
   targets: EngagedTarget[];
+  marks: Marks;
 }
 
 /** The periods that have a list of the most engaged content, newest first. */
@@ -140,9 +256,9 @@ export function engagedPeriods(types: TypeMetrics[], range: Range): EngagedPerio
     .flatMap((point) => {
       const targets = point.metrics.mostEngaged;
       const start = Date.parse(point.timestamp);
-      return Array.isArray(targets) && inRange.has(start)
-        ? [{ start, calculatedAt: Date.parse(point.calculatedAt), targets }]
-        : [];
+      if (!Array.isArray(targets) || !inRange.has(start) || point.complete === false) return [];
+      const marks = { stale: point.stale === true, reconstructed: claimOn(point, 'mostEngaged') };
+      return [{ start, calculatedAt: Date.parse(point.calculatedAt), targets, marks }];
     })
     .sort((a, b) => b.start - a.start);
 }
