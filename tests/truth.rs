@@ -393,8 +393,9 @@ async fn a_month_on_time_is_true_and_stays_so() {
     let (begin, end) = (at("2026-04-30T23:00"), at("2026-06-01T00:00"));
     let last_event = end + TimeDelta::hours(4);
     let later = end + TimeDelta::days(3);
-    let life = Life::new(31, begin - TimeDelta::days(15), later + TimeDelta::days(1), 60);
+    let life = Life::new(31, begin - TimeDelta::days(15), later + TimeDelta::days(1), 90);
     println!("{} things", life.len());
+    assert_eventful(&life, begin, last_event);
     let mut world = World::new(life.changes(), begin).await;
     for start in hours(begin, last_event) {
         let event = start + TimeDelta::hours(1);
@@ -412,8 +413,6 @@ async fn a_month_on_time_is_true_and_stays_so() {
     let mut expected = truth(&life, begin, last_event, last_event);
     add_coarser(&mut expected, begin, last_event);
     world.check(&expected, "after a month on time").await;
-
-    assert_eventful(&life, begin, last_event);
 
     // Three days later, when much of it has been deleted, hidden or deactivated.
     world.advance(later).await;
