@@ -99,6 +99,16 @@ impl Observes {
     }
 }
 
+/// What hourly runs leave to the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    /// The first hour that still waits for its last counting.
+    first: Option<Period>,
+    /// A type failed. What waits then waits until one run has come through, so that a type that fails
+    /// for long does not make runs dearer.
+    is_failing: bool,
+}
+
 /// What a run has to do with an hour's record.
 #[derive(Debug, Clone, Copy)]
 struct Duty {
@@ -158,9 +168,9 @@ pub struct Model {
     has_dead_run: bool,
     /// The latest period of which an event has been delivered and has come through.
     latest: BTreeMap<Granularity, Period>,
-    /// The first hour that still waits for its last counting, because the runs that ought to have
-    /// counted it again were missing, killed or refused: what it may be.
-    waiting: BTreeSet<Option<Period>>,
+    /// What waits because the runs that ought to have counted it again were missing, killed or
+    /// refused: what it may be.
+    waiting: BTreeSet<Waiting>,
     pub tally: Tally,
 }
 
@@ -220,7 +230,7 @@ impl Model {
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
             let owed: Vec<BTreeSet<Period>> =
-                self.waiting.iter().map(|first| owed(*first, own)).collect();
+                self.waiting.iter().map(|waiting| owed(*waiting, own)).collect();
             for hour in owed.iter().flatten().filter(|hour| hour.start() >= begin.start()) {
                 let must = owed.iter().all(|owed| owed.contains(hour));
                 let again = Duty { must, observes: Observes::No, own: false };
@@ -508,18 +518,25 @@ impl Model {
         let next = back(own.next()).nth(TRAILING_HOURS - 1);
         let counts_again = self.begin.is_some_and(|begin| begin.start() < own.start());
         let before = std::mem::take(&mut self.waiting);
-        let before = if before.is_empty() { BTreeSet::from([None]) } else { before };
-        for first in &before {
-            let succeeded = (*first).max(next);
+        let before = if before.is_empty() { [Waiting::default()].into() } else { before };
+        for waiting in &before {
+            let Waiting { first, is_failing } = *waiting;
             let failed = first.map_or(earliest, |first| Some(first).min(earliest));
+            let succeeded = if is_failing { failed } else { first.max(next) };
+            let leaves = |first, is_failing| Waiting { first, is_failing };
             match &run.harm {
-                Harm::Types(types) if counts_again && !types.is_empty() => {
-                    self.waiting.insert(failed);
+                Harm::Types(types) if !types.is_empty() => {
+                    let first = if counts_again { failed } else { succeeded };
+                    self.waiting.insert(leaves(first, true));
                 }
                 Harm::None | Harm::Types(_) => {
-                    self.waiting.insert(succeeded);
+                    self.waiting.insert(leaves(succeeded, false));
                 }
-                Harm::Killed => self.waiting.extend([*first, succeeded, failed]),
+                Harm::Killed => {
+                    let first = [succeeded, failed].into_iter();
+                    let noted = first.flat_map(|first| [false, true].map(|is| leaves(first, is)));
+                    self.waiting.extend(noted.chain([*waiting]));
+                }
             }
         }
     }
@@ -625,10 +642,10 @@ fn countings(run: &Run, hour: Period, observes: Observes) -> Vec<Counting> {
     countings
 }
 
-/// The hours that a run for `own` counts again besides those before it: those that wait since
-/// `first`, as many as it counts again anyway.
-fn owed(first: Option<Period>, own: Period) -> BTreeSet<Period> {
-    let earliest = back(own).nth(TRAILING_HOURS - 1);
+/// The hours that a run for `own` counts again besides those before it: the first of those that wait,
+/// as many as it counts again anyway.
+fn owed(Waiting { first, is_failing }: Waiting, own: Period) -> BTreeSet<Period> {
+    let earliest = back(own).nth(TRAILING_HOURS - 1).filter(|_| !is_failing);
     let (Some(first), Some(earliest)) = (first, earliest) else { return BTreeSet::new() };
     successors(Some(first), |hour| Some(hour.next()))
         .take_while(|hour| *hour < earliest)
