@@ -517,6 +517,10 @@ impl Model {
         let earliest = back(own).nth(TRAILING_HOURS - 1);
         let next = back(own.next()).nth(TRAILING_HOURS - 1);
         let counts_again = self.begin.is_some_and(|begin| begin.start() < own.start());
+        let mut orders = (0..TYPES.len()).map(|metric_type| self.in_order(metric_type, own));
+        let first = orders.next().unwrap_or(Observes::Perhaps);
+        let in_order =
+            orders.fold(first, |one, other| if one == other { one } else { Observes::Perhaps });
         let before = std::mem::take(&mut self.waiting);
         let before = if before.is_empty() { [Waiting::default()].into() } else { before };
         for waiting in &before {
@@ -524,13 +528,18 @@ impl Model {
             let failed = first.map_or(earliest, |first| Some(first).min(earliest));
             let succeeded = if is_failing { failed } else { first.max(next) };
             let leaves = |first, is_failing| Waiting { first, is_failing };
+            // An event from before says nothing about what fails now.
+            let (notes, keeps) = (in_order != Observes::No, in_order != Observes::Yes);
+            let after = |fails| [notes.then_some(fails), keeps.then_some(is_failing)];
             match &run.harm {
                 Harm::Types(types) if !types.is_empty() => {
                     let first = if counts_again { failed } else { succeeded };
-                    self.waiting.insert(leaves(first, true));
+                    let after = after(true).into_iter().flatten();
+                    self.waiting.extend(after.map(|is| leaves(first, is)));
                 }
                 Harm::None | Harm::Types(_) => {
-                    self.waiting.insert(leaves(succeeded, false));
+                    let after = after(false).into_iter().flatten();
+                    self.waiting.extend(after.map(|is| leaves(succeeded, is)));
                 }
                 Harm::Killed => {
                     let first = [succeeded, failed].into_iter();
