@@ -11,6 +11,7 @@ use std::{
 #[path = "src/catalogue"]
 mod catalogue {
     pub mod check;
+    pub mod check_values;
     #[allow(dead_code, reason = "the crate uses what the build script does not")]
     pub mod definition;
     pub mod document;

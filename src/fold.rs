@@ -3,18 +3,22 @@
 //! A fold computes one metric from the rows of one pass; the folds of a metric that is read in
 //! several passes are merged, then finished.
 //!
-//! A row whose attributes cannot be read is left out and counted. Where that is every row that a
-//! metric could be computed from, the metric has no value: a zero would look like a fact.
+//! A row whose attributes cannot be read is left out and counted. Where that is every row that can
+//! lie in a span, the metric has no value there: a zero would look like a fact. `readable` says which
+//! spans these are.
+
+mod readable;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
 use crate::{
     catalogue::{
         Catalogue,
-        definition::{Measure, Metric, Rows, Value, Window},
+        definition::{Measure, Metric, Rows, Source, Value, Window},
     },
     dynamodb::{AttributeValue, Item},
     expiry::{expiry_of, has_expired},
@@ -25,6 +29,9 @@ use crate::{
     row::{Expected, Fault, Reject, absent, conditions, group_of, present, text_of, time_of},
     sketch::{Distinct, SketchError},
 };
+
+use readable::Evidence;
+pub use readable::Unreadable;
 
 /// What a metric came to in one span.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +79,7 @@ enum Contribution<'row> {
     Group(&'row str),
     Value(&'row str),
     Amount(Decimal),
-    Target(Vec<String>),
+    Target(Vec<&'row str>),
 }
 
 /// One metric over the rows of one pass.
@@ -82,22 +89,24 @@ pub struct Fold<'catalogue> {
     metric: &'catalogue Metric,
     /// For `top`: which share the rows of this pass count for.
     share: &'catalogue str,
-    spans: Vec<(Span, Accumulator)>,
+    spans: Vec<Span>,
+    /// What was found in each of the spans.
+    accumulators: Vec<Accumulator>,
     rows: u64,
     malformed: u64,
-    /// Whether a row was read that shows that the source is understood: one that counts, in a span
-    /// or outside, or one that does not concern the metric but has a time that can be read.
-    is_readable: bool,
-    example: Option<Fault<'catalogue>>,
+    /// What the rows of this pass show; those of another pass are judged there.
+    evidence: Evidence<'catalogue>,
 }
 
 impl<'catalogue> Fold<'catalogue> {
-    /// A fold of `metric` for `spans`, which may overlap, before the first row.
+    /// A fold of `metric` over the rows of `source` for `spans`, which may overlap, before the first
+    /// row.
     #[must_use]
     pub fn new(
         catalogue: &'catalogue Catalogue,
         metric: &'catalogue Metric,
         share: &'catalogue str,
+        source: Option<&'catalogue Source>,
         spans: &[Span],
     ) -> Self {
         let start = || match &metric.measure {
@@ -111,16 +120,15 @@ impl<'catalogue> Fold<'catalogue> {
             }
             Measure::Top { .. } => Accumulator::Top(HashMap::new()),
         };
-        let spans = spans.iter().map(|span| (*span, start())).collect();
         Self {
             catalogue,
             metric,
             share,
-            spans,
+            spans: spans.to_vec(),
+            accumulators: spans.iter().map(|_| start()).collect(),
             rows: 0,
             malformed: 0,
-            is_readable: false,
-            example: None,
+            evidence: Evidence::new(metric, source, spans),
         }
     }
 
@@ -142,19 +150,12 @@ impl<'catalogue> Fold<'catalogue> {
         self.malformed
     }
 
-    /// Why the rows of `source` say nothing of the metric: there were some, and in none of them
-    /// could its attributes be read. `None` where one could, or where there was no row.
+    /// Of which spans the rows of this pass, which were read from `source`, say nothing, and why.
+    /// `is_whole`: its partitions were read whole, not only the key ranges of some spans. `None`
+    /// where a row of each span could be read, or where there was none.
     #[must_use]
-    pub fn unreadable(&self, source: &str) -> Option<String> {
-        let Fault { attribute, expected, found } = self.example?;
-        if self.is_readable {
-            return None;
-        }
-        let (metric, rows) = (&self.metric.name, self.malformed);
-        Some(format!(
-            "metric `{metric}`: every one of {rows} items of source `{source}` is malformed: \
-             `{attribute}` must be {expected}; found {found}"
-        ))
+    pub fn unreadable(&self, source: &str, is_whole: bool) -> Option<Unreadable> {
+        self.evidence.unreadable(self.metric, source, &self.spans, is_whole)
     }
 
     /// The attributes that a fold of `metric` looks at.
@@ -164,73 +165,74 @@ impl<'catalogue> Fold<'catalogue> {
 
     /// Takes in one row.
     pub fn add(&mut self, row: &Item) {
-        match self.try_add(row) {
-            Ok(false) => {}
-            Err(Reject::Skip) => {
-                // Also a row that does not count shows that the source is understood.
-                if !self.is_readable {
-                    self.is_readable = self.has_readable_time(row);
-                }
-            }
-            Ok(true) => {
-                self.rows += 1;
-                self.is_readable = true;
-            }
-            Err(Reject::Malformed(fault)) => {
+        let Some(rows) = self.metric.rows() else { return };
+        self.evidence.note_row();
+        let time = match rows.window {
+            Window::Period | Window::ToDate => time_of(rows, row).map(Some),
+            Window::Now => Ok(None),
+        };
+        match (conditions(rows, row), time) {
+            (Err(_), Ok(time)) => self.pass_over(rows, time),
+            // Its time may be absent, so nothing is wrong with it.
+            (_, Err(Reject::Skip)) => self.evidence.note_readable(std::iter::empty()),
+            (Err(_), Err(Reject::Malformed(_))) => {}
+            (Ok(_), Err(Reject::Malformed(fault))) => {
                 self.rows += 1;
                 self.malformed += 1;
-                self.example.get_or_insert(fault);
+                let spans = self.spans.iter().copied();
+                self.evidence.note_malformed_time(fault, row, rows.window, spans);
             }
+            (Ok((after, fault)), Ok(time)) => self.add_timed(rows, row, time, after, fault),
         }
     }
 
-    /// Whether the metric's time can be read in the row, or may be absent from it.
-    fn has_readable_time(&self, row: &Item) -> bool {
-        self.metric.rows().is_some_and(|rows| match rows.window {
-            Window::Period | Window::ToDate => {
-                !matches!(time_of(rows, row), Err(Reject::Malformed(_)))
-            }
-            Window::Now => true,
-        })
-    }
-
-    /// Whether the row counts in one of the spans.
-    fn try_add(&mut self, row: &Item) -> Result<bool, Reject<'catalogue>> {
-        let Some(rows) = self.metric.rows() else { return Err(Reject::Skip) };
-        let (after, fault) = conditions(rows, row)?;
-        let time = match rows.window {
-            Window::Period | Window::ToDate => Some(time_of(rows, row)?),
-            Window::Now => None,
-        };
+    /// Takes in a row whose time can be read, and that meets the conditions until `after`; `fault`
+    /// where one of them could not be compared.
+    fn add_timed(
+        &mut self,
+        rows: &'catalogue Rows,
+        row: &Item,
+        time: Option<DateTime<Utc>>,
+        after: Option<DateTime<Utc>>,
+        fault: Option<Fault<'catalogue>>,
+    ) {
         let expiry = self.catalogue.ttl().and_then(|attribute| expiry_of(row, attribute));
-        let counts_in = |span: Span| {
+        let counts_in = |span: &Span| {
             // What happened has happened, even if it has expired since; a level has what exists.
-            let (is_in, at) = match (rows.window, time) {
-                (Window::Period, Some(time)) => (span.contains(time), time),
-                (Window::ToDate, Some(time)) => (span.reaches(time), span.end),
-                _ => (true, span.end),
-            };
-            is_in
+            let at = time.filter(|_| rows.window == Window::Period).unwrap_or(span.end);
+            lies_in(rows, time, *span)
                 && expiry.is_none_or(|expiry| !has_expired(expiry, at))
                 && after.is_none_or(|after| !span.reaches(after))
         };
-        if !self.spans.iter().any(|(span, _)| counts_in(*span)) {
-            // One such row is enough to know that the source is understood.
-            if !self.is_readable && fault.is_none() {
-                self.is_readable = self.contribution(rows, row).is_ok();
+        let contribution =
+            fault.map_or_else(|| self.contribution(rows, row), |one| Err(one.into()));
+        let counts = self.spans.iter().any(counts_in);
+        match contribution {
+            Ok(contribution) => {
+                self.rows += u64::from(counts);
+                for (span, accumulator) in self.spans.iter().zip(&mut self.accumulators) {
+                    if counts_in(span) {
+                        accumulator.add(&contribution, self.share);
+                    }
+                }
+                self.pass_over(rows, time);
             }
-            return Ok(false);
-        }
-        if let Some(fault) = fault {
-            return Err(Reject::Malformed(fault));
-        }
-        let contribution = self.contribution(rows, row)?;
-        for (span, accumulator) in &mut self.spans {
-            if counts_in(*span) {
-                accumulator.add(&contribution, self.share);
+            Err(Reject::Skip) => self.pass_over(rows, time),
+            // Of other periods nobody asked.
+            Err(Reject::Malformed(_)) if !counts => {}
+            Err(Reject::Malformed(fault)) => {
+                self.rows += 1;
+                self.malformed += 1;
+                self.evidence.note_malformed(fault, self.spans.iter().map(counts_in));
             }
         }
-        Ok(true)
+    }
+
+    /// Notes a row that can be read, whether it counts or not: it shows that the rows of its spans
+    /// can be.
+    fn pass_over(&mut self, rows: &Rows, time: Option<DateTime<Utc>>) {
+        let spans = self.spans.iter();
+        self.evidence.note_readable(spans.map(|span| lies_in(rows, time, *span)));
     }
 
     /// What the row adds to the metric.
@@ -256,7 +258,7 @@ impl<'catalogue> Fold<'catalogue> {
             Measure::Top { key, .. } => {
                 let part = |attribute: &'catalogue String| {
                     let missing = || Reject::Malformed(Fault::absent(attribute, Expected::Text));
-                    text_of(row, attribute)?.map(str::to_owned).ok_or_else(missing)
+                    text_of(row, attribute)?.ok_or_else(missing)
                 };
                 Contribution::Target(key.iter().map(part).collect::<Result<_, _>>()?)
             }
@@ -298,9 +300,7 @@ impl<'catalogue> Fold<'catalogue> {
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         self.malformed += other.malformed;
-        self.is_readable |= other.is_readable;
-        self.example = self.example.or(other.example);
-        for ((_, mine), (_, theirs)) in self.spans.iter_mut().zip(other.spans) {
+        for (mine, theirs) in self.accumulators.iter_mut().zip(other.accumulators) {
             mine.merge(theirs);
         }
     }
@@ -312,7 +312,16 @@ impl<'catalogue> Fold<'catalogue> {
     /// [`FoldError`] when it cannot be exact.
     pub fn finish(self) -> Result<Vec<Outcome>, FoldError> {
         let metric = self.metric;
-        self.spans.into_iter().map(|(_, accumulator)| accumulator.finish(metric)).collect()
+        self.accumulators.into_iter().map(|accumulator| accumulator.finish(metric)).collect()
+    }
+}
+
+/// Whether a row of this time lies in the span.
+fn lies_in(rows: &Rows, time: Option<DateTime<Utc>>, span: Span) -> bool {
+    match (rows.window, time) {
+        (Window::Period, Some(time)) => span.contains(time),
+        (Window::ToDate, Some(time)) => span.reaches(time),
+        _ => true,
     }
 }
 
@@ -334,7 +343,8 @@ impl Accumulator {
                 *count += 1;
             }
             (Self::Top(targets), Contribution::Target(key)) => {
-                let shares = targets.entry(key.clone()).or_default();
+                let key = key.iter().map(|part| (*part).to_owned()).collect();
+                let shares = targets.entry(key).or_default();
                 *shares.entry(share.to_owned()).or_default() += 1;
             }
             // A value that is known; and a measure has one kind of contribution.
@@ -429,5 +439,7 @@ pub fn list_targets(metric: &Metric, ranking: &Ranking) -> Option<Json> {
     Some(Json::Array(best.iter().map(entry).collect()))
 }
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod readable_tests;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

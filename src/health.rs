@@ -29,6 +29,9 @@ const FAILING_HOURS: u64 = 3;
 /// From this lag on days, weeks and months are failing: two events in a row came to nothing.
 const FAILING_ROLLUPS: u64 = 2;
 
+/// How long a period may be stale: the next hourly run refreshes what an earlier one left.
+const REFRESH_EXPECTED_WITHIN: TimeDelta = TimeDelta::hours(1);
+
 /// How old the realtime counters may be: twelve ticks of five minutes.
 const COUNTERS_EXPECTED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
@@ -104,6 +107,10 @@ pub struct Health {
     pub reasons: Vec<Reason>,
     /// Every granularity, the finest first.
     pub granularities: Vec<Standing>,
+    /// The share of items that the last refresh of the realtime counters left out because they are
+    /// malformed, in percent, by metric or counter.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub realtime_malformed_percent: BTreeMap<String, f64>,
 }
 
 /// Judges the states of the granularities, the hours' among them, as of `now`. A state that could
@@ -124,18 +131,20 @@ pub fn judge(states: &[(Granularity, Result<State, StateError>)], now: DateTime<
     for (granularity, state) in states {
         // Of a state that cannot be read nothing else is said, neither that it is behind.
         let unreadable = State::default();
-        let (state, begin) = if let Ok(state) = state {
-            (state, begin)
-        } else {
-            reasons.push(Reason {
-                severity: Level::Failing,
-                granularity: Some(granularity.name()),
-                reason: "what the last run left behind cannot be read".to_owned(),
-            });
-            (&unreadable, None)
+        let (state, begin) = match state {
+            Ok(state) => (state, begin),
+            Err(error) => {
+                reasons.push(Reason {
+                    severity: Level::Failing,
+                    granularity: Some(granularity.name()),
+                    reason: error.to_string(),
+                });
+                (&unreadable, None)
+            }
         };
         let standing = Standing::of(*granularity, state, begin, now);
         standing.find_faults(*granularity, state.progress.left, &mut reasons);
+        reasons.extend(stale_for_long(*granularity, state, now));
         reasons.extend(state.progress.emptied_sources.iter().take(MAXIMUM_TYPES).map(|source| {
             Reason {
                 severity: Level::Degraded,
@@ -158,6 +167,38 @@ fn expected(granularity: Granularity, begin: DateTime<Utc>, now: DateTime<Utc>) 
     (expected >= Period::containing(granularity, begin)).then_some(expected)
 }
 
+/// That periods have been stale for longer than the next run of any granularity takes to come.
+fn stale_for_long(granularity: Granularity, state: &State, now: DateTime<Utc>) -> Option<Reason> {
+    let stale = state.stale_from(granularity);
+    let long: Vec<_> =
+        stale.into_iter().filter(|(_, since)| now - *since > REFRESH_EXPECTED_WITHIN).collect();
+    let (period, since) = long.iter().min_by_key(|(_, since)| *since)?;
+    let start = format_instant(period.start());
+    let hours = (now - *since).num_hours();
+    let hours = if hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") };
+    let since = format_instant(*since);
+    let reason = match long.len() {
+        1 => format!("{start} has been stale for {hours}: a finer record changed at {since}"),
+        count => format!(
+            "{count} periods have been stale for more than an hour, {start} for {hours}: a finer \
+             record changed at {since}"
+        ),
+    };
+    Some(Reason { severity: Level::Degraded, granularity: Some(granularity.name()), reason })
+}
+
+/// The metrics and counters of which no item could be read when the realtime counters were last
+/// refreshed.
+fn judge_quality(quality: &realtime::Quality) -> Vec<Reason> {
+    let unreadable = quality.unreadable.values().take(MAXIMUM_METRICS);
+    let reason = |why: &String| Reason {
+        severity: Level::Degraded,
+        granularity: None,
+        reason: format!("a realtime counter has no current value: {}", without_names_of_aws(why)),
+    };
+    unreadable.map(reason).collect()
+}
+
 /// What is wrong with the realtime counters, whose snapshot was last `refreshed` then; `None` in it
 /// before the first refresh. A state that cannot be read is replaced by the next refresh.
 #[must_use]
@@ -178,15 +219,20 @@ pub fn judge_counters(
 }
 
 impl Health {
-    /// The same with one more reason, if there is one.
+    /// The same with more reasons.
     #[must_use]
-    pub fn with(mut self, reason: Option<Reason>) -> Self {
-        if let Some(reason) = reason {
-            self.status = self.status.max(reason.severity);
-            self.reasons.push(reason);
-            self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
-        }
+    pub fn with(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
+        self.reasons.extend(reasons);
+        self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.severity));
+        self.status = self.reasons.first().map_or(Level::Ok, |reason| reason.severity);
         self
+    }
+
+    /// The same with the shares of malformed items that the realtime counters were made without.
+    #[must_use]
+    pub fn with_quality(mut self, quality: &realtime::Quality) -> Self {
+        self.realtime_malformed_percent = percents(&quality.malformed);
+        self.with(judge_quality(quality))
     }
 
     /// That nothing is known, because `why`.
@@ -203,6 +249,7 @@ impl Health {
             checked_at: format_instant(now),
             reasons,
             granularities,
+            realtime_malformed_percent: BTreeMap::new(),
         }
     }
 
@@ -258,13 +305,8 @@ impl Standing {
                 .take(MAXIMUM_TYPES)
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
                 .collect(),
-            stale: state.stale(granularity).len(),
-            malformed_percent: progress
-                .malformed
-                .iter()
-                .take(MAXIMUM_METRICS)
-                .map(|(name, of)| (without_names_of_aws(name), percent(*of)))
-                .collect(),
+            stale: state.stale_since(granularity).len(),
+            malformed_percent: percents(&progress.malformed),
         }
     }
 
@@ -310,6 +352,11 @@ impl Standing {
             }
         }
     }
+}
+
+fn percents(malformed: &BTreeMap<String, Malformed>) -> BTreeMap<String, f64> {
+    let all = malformed.iter().take(MAXIMUM_METRICS);
+    all.map(|(name, of)| (without_names_of_aws(name), percent(*of))).collect()
 }
 
 /// The malformed items in percent of all, with one decimal.
@@ -543,6 +590,41 @@ mod tests {
             health.sentence(),
             "hourly: 1 period is known to be incomplete, from 2026-05-12T08:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn what_is_stale_for_more_than_an_hour_degrades() {
+        let marked = |marks: &[&str]| {
+            change(Granularity::Daily, |state| {
+                state.marks = marks.iter().map(|mark| (*mark).to_owned()).collect();
+            })
+        };
+        let early = "2026-05-10T00:00:00.000Z#2026-05-12T07:20:00.000Z";
+        let own = "2026-05-10T00:00:00.000Z#2026-05-12T09:20:00.000Z#0a1b";
+        let other = "2026-05-11T00:00:00.000Z#2026-05-12T09:19:59.999Z#0a1b";
+        let sentence_of = |states| judge(&states, instant(NOON)).sentence();
+        // For an hour, not longer.
+        assert_eq!(sentence_of(marked(&[own])), "");
+        assert_eq!(
+            sentence_of(marked(&[other])),
+            "daily: 2026-05-11T00:00:00.000Z has been stale for 1 hour: a finer record changed at \
+             2026-05-12T09:19:59.999Z"
+        );
+        assert_eq!(
+            sentence_of(marked(&[early, own, other])),
+            "daily: 2 periods have been stale for more than an hour, 2026-05-10T00:00:00.000Z for 3 \
+             hours: a finer record changed at 2026-05-12T07:20:00.000Z"
+        );
+        // Refreshed since the first of its marks, then since the last.
+        for (refreshed, expected) in [("09:00:00.000", ""), ("09:30:00.000", "")] {
+            let mut states = marked(&[early, own]);
+            let state = states[1].1.as_mut().unwrap();
+            state.refreshes.insert(format!("2026-05-10T00:00:00.000Z#2026-05-12T{refreshed}Z"));
+            let health = judge(&states, instant(NOON));
+            assert_eq!(health.sentence(), expected, "{refreshed}");
+            let stale = usize::from(refreshed.starts_with("09:00"));
+            assert_eq!(health.granularities[1].stale, stale, "{refreshed}");
+        }
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub fn plan<'catalogue>(
             let (_, source, ..) = *readers.first()?;
             let folds = readers
                 .iter()
-                .map(|(_, _, share, metric)| Fold::new(catalogue, metric, share, spans))
+                .map(|(_, source, share, metric)| {
+                    Fold::new(catalogue, metric, share, Some(source), spans)
+                })
                 .collect();
             let metrics: Vec<&Metric> = readers.iter().map(|(.., metric)| *metric).collect();
             Some(Pass {
@@ -82,6 +84,8 @@ fn queries(
     let attributes: BTreeSet<&str> = metrics
         .iter()
         .flat_map(|metric| Fold::attributes(metric))
+        // Says when an item was whose time is malformed.
+        .chain(source.sort_key_time.as_ref().map(|_| source.keys[1].as_str()))
         .chain(source.identity.as_deref())
         .chain(ttl)
         .collect();
@@ -315,6 +319,7 @@ mod tests {
         let catalogue = Catalogue::embedded().unwrap();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let media = passes.iter().find(|pass| pass.sources.contains("media")).unwrap();
-        assert_eq!(media.queries[0].projection, ["createdAt", "isPublic", "status", "ttl"]);
+        let expected = ["GSI4SK", "createdAt", "isPublic", "status", "ttl"];
+        assert_eq!(media.queries[0].projection, expected);
     }
 }

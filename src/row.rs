@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    catalogue::definition::{Absent, Condition, Grouping, Rows},
+    catalogue::definition::{Absent, Condition, Grouping, Literal, Rows},
     dynamodb::{AttributeValue, Item},
     period::parse_instant,
 };
@@ -151,21 +151,29 @@ fn truth_in(word: &str) -> Option<bool> {
     }
 }
 
+/// Whether the attribute has the value; one that is absent has none.
+fn is<'catalogue>(
+    row: &Item,
+    attribute: &'catalogue str,
+    value: &Literal,
+) -> Result<bool, Fault<'catalogue>> {
+    match value {
+        Literal::Truth(wanted) => Ok(truth_of(row, attribute)? == Some(*wanted)),
+        Literal::Text(wanted) => Ok(text_of(row, attribute)? == Some(wanted)),
+    }
+}
+
 /// The group the row belongs to, by the value of the attribute.
 pub(crate) fn group_of<'catalogue>(
     by: &'catalogue Grouping,
     row: &Item,
 ) -> Result<Option<&'catalogue str>, Fault<'catalogue>> {
-    let groups = &by.groups;
-    // Groups by truth are groups by truth however it is written.
-    let group = if groups.values().all(|wanted| truth_in(wanted).is_some()) {
-        let truth = truth_of(row, &by.attribute)?;
-        groups.iter().find(|(_, wanted)| truth.is_some() && truth_in(wanted) == truth)
-    } else {
-        let text = text_of(row, &by.attribute)?;
-        groups.iter().find(|(_, wanted)| text == Some(wanted.as_str()))
-    };
-    Ok(group.map(|(name, _)| name.as_str()))
+    for (name, value) in &by.groups {
+        if is(row, &by.attribute, value)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// The row's time: the first of the time attributes that is there.
@@ -196,10 +204,8 @@ pub(crate) fn conditions<'catalogue>(
                 until = until.into_iter().chain(instant).min();
                 true
             }),
-            Condition::Is(wanted) => truth_of(row, attribute).map(|truth| truth == Some(*wanted)),
-            Condition::IsNot(other) => truth_of(row, attribute).map(|truth| truth != Some(*other)),
-            Condition::Equals(wanted) => text_of(row, attribute).map(|text| text == Some(wanted)),
-            Condition::Not(other) => text_of(row, attribute).map(|text| text != Some(other)),
+            Condition::Is(value) => is(row, attribute, value),
+            Condition::Not(value) => is(row, attribute, value).map(|is| !is),
             Condition::AnyOf(any) => text_of(row, attribute)
                 .map(|text| text.is_some_and(|text| any.iter().any(|wanted| wanted == text))),
             Condition::Present => Ok(match present(row, attribute) {

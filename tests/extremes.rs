@@ -519,3 +519,39 @@ async fn counters_at_their_greatest_do_not_stop_a_run() {
     assert_eq!(report.period.types_written.len(), TYPES.len(), "{report:?}");
     assert_answers(&table, daily + TimeDelta::minutes(5)).await;
 }
+
+/// Ranges at the ends of what four digits write: answered, or refused by the parameter's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_at_the_ends_of_time_is_answered() {
+    let table = TestTable::with(Backend::Dynoxide, &small_platform()).await;
+    let host = TestHost::at(end());
+    engine(&table, host.clone()).run(Granularity::Hourly, end()).await;
+    let api = Api::new(&table.endpoint, &table.name, host);
+    for (from, to, status) in [
+        ("0000-01-01", "0000-01-08", 200),
+        ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.001Z", 200),
+        ("9999-12-31", "9999-12-31T23:59:59.999Z", 200),
+        ("9999-12-31T23:00:00Z", "9999-12-31T23:59:59.999999999Z", 200),
+        ("0000-01-01", "9999-12-31", 400),
+        ("0000-01-01T00:00:00%2B00:01", "0000-01-08", 400),
+        ("9999-12-31", "9999-12-31T23:59:59-00:01", 400),
+        ("%2B262142-01-01T00:00:00Z", "%2B262142-12-31T00:00:00Z", 400),
+    ] {
+        for granularity in ["hourly", "daily", "weekly", "monthly"] {
+            for current in ["false", "true"] {
+                let answer = api
+                    .metrics(format!(
+                        "metricType=all&granularity={granularity}&startDate={from}&\
+                         endDate={to}&current={current}"
+                    ))
+                    .await;
+                let found = answer.status.as_u16();
+                assert_eq!(found, status, "{from} {to} {granularity}: {}", answer.text());
+            }
+        }
+        // A list of runs has no limit of its range.
+        let answer = api.get(format!("/api/admin/analytics/runs?from={from}&to={to}")).await;
+        let expected = if (from, to) == ("0000-01-01", "9999-12-31") { 200 } else { status };
+        assert_eq!(answer.status.as_u16(), expected, "{from} {to}: {}", answer.text());
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::Item;
 
 /// An item in the making.
+#[derive(Clone)]
 pub struct Draft(Item);
 
 impl Draft {

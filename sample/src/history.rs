@@ -491,7 +491,17 @@ impl Teller {
                 steps.push((seen, texts(vec![("lastSeen", stamp(seen))])));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::VISITORS, number));
+            let fault = Self::fault(malformed::VISITORS, number);
+            if fault.is_some() {
+                // Never alone in its hour: where every item is malformed there is no value.
+                let address = "2001:db8::ffff:1";
+                let companion = draft
+                    .clone()
+                    .text("SK", format!("{}#{address}", &stamp(hour)[..13]))
+                    .text("clientIP", address);
+                self.tell(companion, shown, Steps::new(), None);
+            }
+            self.tell(draft, shown, steps, fault);
         }
     }
 

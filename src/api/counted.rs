@@ -1,5 +1,6 @@
-//! The realtime counters that an isolate counted itself, because the snapshot could not be read. While
-//! the store fails, all requests of a minute share one count.
+//! The realtime counters that an isolate counted itself: because the snapshot could not be read, or
+//! because fresh ones were asked for. All requests of a minute, or of ten seconds where fresh ones
+//! are asked for, share one count, also those that come while it is being made.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,10 +9,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{
-    host::Host,
-    realtime::{REFRESH_DISTANCE, Snapshot},
-};
+use crate::{host::Host, realtime::Snapshot};
 
 use super::error::ApiError;
 
@@ -39,7 +37,7 @@ struct Memory {
     next: u64,
 }
 
-/// What a request without a stored snapshot is to do.
+/// What a request that needs a count is to do.
 pub enum Turn {
     /// Answer this.
     Answer(Snapshot),
@@ -54,14 +52,15 @@ pub struct Count {
 }
 
 impl CountedMemory {
-    /// Waits for the count that is under way, if there is one.
+    /// Answers with a count that is younger than `distance`; waits for the one that is under way, if
+    /// there is one.
     ///
     /// # Errors
     ///
     /// When it does not end in time.
-    pub async fn turn(&self, host: &dyn Host) -> Result<Turn, ApiError> {
+    pub async fn turn(&self, host: &dyn Host, distance: TimeDelta) -> Result<Turn, ApiError> {
         for _ in 0..ATTEMPTS {
-            if let Some(turn) = self.try_turn(host.now()) {
+            if let Some(turn) = self.try_turn(host.now(), distance) {
                 return Ok(turn);
             }
             host.sleep(INTERVAL).await;
@@ -70,10 +69,10 @@ impl CountedMemory {
     }
 
     /// `None` while another request counts.
-    fn try_turn(&self, now: DateTime<Utc>) -> Option<Turn> {
+    fn try_turn(&self, now: DateTime<Utc>, distance: TimeDelta) -> Option<Turn> {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, snapshot)) = &memory.last
-            && now - *at < REFRESH_DISTANCE
+            && now - *at < distance
         {
             return Some(Turn::Answer(snapshot.clone()));
         }
@@ -115,6 +114,7 @@ impl Drop for Count {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::realtime::{FRESH_DISTANCE, REFRESH_DISTANCE};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_780_000_000 + seconds, 0).unwrap()
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn count(memory: &CountedMemory, now: DateTime<Utc>) -> Count {
-        match memory.try_turn(now) {
+        match memory.try_turn(now, REFRESH_DISTANCE) {
             Some(Turn::Count(count)) => count,
             Some(Turn::Answer(_)) => panic!("it remembers one"),
             None => panic!("another one counts"),
@@ -137,10 +137,23 @@ mod tests {
     fn one_counts_and_the_others_of_a_minute_have_its_result() {
         let memory = CountedMemory::default();
         let first = count(&memory, at(0));
-        assert!(memory.try_turn(at(1)).is_none());
+        assert!(memory.try_turn(at(1), REFRESH_DISTANCE).is_none());
         first.done(&snapshot("2026-06-01T00:00:00.000Z"), at(0));
-        assert!(matches!(memory.try_turn(at(59)), Some(Turn::Answer(_))));
+        assert!(matches!(memory.try_turn(at(59), REFRESH_DISTANCE), Some(Turn::Answer(_))));
         drop(count(&memory, at(60)));
+    }
+
+    #[test]
+    fn who_asks_for_fresh_figures_has_those_of_the_last_seconds() {
+        let memory = CountedMemory::default();
+        count(&memory, at(0)).done(&snapshot("2026-06-01T00:00:00.000Z"), at(0));
+        let turn = |seconds| memory.try_turn(at(seconds), FRESH_DISTANCE);
+        assert!(matches!(turn(9), Some(Turn::Answer(_))));
+        let Some(Turn::Count(fresh)) = turn(10) else { panic!("it is too old") };
+        // Others wait for it; those who do not need it that fresh have the one before.
+        assert!(turn(11).is_none());
+        assert!(matches!(memory.try_turn(at(11), REFRESH_DISTANCE), Some(Turn::Answer(_))));
+        drop(fresh);
     }
 
     #[test]
@@ -148,9 +161,9 @@ mod tests {
         let memory = CountedMemory::default();
         drop(count(&memory, at(0)));
         std::mem::forget(count(&memory, at(0)));
-        assert!(memory.try_turn(at(29)).is_none());
+        assert!(memory.try_turn(at(29), REFRESH_DISTANCE).is_none());
         let next = count(&memory, at(30));
-        assert!(memory.try_turn(at(31)).is_none());
+        assert!(memory.try_turn(at(31), REFRESH_DISTANCE).is_none());
         drop(next);
     }
 
@@ -159,7 +172,9 @@ mod tests {
         let memory = CountedMemory::default();
         memory.remember(&snapshot("2026-06-01T00:00:10.000Z"), at(10));
         memory.remember(&snapshot("2026-06-01T00:00:05.000Z"), at(5));
-        let Some(Turn::Answer(found)) = memory.try_turn(at(20)) else { panic!("it remembers one") };
+        let Some(Turn::Answer(found)) = memory.try_turn(at(20), REFRESH_DISTANCE) else {
+            panic!("it remembers one")
+        };
         assert_eq!(found.refreshed_at, "2026-06-01T00:00:10.000Z");
     }
 }

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 
-use crate::{dynamodb, host::RandomnessError, settings::Misconfigured};
+use crate::{dynamodb, host::RandomnessError, run::StateError, settings::Misconfigured};
 
 use super::json_response;
 
@@ -68,6 +68,11 @@ impl ApiError {
         details: Json,
     ) -> Self {
         Self::BadRequest { error: error.into(), message: message.into(), details }
+    }
+
+    /// That the run state is damaged, with what to do about it.
+    pub fn damaged_state(error: &StateError) -> Self {
+        Self::Failing { message: error.to_string(), details: Json::Null, cause: None }
     }
 
     fn status(&self) -> StatusCode {

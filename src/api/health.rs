@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Error, Item, Read, text},
-    health::{Health, Level, Reason, judge, judge_counters},
+    health::{Health, Level, judge, judge_counters},
     host::Severity,
     period::Granularity,
     realtime,
@@ -44,8 +44,8 @@ pub async fn health(
     let now = app.host.now();
     let (health, cause) = match found {
         Ok(items) => {
-            let counters = realtime_reason(&app, &items, &request_id, now);
-            (judge(&states(&app, &items, &request_id), now).with(counters), None)
+            let health = judge(&states(&app, &items, &request_id), now);
+            (with_counters(health, &app, &items, &request_id, now), None)
         }
         Err(error) => (Health::unknown(unreachable(&error), now), Some(error.to_string())),
     };
@@ -78,22 +78,32 @@ fn states(
     })
 }
 
-/// What is wrong with the realtime counters, by their state; one that cannot be read is logged.
-fn realtime_reason(
+/// The health with that of the realtime counters, by their state; one that cannot be read is logged.
+fn with_counters(
+    health: Health,
     app: &App,
     items: &[Item],
     request_id: &RequestId,
     now: DateTime<Utc>,
-) -> Option<Reason> {
+) -> Health {
     let is_it = |item: &&Item| text(item, "SK") == Some(realtime::STATE_NAME);
-    let refreshed = realtime::refreshed_at(items.iter().find(is_it).cloned(), now);
+    let item = items.iter().find(is_it);
+    let quality = realtime::quality(item.cloned());
+    let refreshed = match &quality {
+        Ok(_) => realtime::refreshed_at(item.cloned(), now),
+        Err(error) => Err(error.clone()),
+    };
     if let Err(error) = &refreshed {
         let line = json!({
             "event": "unreadable_state", "requestId": request_id.0, "reason": error.to_string(),
         });
         app.host.log(Severity::Error, &line);
     }
-    judge_counters(&refreshed, now)
+    let health = health.with(judge_counters(&refreshed, now));
+    match &quality {
+        Ok(quality) => health.with_quality(quality),
+        Err(_) => health,
+    }
 }
 
 /// Why nothing is known, without AWS's text, which names users and tables.

@@ -325,22 +325,24 @@ struct States {
     own: Option<RunState>,
 }
 
-/// The states that the request needs; one that cannot be read is logged.
+/// The states that the request needs. One that is damaged fails the request: nobody knows what is
+/// missing or stale.
 async fn read_states(
     app: &App,
     granularity: Granularity,
     request_id: &RequestId,
 ) -> Result<States, ApiError> {
     let understood = |item: Option<Item>| {
-        RunState::from_item(item)
-            .map_err(|error| unreadable(app, request_id, "unreadable_state", &error))
-            .ok()
+        RunState::from_item(item).map(Some).map_err(|error| {
+            unreadable(app, request_id, "unreadable_state", &error);
+            ApiError::damaged_state(&error)
+        })
     };
     // Consistently: a change that was announced before must be seen.
     let get = async |granularity| {
         let key = state_key(granularity);
         let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
-        Ok::<_, ApiError>(understood(item))
+        understood(item)
     };
     if granularity == Granularity::Hourly {
         let own = get(Granularity::Hourly).await?;

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     host::Severity,
-    realtime::{Occasion, Outcome, Refresher, Snapshot, count},
+    realtime::{FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, Refresher, Snapshot, count},
 };
 
 use super::{
@@ -51,14 +51,10 @@ pub async fn figures(
 ) -> Result<Figures, ApiError> {
     let mut refreshing = false;
     if is_fresh {
-        let begun = app.host.now();
-        match refresher(app).refresh(Occasion::Fresh).await? {
-            Outcome::Counted(snapshot) => {
-                app.memory.counted.remember(&snapshot, begun);
-                return Ok(Figures::of(app, "dynamodb", false, Some(snapshot)));
-            }
-            Outcome::Held => refreshing = true,
-            Outcome::NotDue => {}
+        match fresh(app).await? {
+            Fresh::Counted(figures) => return Ok(figures),
+            Fresh::Held => refreshing = true,
+            Fresh::NotDue => {}
         }
     }
     let stored = match app.snapshots.get().await {
@@ -88,6 +84,35 @@ pub async fn figures(
     Ok(Figures::of(app, "kv", refreshing, snapshot))
 }
 
+/// What became of a request for fresh figures.
+enum Fresh {
+    /// Counted for this request, or by the same isolate less than [`FRESH_DISTANCE`] ago.
+    Counted(Figures),
+    /// Another refresh is under way.
+    Held,
+    /// They cannot be counted now.
+    NotDue,
+}
+
+async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
+    let answer = |snapshot| Fresh::Counted(Figures::of(app, "dynamodb", false, Some(snapshot)));
+    let turn = match app.memory.counted.turn(app.host.as_ref(), FRESH_DISTANCE).await {
+        Ok(Turn::Answer(snapshot)) => return Ok(answer(snapshot)),
+        Ok(Turn::Count(turn)) => turn,
+        // The count of another request takes long; the stored snapshot is answered meanwhile.
+        Err(_) => return Ok(Fresh::Held),
+    };
+    let begun = app.host.now();
+    Ok(match refresher(app).refresh(Occasion::Fresh).await? {
+        Outcome::Counted(snapshot) => {
+            turn.done(&snapshot, begun);
+            answer(snapshot)
+        }
+        Outcome::Held => Fresh::Held,
+        Outcome::NotDue => Fresh::NotDue,
+    })
+}
+
 /// Why the snapshot has to be counted for the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stored {
@@ -104,7 +129,7 @@ async fn counted(
     stored: Stored,
     request_id: &RequestId,
 ) -> Result<Figures, ApiError> {
-    let turn = match app.memory.counted.turn(app.host.as_ref()).await? {
+    let turn = match app.memory.counted.turn(app.host.as_ref(), REFRESH_DISTANCE).await? {
         Turn::Answer(snapshot) => return Ok(Figures::of(app, "dynamodb", false, Some(snapshot))),
         Turn::Count(turn) => turn,
     };

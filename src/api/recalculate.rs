@@ -210,7 +210,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     let key = state_key(Granularity::Hourly);
     let item = app.client.get(&app.settings.table, key, Read::Eventual).await?;
-    let state = RunState::from_item(item).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let state = RunState::from_item(item).map_err(|error| ApiError::damaged_state(&error))?;
     Ok(state.progress.begin())
 }
 

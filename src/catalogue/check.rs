@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    check_values::check_values,
     definition::{
-        Condition, Definition, Measure, Metric, Realtime, Rollup, SortKeyFormat, Source, Value,
-        Window,
+        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, SortKeyFormat, Source,
+        Value, Window,
     },
     document::{self, Mistake, Node, Table, listed},
     parse::{Entry, attribute, identifier, prices, realtime, source},
@@ -141,6 +142,8 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
         };
         check_identity(metric, name, source)?;
     }
+    check_shares(file, entry)?;
+    check_values(entry)?;
     match &metric.measure {
         Measure::Sum { value: Value::Lookup { table, attribute }, .. }
         | Measure::Avg { value: Value::Lookup { table, attribute }, .. } => {
@@ -170,6 +173,32 @@ fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result
     Err(Mistake::new(source.line_of("identity"), reason))
 }
 
+/// The shares of `top` come from different rows: what lies in two of them would count twice.
+fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
+    let shares: Vec<_> = entry.value.source_names().collect();
+    for (index, (share, name)) in shares.iter().enumerate() {
+        for (other_share, other_name) in &shares[..index] {
+            let (Some(mine), Some(theirs)) =
+                (file.sources.get(*name), file.sources.get(*other_name))
+            else {
+                continue;
+            };
+            let common = mine.value.partitions.iter().find(|partition| {
+                mine.value.index == theirs.value.index
+                    && theirs.value.partitions.contains(partition)
+            });
+            if let Some(partition) = common {
+                let reason = format!(
+                    "`sources` has partition `{partition}` twice, in `{other_share}` and in \
+                     `{share}`; its items would be counted twice"
+                );
+                return Err(Mistake::new(entry.line_of("sources"), reason));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The table exists and has every value that the metric lets through.
 fn check_lookup(
     file: &File,
@@ -183,7 +212,7 @@ fn check_lookup(
     };
     let condition = entry.value.conditions().and_then(|conditions| conditions.get(attribute));
     let let_through = match condition {
-        Some(Condition::Equals(value)) => std::slice::from_ref(value),
+        Some(Condition::Is(Literal::Text(value))) => std::slice::from_ref(value),
         Some(Condition::AnyOf(values)) => values,
         _ => &[],
     };

@@ -2,7 +2,7 @@
 
 use super::{
     check::parse,
-    definition::{Condition, Measure, Window},
+    definition::{Condition, Literal, Measure, Window},
 };
 
 /// A small shop: every kind of entry once.
@@ -26,6 +26,11 @@ keys = ["state", "placedKey"]
 partitions = ["OPEN", "DONE"]
 identity = "orderId"
 sort_key_time = { attribute = "placedAt", format = "instant" }
+
+[sources.done]
+index = "byState"
+keys = ["state", "placedKey"]
+partitions = ["DONE"]
 
 [sources.seen]
 keys = ["PK", "SK"]
@@ -180,11 +185,33 @@ fn every_kind_of_entry_is_understood() {
     let metric = |name: &str| shop.metrics.iter().find(|metric| metric.name == name).unwrap();
     let condition =
         |name: &str, attribute: &str| metric(name).conditions().unwrap()[attribute].clone();
-    // A truth in quotes is a truth.
-    assert_eq!(condition("members", "isActive"), Condition::Is(true));
-    assert_eq!(condition("joined", "isActive"), Condition::Is(true));
-    assert_eq!(condition("turnover", "test"), Condition::IsNot(true));
-    assert_eq!(condition("turnover", "kind"), Condition::Not("gift".to_owned()));
+    // A truth in quotes is a truth, in whatever case; digits in quotes are a text.
+    for (written, meant) in [
+        ("true", Literal::Truth(true)),
+        ("\"true\"", Literal::Truth(true)),
+        ("\"TRUE\"", Literal::Truth(true)),
+        ("false", Literal::Truth(false)),
+        ("\"False\"", Literal::Truth(false)),
+        ("\"1\"", Literal::Text("1".to_owned())),
+        ("\"0\"", Literal::Text("0".to_owned())),
+        ("\"truely\"", Literal::Text("truely".to_owned())),
+    ] {
+        let text = SHOP
+            .replace("kind = { not = \"gift\" }", &format!("kind = {{ not = {written} }}"))
+            .replace("isActive = true", &format!("isActive = {written}"))
+            .replace("{ small = \"S\", large = \"L\" }", &format!("{{ one = {written} }}"));
+        let shop = parse(&text).unwrap();
+        let metric = |name: &str| shop.metrics.iter().find(|metric| metric.name == name).unwrap();
+        let conditions = |name: &str| metric(name).conditions().unwrap().clone();
+        assert_eq!(conditions("turnover")["kind"], Condition::Not(meant.clone()), "{written}");
+        assert_eq!(conditions("joined")["isActive"], Condition::Is(meant.clone()), "{written}");
+        assert_eq!(metric("placedBySize").by().unwrap().groups["one"], meant, "{written}");
+    }
+    let truth = Literal::Truth(true);
+    assert_eq!(condition("members", "isActive"), Condition::Is(truth.clone()));
+    assert_eq!(condition("joined", "isActive"), Condition::Is(truth.clone()));
+    assert_eq!(condition("turnover", "test"), Condition::Not(truth));
+    assert_eq!(condition("turnover", "kind"), Condition::Not(Literal::Text("gift".to_owned())));
     assert_eq!(condition("turnover", "invoice"), Condition::Present);
     assert_eq!(condition("fees", "paidUntil"), Condition::AfterPeriod);
     assert_eq!(metric("left").departures(), Some(("members", "joined")));
@@ -239,9 +266,30 @@ fn conditions_say_one_thing_that_is_supported() {
         (
             "{ present = true }",
             "{ any_of = [\"true\", \"false\"] }",
-            "`where.invoice.any_of` compares strings; compare a truth with `invoice = true`",
+            "`where.invoice.any_of` compares strings, and `true` is a truth; compare a truth with \
+             `invoice = true` or `invoice = false`",
         ),
-        ("{ present = true }", "1", "`where.invoice` must be a string in quotes, not a number"),
+        (
+            "{ present = true }",
+            "{ any_of = [\"x\", \"False\"] }",
+            "`where.invoice.any_of` compares strings, and `False` is a truth; compare a truth with \
+             `invoice = true` or `invoice = false`",
+        ),
+        (
+            "{ present = true }",
+            "{ any_of = [true] }",
+            "`where.invoice.any_of` must be a string in quotes, not a boolean",
+        ),
+        (
+            "{ present = true }",
+            "1",
+            "`where.invoice` must be a string in quotes, `true` or `false`, not a number",
+        ),
+        (
+            "{ present = true }",
+            "{ not = 1 }",
+            "`where.invoice.not` must be a string in quotes, `true` or `false`, not a number",
+        ),
         ("{ present = true }", "\"\"", "`where.invoice` must not be empty"),
         (
             "{ kind =",
@@ -254,84 +302,231 @@ fn conditions_say_one_thing_that_is_supported() {
     }
 }
 
+/// Metric, what is replaced by what, where the mistake is, what is said.
+const VALUES: &[Case] = &[
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ money = \"amount\", cents = true }",
+        "value =",
+        "`cents` is not known here; allowed are `money`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ table = \"fee\" }",
+        "value =",
+        "`value` must be an attribute's name, `{ money = \"…\" }` or \
+             `{ table = \"…\", attribute = \"…\" }`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "\"payment.amount\"",
+        "value =",
+        "attribute `payment.amount`: paths are not supported; name an attribute of the item itself",
+    ),
+    ("fees", "\"fee\"", "\"fare\"", "value =", "table `fare` does not exist"),
+    (
+        "fees",
+        "attribute = \"plan\" }",
+        "attribute = \"plan\", currency = \"EUR\" }",
+        "value =",
+        "`currency` is not known here; allowed are `table` and `attribute`",
+    ),
+    (
+        "turnover",
+        "{ money = \"amount\" }",
+        "{ money = \"amount\", table = \"fee\" }",
+        "value =",
+        "`table` is not known here; allowed are `money`",
+    ),
+    (
+        "placedBySize",
+        "by = { attribute = \"size\", groups = { small = \"S\", large = \"L\" } }",
+        "by = \"size\"",
+        "by =",
+        "`by` must be a table, not a string",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "[\"S\", \"XS\"]",
+        "by =",
+        "`by.groups.small` must be a string in quotes, `true` or `false`, not a list",
+    ),
+    (
+        "fees",
+        "\"large\"]",
+        "\"huge\"]",
+        "where =",
+        "table `fee` has no `huge`, which `where.plan` lets through",
+    ),
+    (
+        "visitors",
+        "\"address\"",
+        "{ money = \"address\" }",
+        "value =",
+        "`measure = \"count_distinct\"` needs an attribute's name as `value`",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "1",
+        "by =",
+        "`by.groups.small` must be a string in quotes, `true` or `false`, not a number",
+    ),
+    (
+        "placedBySize",
+        "\"S\"",
+        "true",
+        "by =",
+        "`by.groups` has `true`, a truth, and `L`, a string; an attribute holds one or the \
+             other",
+    ),
+    (
+        "placedBySize",
+        "\"L\"",
+        "\"FALSE\"",
+        "by =",
+        "`by.groups` has `false`, a truth, and `S`, a string; an attribute holds one or the \
+             other",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{ small = \"true\", large = \"TRUE\" }",
+        "by =",
+        "groups `small` and `large` have the same value `true`",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{ small = false, large = \"false\" }",
+        "by =",
+        "groups `small` and `large` have the same value `false`",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { not = \"L\" } }",
+        "by =",
+        "group `large` is always 0: `where.size` does not let `L` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = { any_of = [\"L\"] } }",
+        "by =",
+        "group `small` is always 0: `where.size` does not let `S` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { yes = \"TRUE\", no = false } }\nwhere = { size = true }",
+        "by =",
+        "group `no` is always 0: `where.size` does not let `false` through",
+    ),
+    (
+        "placedBySize",
+        "groups = { small = \"S\", large = \"L\" } }",
+        "groups = { small = \"S\", large = \"L\" } }\nwhere = { size = true }",
+        "by =",
+        "attribute `size` is a truth in `where.size` and a string in `by.groups`; it can hold \
+             only one of them",
+    ),
+    (
+        "visitors",
+        "\"address\"",
+        "\"address\"\nwhere = { address = { not = false } }",
+        "value =",
+        "attribute `address` is a truth in `where.address` and a string in `value`; it can \
+             hold only one of them",
+    ),
+    (
+        "turnover",
+        "invoice = { present = true }",
+        "paidAt = true",
+        "time =",
+        "attribute `paidAt` is a truth in `where.paidAt` and a time in `time`; it can hold \
+             only one of them",
+    ),
+    (
+        "packingTime",
+        "absent = \"skip\"",
+        "where = { packingSeconds = \"1\" }",
+        "value =",
+        "attribute `packingSeconds` is a string in `where.packingSeconds` and a number in \
+             `value`; it can hold only one of them",
+    ),
+    (
+        "placedBySize",
+        "\"L\"",
+        "\"S\"",
+        "by =",
+        "groups `small` and `large` have the same value `S`",
+    ),
+    (
+        "placedBySize",
+        "{ small = \"S\", large = \"L\" }",
+        "{}",
+        "by =",
+        "`by.groups` must not be empty",
+    ),
+    (
+        "placedBySize",
+        "attribute = \"size\"",
+        "attribute = \"size\", other = true",
+        "by =",
+        "`other` is not known here; allowed are `attribute` and `groups`",
+    ),
+];
+
 #[test]
 fn values_and_groups_say_one_thing_that_is_supported() {
-    for (metric, from, to, at, says) in [
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "{ money = \"amount\", cents = true }",
-            "value =",
-            "`cents` is not known here; allowed are `money`",
-        ),
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "{ table = \"fee\" }",
-            "value =",
-            "`value` must be an attribute's name, `{ money = \"…\" }` or \
-             `{ table = \"…\", attribute = \"…\" }`",
-        ),
-        (
-            "turnover",
-            "{ money = \"amount\" }",
-            "\"payment.amount\"",
-            "value =",
-            "attribute `payment.amount`: paths are not supported; name an attribute of the item itself",
-        ),
-        ("fees", "\"fee\"", "\"fare\"", "value =", "table `fare` does not exist"),
-        (
-            "fees",
-            "\"large\"]",
-            "\"huge\"]",
-            "where =",
-            "table `fee` has no `huge`, which `where.plan` lets through",
-        ),
-        (
-            "visitors",
-            "\"address\"",
-            "{ money = \"address\" }",
-            "value =",
-            "`measure = \"count_distinct\"` needs an attribute's name as `value`",
-        ),
-        (
-            "placedBySize",
-            "\"S\"",
-            "1",
-            "by =",
-            "`by.groups.small` must be a string in quotes, not a number",
-        ),
-        (
-            "placedBySize",
-            "\"S\"",
-            "true",
-            "by =",
-            "`by.groups.small` must be a string in quotes, not a boolean",
-        ),
-        (
-            "placedBySize",
-            "\"L\"",
-            "\"S\"",
-            "by =",
-            "groups `small` and `large` have the same value `S`",
-        ),
-        (
-            "placedBySize",
-            "{ small = \"S\", large = \"L\" }",
-            "{}",
-            "by =",
-            "`by.groups` must not be empty",
-        ),
-        (
-            "placedBySize",
-            "attribute = \"size\"",
-            "attribute = \"size\", other = true",
-            "by =",
-            "`other` is not known here; allowed are `attribute` and `groups`",
-        ),
-    ] {
+    for (metric, from, to, at, says) in VALUES {
         let says = format!("metric `{metric}`: {says}");
         refuse(&format!("name = \"{metric}\""), from, to, at, &says);
+    }
+}
+
+/// Wherever an attribute is named, it is one of the item itself.
+#[test]
+fn a_path_is_no_attribute_wherever_it_stands() {
+    for (place, from, to, at, entry) in [
+        ("[sources.people]", "\"name\"]", "\"a.b\"]", "keys", "source `people`"),
+        ("[sources.orders]", "\"orderId\"", "\"a.b\"", "identity", "source `orders`"),
+        ("[sources.orders]", "\"placedAt\"", "\"a.b\"", "sort_key_time", "source `orders`"),
+        ("name = \"joined\"", "isActive", "\"a.b\"", "where", "metric `joined`"),
+        ("name = \"joined\"", "\"joinedAt\"", "\"a.b\"", "time", "metric `joined`"),
+        ("name = \"visitors\"", "\"address\"", "\"a.b\"", "value", "metric `visitors`"),
+        ("name = \"placedBySize\"", "\"size\"", "\"a.b\"", "by", "metric `placedBySize`"),
+        (
+            "name = \"fees\"",
+            "attribute = \"plan\"",
+            "attribute = \"a.b\"",
+            "value",
+            "metric `fees`",
+        ),
+        ("name = \"turnover\"", "\"amount\"", "\"a.b\"", "value", "metric `turnover`"),
+        (
+            "name = \"packingTime\"",
+            "moves = \"packingSeconds\"",
+            "moves = \"a.b\"",
+            "moves",
+            "metric `packingTime`",
+        ),
+        ("name = \"bestSellers\"", "\"category\"", "\"a.b\"", "key", "metric `bestSellers`"),
+        ("[[realtime.recent]]", "\"address\"", "\"a.b\"", "value", "realtime"),
+        ("[[realtime.recent]]", "\"lastSeen\"", "\"a.b\"", "time", "realtime"),
+    ] {
+        for path in ["a.b", "a[0]"] {
+            let says = format!(
+                "{entry}: attribute `{path}`: paths are not supported; name an attribute of the \
+                 item itself"
+            );
+            refuse(place, from, &to.replace("a.b", path), at, &says);
+        }
     }
 }
 
@@ -461,6 +656,15 @@ const FIELDS: &[Case] = &[
         "sources",
         "`sources` has source `orders` twice",
     ),
+    // Another name, and more or fewer, of the same partitions.
+    (
+        "bestSellers",
+        "watched = \"seen\"",
+        "watched = \"done\"",
+        "sources",
+        "`sources` has partition `DONE` twice, in `bought` and in `watched`; its items would be \
+         counted twice",
+    ),
 ];
 
 #[test]
@@ -563,7 +767,7 @@ const NAMES: &[Case] = &[
         "\"joined\"",
         "\"members\"",
         "name",
-        "metric `members`: there is one of this name on line 29",
+        "metric `members`: there is one of this name on line 34",
     ),
     (
         "[sources.orders]",

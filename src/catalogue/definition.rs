@@ -3,7 +3,7 @@
 //! Shared by the build script, which reads and checks `metrics.toml`, and the crate, which embeds
 //! the result; it depends on nothing but serde.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -194,20 +194,55 @@ impl Value {
     }
 }
 
-/// What must hold for an attribute of a row.
+/// A value that an attribute is compared with, in conditions and in groups alike.
 ///
-/// A truth may be stored as a boolean, as `"true"` or `"false"`, or as 1 or 0; all of these are
-/// understood. `isPublic = "true"` and `isPublic = true` are the same condition.
+/// `true`, `"true"` and `"TRUE"` are one truth: an attribute may hold a truth as a boolean, as
+/// `"true"` or `"false"` in any case, or as 1 or 0. Every other string, also `"1"`, is a text, and is
+/// compared with strings only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Literal {
+    /// A truth, however it is stored.
+    Truth(bool),
+    /// A string.
+    Text(String),
+}
+
+impl Literal {
+    /// What a string in `metrics.toml` means.
+    ///
+    /// ```
+    /// # use edge_analytics::catalogue::definition::Literal;
+    /// assert_eq!(Literal::of_text("TRUE"), Literal::Truth(true));
+    /// assert_eq!(Literal::of_text("1"), Literal::Text("1".to_owned()));
+    /// ```
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        if text.eq_ignore_ascii_case("true") {
+            Self::Truth(true)
+        } else if text.eq_ignore_ascii_case("false") {
+            Self::Truth(false)
+        } else {
+            Self::Text(text.to_owned())
+        }
+    }
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truth(truth) => truth.fmt(formatter),
+            Self::Text(text) => formatter.write_str(text),
+        }
+    }
+}
+
+/// What must hold for an attribute of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
-    /// The attribute is there and has this truth.
-    Is(bool),
-    /// Anything but this truth; also where the attribute is absent.
-    IsNot(bool),
-    /// The string has this value.
-    Equals(String),
-    /// Anything but this string; also where the attribute is absent.
-    Not(String),
+    /// The attribute has this value.
+    Is(Literal),
+    /// Anything but this value; also where the attribute is absent.
+    Not(Literal),
     /// One of these strings.
     AnyOf(Vec<String>),
     /// The attribute is there and is no empty string.
@@ -221,8 +256,9 @@ pub enum Condition {
 pub struct Grouping {
     /// The attribute whose value decides.
     pub attribute: String,
-    /// The groups: name in the result, value of the attribute. Other values are not counted.
-    pub groups: BTreeMap<String, String>,
+    /// The groups: name in the result, value of the attribute; all of them are truths, or all are
+    /// texts. Other values are not counted.
+    pub groups: BTreeMap<String, Literal>,
 }
 
 /// Which instants count.

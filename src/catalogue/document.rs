@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
+use super::definition::Literal;
+
 /// Something in the file that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -172,6 +174,19 @@ impl Node {
             }
             Content::Text(text) => Ok(text),
             _ => self.expected(name, "a string in quotes"),
+        }
+    }
+
+    /// The value that is expected under `name`: a truth or a text.
+    ///
+    /// # Errors
+    ///
+    /// Where it is something else, or an empty text.
+    pub fn literal(self, name: &str) -> Result<Literal, Mistake> {
+        match self.content {
+            Content::Truth(value) => Ok(Literal::Truth(value)),
+            Content::Text(_) => Ok(Literal::of_text(&self.text(name)?)),
+            _ => self.expected(name, "a string in quotes, `true` or `false`"),
         }
     }
 

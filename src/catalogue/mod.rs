@@ -8,6 +8,8 @@ mod check;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod check_tests;
 #[cfg(all(test, not(target_arch = "wasm32")))]
+mod check_values;
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod document;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod parse;

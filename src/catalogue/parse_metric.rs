@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    definition::{Absent, Condition, Grouping, Measure, Metric, Rollup, Rows, Value, Window},
+    definition::{
+        Absent, Condition, Grouping, Literal, Measure, Metric, Rollup, Rows, Value, Window,
+    },
     document::{Mistake, Node, Table, listed},
     parse::{Entry, attribute, attributes, choice, identifier, top_level},
 };
@@ -191,16 +193,26 @@ fn grouping(node: Node) -> Result<Grouping, Mistake> {
     let node = table.need("groups")?;
     let line = node.line;
     table.finish(&["attribute", "groups"])?;
-    let mut groups: BTreeMap<String, String> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Literal> = BTreeMap::new();
     for (name, line, node) in node.table("by.groups")?.rest() {
         if name.is_empty() {
             return Err(Mistake::new(line, "a group's name must not be empty"));
         }
         // Other kinds of values are not grouped: a number has several spellings.
-        let value = node.text(&format!("by.groups.{name}"))?;
-        if let Some((other, _)) = groups.iter().find(|(_, known)| **known == value) {
-            let reason = format!("groups `{other}` and `{name}` have the same value `{value}`");
-            return Err(Mistake::new(line, reason));
+        let value = node.literal(&format!("by.groups.{name}"))?;
+        for (other, known) in &groups {
+            if *known == value {
+                let reason = format!("groups `{other}` and `{name}` have the same value `{value}`");
+                return Err(Mistake::new(line, reason));
+            }
+            if is_truth(known) != is_truth(&value) {
+                let (truth, text) = if is_truth(known) { (known, &value) } else { (&value, known) };
+                let reason = format!(
+                    "`by.groups` has `{truth}`, a truth, and `{text}`, a string; an attribute \
+                     holds one or the other"
+                );
+                return Err(Mistake::new(line, reason));
+            }
         }
         groups.insert(name, value);
     }
@@ -234,25 +246,14 @@ fn value(node: Node) -> Result<Value, Mistake> {
     Ok(value)
 }
 
-/// The truth that a word stands for.
-fn truth(word: &str) -> Option<bool> {
-    if word.eq_ignore_ascii_case("true") {
-        Some(true)
-    } else if word.eq_ignore_ascii_case("false") {
-        Some(false)
-    } else {
-        None
-    }
+fn is_truth(value: &Literal) -> bool {
+    matches!(value, Literal::Truth(_))
 }
 
 fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
     let field = format!("where.{name}");
-    if let Some(wanted) = node.truth() {
-        return Ok(Condition::Is(wanted));
-    }
     if !node.is_table() {
-        let word = node.text(&field)?;
-        return Ok(truth(&word).map_or(Condition::Equals(word), Condition::Is));
+        return node.literal(&field).map(Condition::Is);
     }
     let mut table = node.table(&field)?;
     let line = table.line;
@@ -264,21 +265,18 @@ fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
         return Err(Mistake::new(line, reason));
     }
     let condition = if let Some((_, node)) = table.take("not") {
-        if let Some(other) = node.truth() {
-            Condition::IsNot(other)
-        } else {
-            let word = node.text(&format!("{field}.not"))?;
-            truth(&word).map_or(Condition::Not(word), Condition::IsNot)
-        }
-    } else if let Some((line, node)) = table.take("any_of") {
+        Condition::Not(node.literal(&format!("{field}.not"))?)
+    } else if let Some((_, node)) = table.take("any_of") {
         let words = node.some_texts(&format!("{field}.any_of"))?;
-        let words: Vec<String> = words.into_iter().map(|(_, word)| word).collect();
-        if words.iter().all(|word| truth(word).is_some()) {
-            let reason =
-                format!("`{field}.any_of` compares strings; compare a truth with `{name} = true`");
-            return Err(Mistake::new(line, reason));
+        if let Some((line, word)) = words.iter().find(|(_, word)| is_truth(&Literal::of_text(word)))
+        {
+            let reason = format!(
+                "`{field}.any_of` compares strings, and `{word}` is a truth; compare a truth with \
+                 `{name} = true` or `{name} = false`"
+            );
+            return Err(Mistake::new(*line, reason));
         }
-        Condition::AnyOf(words)
+        Condition::AnyOf(words.into_iter().map(|(_, word)| word).collect())
     } else if let Some((_, node)) = table.take("present") {
         only_true(&format!("{field}.present"), &node)?;
         Condition::Present

@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// 2026-03-01 11:00 to 12:00.
-fn hour() -> Period {
+pub(super) fn hour() -> Period {
     Period::containing(Granularity::Hourly, "2026-03-01T11:30:00Z".parse().unwrap())
 }
 
-fn row(attributes: &Json) -> Item {
+pub(super) fn row(attributes: &Json) -> Item {
     let attribute = |(name, value): (&String, &Json)| {
         (name.clone(), serde_json::from_value(value.clone()).unwrap())
     };
@@ -25,33 +25,46 @@ fn row(attributes: &Json) -> Item {
 
 /// What a fold came to: the values of the spans, and what was left out.
 #[derive(Debug, PartialEq)]
-struct Folded {
-    values: Vec<Option<Json>>,
-    rows: u64,
-    malformed: u64,
-    unreadable: Option<String>,
+pub(super) struct Folded {
+    pub(super) values: Vec<Option<Json>>,
+    pub(super) rows: u64,
+    pub(super) malformed: u64,
+    pub(super) unreadable: Option<String>,
 }
 
-fn fold_spans(metric: &str, rows: &[Json], spans: &[Span]) -> Folded {
+/// `rows` were read from partitions that were read whole, or from key ranges of the spans.
+pub(super) fn fold_from(is_whole: bool, metric: &str, rows: &[Json], spans: &[Span]) -> Folded {
     let catalogue = fixture(&format!(
         "[[metrics]]\ntype = \"things\"\nname = \"metric\"\nsource = \"posts\"\n{metric}"
     ));
-    let mut fold = Fold::new(&catalogue, &catalogue.metrics()[0], "", spans);
+    let source = catalogue.source("posts");
+    let mut fold = Fold::new(&catalogue, &catalogue.metrics()[0], "", source, spans);
     for attributes in rows {
         fold.add(&row(attributes));
     }
-    let (rows, malformed, unreadable) = (fold.rows(), fold.malformed(), fold.unreadable("posts"));
-    let values = fold.finish().unwrap().into_iter().map(|outcome| outcome.value).collect();
-    Folded { values, rows, malformed, unreadable }
+    let (rows, malformed, why) =
+        (fold.rows(), fold.malformed(), fold.unreadable("posts", is_whole));
+    let mut values: Vec<Option<Json>> =
+        fold.finish().unwrap().into_iter().map(|outcome| outcome.value).collect();
+    for span in why.iter().flat_map(|why| &why.spans) {
+        values[*span] = None;
+    }
+    Folded { values, rows, malformed, unreadable: why.map(|why| why.to_string()) }
 }
 
-fn fold(metric: &str, rows: &[Json]) -> Folded {
+fn fold_spans(metric: &str, rows: &[Json], spans: &[Span]) -> Folded {
+    fold_from(true, metric, rows, spans)
+}
+
+pub(super) fn fold(metric: &str, rows: &[Json]) -> Folded {
     fold_spans(metric, rows, &[hour().into()])
 }
 
-const TOTAL: &str = "measure = \"count\"\nwindow = \"to_date\"\ntime = [\"at\"]\nrollup = \"last\"";
-const NEW: &str = "measure = \"count\"\nwindow = \"period\"\ntime = [\"at\"]\nrollup = \"sum\"";
-const NOW: &str = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"";
+pub(super) const TOTAL: &str =
+    "measure = \"count\"\nwindow = \"to_date\"\ntime = [\"at\"]\nrollup = \"last\"";
+pub(super) const NEW: &str =
+    "measure = \"count\"\nwindow = \"period\"\ntime = [\"at\"]\nrollup = \"sum\"";
+pub(super) const NOW: &str = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"";
 
 #[test]
 fn what_is_finer_than_a_millisecond_belongs_to_the_same_period_for_every_window() {
@@ -159,18 +172,19 @@ fn a_condition_on_a_string_does_not_guess_about_other_kinds() {
     ] {
         let metric = format!("{NOW}\nwhere = {{ state = {condition} }}");
         for (value, expected, malformed) in [
-            (json!({"state": {"S": "ready"}}), of_text, 0),
-            (json!({"state": {"S": "other"}}), of_other_text, 0),
-            (json!({}), of_absent, 0),
-            (json!({"state": {"N": "3"}}), 0, 1),
-            (json!({"state": {"BOOL": true}}), 0, 1),
-            (json!({"state": {"L": [{"S": "ready"}]}}), 0, 1),
+            (json!({"state": {"S": "ready"}}), Some(of_text), 0),
+            (json!({"state": {"S": "other"}}), Some(of_other_text), 0),
+            (json!({}), Some(of_absent), 0),
+            // The only item says nothing.
+            (json!({"state": {"N": "3"}}), None, 1),
+            (json!({"state": {"BOOL": true}}), None, 1),
+            (json!({"state": {"L": [{"S": "ready"}]}}), None, 1),
         ] {
             let folded = fold(&metric, std::slice::from_ref(&value));
             let context = format!("{value} where {condition}");
             assert_eq!(
                 (&folded.values[0], folded.malformed),
-                (&Some(json!(expected)), malformed),
+                (&expected.map(Json::from), malformed),
                 "{context}"
             );
         }
@@ -204,7 +218,21 @@ fn groups_compare_strings_and_truths() {
     let folded = fold(&kinds, &rows);
     assert_eq!((folded.rows, folded.malformed), (5, 1));
     assert_eq!(folded.values, [Some(json!({"a": 2, "b": 0}))]);
-    let truths = by("{ on = \"true\", off = \"false\" }");
+    // Digits are strings, in groups as in conditions.
+    let digits = by("{ none = \"0\", one = \"1\" }");
+    let one = format!("{NOW}\nwhere = {{ kind = \"1\" }}");
+    let rows = [
+        json!({"kind": {"S": "1"}}),
+        json!({"kind": {"S": "true"}}),
+        json!({"kind": {"BOOL": true}}),
+        json!({"kind": {"N": "1"}}),
+    ];
+    let folded = fold(&digits, &rows);
+    assert_eq!(folded.values, [Some(json!({"none": 0, "one": 1}))]);
+    assert_eq!(folded.malformed, 2);
+    let folded = fold(&one, &rows);
+    assert_eq!((folded.values, folded.malformed), (vec![Some(json!(1))], 2));
+    let truths = by("{ on = \"TRUE\", off = false }");
     let rows = [
         json!({"kind": {"BOOL": true}}),
         json!({"kind": {"S": "True"}}),
@@ -255,98 +283,19 @@ fn an_expiry_ends_a_level_in_the_spans_after_it_only() {
 }
 
 #[test]
-fn rows_of_which_none_can_be_read_say_nothing() {
-    let good = json!({"at": {"S": "2026-03-01T11:30:00Z"}});
-    let outside = json!({"at": {"S": "2026-02-01T11:30:00Z"}});
-    let number = json!({"at": {"N": "1772364600"}});
-    let zoneless = json!({"at": {"S": "2026-03-01T11:30:00"}});
-    let instant = "must be an RFC 3339 date-time with a time zone, such as \
-                   2026-03-01T12:00:00.000Z; found";
-    let unreadable = |rows: u64, found: &str| {
-        Some(format!(
-            "metric `metric`: every one of {rows} items of source `posts` is malformed: `at` \
-             {instant} {found}"
-        ))
-    };
-    for (rows, malformed, expected) in [
-        (vec![], 0, None),
-        (vec![number.clone(), number.clone()], 2, unreadable(2, "a number")),
-        (vec![zoneless.clone()], 1, unreadable(1, "a date-time without a time zone")),
-        (vec![json!({"at": {"S": "yesterday"}})], 1, unreadable(1, "another string")),
-        (vec![json!({"at": {"BOOL": true}})], 1, unreadable(1, "a boolean")),
-        (vec![json!({})], 1, unreadable(1, "no such attribute")),
-        // One that can be read is enough to know that the others are exceptions.
-        (vec![number.clone(), good.clone()], 1, None),
-        (vec![number.clone(), outside.clone()], 1, None),
-    ] {
-        let folded = fold(NEW, &rows);
-        assert_eq!((folded.malformed, folded.unreadable), (malformed, expected), "{rows:?}");
-    }
-}
-
-/// One malformed item says nothing of those that fail the condition, if their time can be read.
-#[test]
-fn an_item_that_fails_the_condition_shows_that_the_source_is_understood() {
-    let done = &format!("{NEW}\nwhere = {{ state = \"done\" }}");
-    let item = |state: &str, at: &str| json!({"state": {"S": state}, "at": {"S": at}});
-    let wrong = item("done", "yesterday");
-    let open = item("open", "2026-03-01T11:30:00Z");
-    let folded = fold(done, &[wrong.clone(), open]);
-    assert_eq!((folded.values, folded.malformed), (vec![Some(json!(0))], 1));
-    assert_eq!(folded.unreadable, None);
-    // Where theirs cannot be read either, nothing is known.
-    let folded = fold(done, &[wrong, item("open", "yesterday")]);
-    assert!(folded.unreadable.is_some());
-    // What may be absent is no fault.
-    let seen = &format!("{NEW}\nabsent = \"skip\"");
-    let folded = fold(seen, &[json!({"at": {"N": "1"}}), json!({})]);
-    assert_eq!((folded.values, folded.unreadable), (vec![Some(json!(0))], None));
-}
-
-#[test]
-fn a_value_of_which_none_can_be_read_says_nothing() {
-    let metric = "measure = \"sum\"\nvalue = { money = \"amount\" }\nwindow = \"period\"\n\
-                  time = [\"at\"]\nrollup = \"sum\"";
-    let order = |at: &str, amount: &Json| json!({"at": {"S": at}, "amount": amount});
-    let (inside, outside) = ("2026-03-01T11:30:00Z", "2026-02-01T11:30:00Z");
-    let (good, bad) = (json!({"S": "1.10"}), json!({"S": "ten"}));
-    for (rows, value, malformed, is_unreadable) in [
-        (vec![order(inside, &bad), order(outside, &bad)], 0.0, 1, true),
-        (vec![order(inside, &bad), order(outside, &good)], 0.0, 1, false),
-        (vec![order(inside, &bad), order(inside, &good)], 1.1, 1, false),
-        // Of another period: nobody asked.
-        (vec![order(outside, &bad)], 0.0, 0, false),
-    ] {
-        let folded = fold(metric, &rows);
-        let found = folded.values[0].as_ref().and_then(Json::as_f64).unwrap();
-        assert!((found - value).abs() < 1e-9, "{rows:?}: {found}");
-        assert_eq!(
-            (folded.malformed, folded.unreadable.is_some()),
-            (malformed, is_unreadable),
-            "{rows:?}"
-        );
-    }
-    let why = fold(metric, &[order(inside, &bad)]).unreadable.unwrap();
-    assert!(why.contains("`amount` must be a decimal amount") && !why.contains("ten"), "{why}");
-}
-
-#[test]
 fn what_is_skipped_where_it_is_absent_is_malformed_where_it_is_wrong() {
     let metric = "measure = \"count_distinct\"\nvalue = \"user\"\nabsent = \"skip\"\n\
                   window = \"period\"\ntime = [\"at\"]\nrollup = \"merge\"";
     let at = json!({"S": "2026-03-01T11:30:00Z"});
     for (row, expected) in [
-        (json!({"at": at, "user": {"S": "a"}}), (1, 1, 0)),
-        (json!({"at": at}), (0, 0, 0)),
-        (json!({"user": {"S": "a"}}), (0, 0, 0)),
-        (json!({"at": at, "user": {"N": "1"}}), (0, 1, 1)),
+        (json!({"at": at, "user": {"S": "a"}}), (Some(1), 1, 0)),
+        (json!({"at": at}), (Some(0), 0, 0)),
+        (json!({"user": {"S": "a"}}), (Some(0), 0, 0)),
+        (json!({"at": at, "user": {"N": "1"}}), (None, 1, 1)),
     ] {
         let folded = fold(metric, std::slice::from_ref(&row));
-        let found = (
-            folded.values[0].as_ref().and_then(Json::as_u64).unwrap(),
-            folded.rows,
-            folded.malformed,
-        );
+        let found =
+            (folded.values[0].as_ref().and_then(Json::as_u64), folded.rows, folded.malformed);
         assert_eq!(found, expected, "{row}");
     }
 }

@@ -7,10 +7,11 @@
 //! is as of the last one. A total is the latest record's; one that nothing but the creation of items
 //! makes grow is brought up to now by what came since. What is deleted shows at the next hourly run.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::join;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     period::{Granularity, Period, Span, parse_instant},
     plan::{is_key_range, key_range, plan},
     record::{Record, query_of_all_types},
-    run::{Findings, MALFORMED_RANGE, read},
+    run::{Findings, Malformed, read},
 };
 
 use super::{CARRIED_TTL, COUNTED_TTL, Counter, Snapshot};
@@ -40,6 +41,19 @@ pub struct Counted {
     pub snapshot: Snapshot,
     /// Why others are absent or older than they could be.
     pub problems: Vec<String>,
+    /// What was found wrong with the items that were read.
+    pub quality: Quality,
+}
+
+/// What is wrong with the items that the counters are made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Quality {
+    /// Items that were left out because they are malformed, by metric or counter.
+    pub malformed: BTreeMap<String, Malformed>,
+    /// Metrics and counters of which no item could be read in a part of the time that they are for,
+    /// and why, without saying how many items there are.
+    pub unreadable: BTreeMap<String, String>,
 }
 
 /// The metrics of the last hours by type and hour.
@@ -126,7 +140,14 @@ pub async fn count(
     let passes = plan(catalogue, readable, &spans, table);
     ground.findings = read(client, passes).await;
     problems.extend(ground.findings.failures.iter().map(|(name, why)| format!("{name}: {why}")));
-    problems.extend(ground.findings.unreadable.values().cloned());
+    problems.extend(ground.findings.unreadable.values().map(ToString::to_string));
+    let mut quality = Quality {
+        malformed: std::mem::take(&mut ground.findings.malformed),
+        unreadable: std::mem::take(&mut ground.findings.unreadable)
+            .into_iter()
+            .map(|(name, why)| (name, why.reason))
+            .collect(),
+    };
 
     let mut counters: Vec<Counter> = catalogue
         .metrics()
@@ -141,10 +162,12 @@ pub async fn count(
         Ok(recent) => {
             counters.extend(recent.counters);
             problems.extend(recent.problems);
+            quality.malformed.extend(recent.quality.malformed);
+            quality.unreadable.extend(recent.quality.unreadable);
         }
         Err(why) => problems.push(why),
     }
-    Ok(Counted { snapshot: Snapshot::new(at, counters), problems })
+    Ok(Counted { snapshot: Snapshot::new(at, counters), problems, quality })
 }
 
 /// Whether a total changes by what is created alone, but for what is deleted: it counts every item,
@@ -305,6 +328,7 @@ fn hours(first: Period, end: DateTime<Utc>) -> impl Iterator<Item = Period> {
 struct RecentCounts {
     counters: Vec<Counter>,
     problems: Vec<String>,
+    quality: Quality,
 }
 
 /// One of the counters of recent rows while they are read.
@@ -312,7 +336,7 @@ struct RecentCount<'catalogue> {
     recent: &'catalogue Recent,
     span: Span,
     seen: HashSet<String>,
-    is_readable: bool,
+    readable: u64,
     malformed: u64,
 }
 
@@ -323,7 +347,7 @@ impl RecentCount<'_> {
             self.malformed += 1;
             return;
         };
-        self.is_readable = true;
+        self.readable += 1;
         let expiry = ttl.and_then(|attribute| expiry_of(row, attribute));
         if self.span.contains(time)
             && expiry.is_none_or(|expiry| !has_expired(expiry, time))
@@ -333,17 +357,25 @@ impl RecentCount<'_> {
         }
     }
 
-    /// The counter, or why there is none: there were rows and none could be read.
-    fn finish(self, at: DateTime<Utc>) -> Result<Counter, String> {
-        let Recent { name, source, value, time, .. } = self.recent;
-        if self.malformed >= MALFORMED_RANGE && !self.is_readable {
-            return Err(format!(
-                "counter `{name}`: every one of {} items of source `{source}` is malformed: \
-                 `{time}` must be an RFC 3339 date-time with a time zone, `{value}` a string",
-                self.malformed
-            ));
+    /// Adds the counter to what was found, or why there is none: there were rows and none could be
+    /// read.
+    fn finish(self, at: DateTime<Utc>, found: &mut RecentCounts) {
+        let Self { recent: Recent { name, source, value, time, .. }, malformed, .. } = self;
+        if malformed > 0 {
+            let rows = self.readable + malformed;
+            found.quality.malformed.insert(name.clone(), Malformed { rows, malformed });
         }
-        Ok(Counter::new(name.clone(), self.seen.len().into(), at, COUNTED_TTL))
+        if malformed == 0 || self.readable > 0 {
+            let counter = Counter::new(name.clone(), self.seen.len().into(), at, COUNTED_TTL);
+            found.counters.push(counter);
+            return;
+        }
+        let reason = format!(
+            "counter `{name}`: every item of source `{source}` that can have been seen then is \
+             malformed: `{time}` must be an RFC 3339 date-time with a time zone, `{value}` a string"
+        );
+        found.problems.push(format!("{reason} ({malformed} items)"));
+        found.quality.unreadable.insert(name.clone(), reason);
     }
 }
 
@@ -373,7 +405,7 @@ async fn count_recent(
             recent,
             span: span(recent.minutes),
             seen: HashSet::new(),
-            is_readable: false,
+            readable: 0,
             malformed: 0,
         };
         let mut counts: Vec<RecentCount<'_>> = wanted.iter().copied().map(count).collect();
@@ -401,10 +433,7 @@ async fn count_recent(
                 .map_err(|error| format!("{name}: {error}"))?;
         }
         for count in counts {
-            match count.finish(at) {
-                Ok(counter) => found.counters.push(counter),
-                Err(why) => found.problems.push(why),
-            }
+            count.finish(at, &mut found);
         }
     }
     Ok(found)

@@ -17,10 +17,10 @@ use crate::{
     retention::Retention,
 };
 
-pub use counting::{Counted, count};
+pub use counting::{Counted, Quality, count};
 pub use refreshing::{
     DAILY_WRITES, FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, REQUESTED_DAILY_WRITES,
-    Refresher, STATE_NAME, StateError, refreshed_at, state_key,
+    Refresher, STATE_NAME, StateError, quality, refreshed_at, state_key,
 };
 
 /// How long a counter holds that every refresh makes anew: two ticks of five minutes.

@@ -3,8 +3,10 @@
 //!
 //! KV cannot tell what was just written, so all of this is decided in an item of the table,
 //! `ANALYTICS_STATE` / `realtime`: who is refreshing and until when, when the snapshot was last
-//! written, how often today, and when that last succeeded. It changes by conditional writes: of two
+//! written, how often today, when that last succeeded, and what is wrong with the items. It changes by conditional writes: of two
 //! that read the same item one finds it changed. A damaged item is replaced.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -14,12 +16,13 @@ use crate::{
     catalogue::{Catalogue, definition::Rollup},
     dynamodb::{
         AttributeValue, Client, Error, Item, Read, UpdateItem, from_item, key, number, string,
+        to_attribute,
     },
     host::{Severity, SharedHost},
     period::format_instant,
 };
 
-use super::{Counted, Snapshot, SnapshotStore, count};
+use super::{Quality, Snapshot, SnapshotStore, count};
 
 /// How long a refresh may take before another one may begin.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
@@ -143,6 +146,23 @@ pub fn refreshed_at(
     Ok(millis.and_then(DateTime::from_timestamp_millis))
 }
 
+/// What is wrong with the items that the last refresh counted, by the state item; nothing before the
+/// first one.
+///
+/// # Errors
+///
+/// When that part of the item is damaged. The next refresh replaces it.
+pub fn quality(item: Option<Item>) -> Result<Quality, StateError> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Part {
+        quality: Quality,
+    }
+    let part: Option<Part> =
+        item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
+    Ok(part.unwrap_or_default().quality)
+}
+
 /// A lease that was taken.
 struct Lease {
     holder: String,
@@ -202,8 +222,8 @@ impl Refresher<'_> {
     /// When DynamoDB cannot be asked.
     pub async fn refresh(&self, occasion: Occasion) -> Result<Outcome, Error> {
         let begun = self.host.now();
-        let mut problems = Vec::new();
-        let outcome = self.try_refresh(occasion, &mut problems).await;
+        let (mut problems, mut quality) = (Vec::new(), Quality::default());
+        let outcome = self.try_refresh(occasion, &mut problems, &mut quality).await;
         let status = match &outcome {
             Ok(Outcome::Counted(_)) if problems.is_empty() => "complete",
             Ok(Outcome::Counted(_)) => "partial",
@@ -220,8 +240,10 @@ impl Refresher<'_> {
             Occasion::Stale => "stale",
             Occasion::Fresh => "fresh",
         };
+        let malformed: BTreeMap<&String, u64> =
+            quality.malformed.iter().map(|(name, rows)| (name, rows.malformed)).collect();
         let line = json!({
-            "event": "realtime", "occasion": occasion, "status": status, "problems": problems,
+            "event": "realtime", "malformed": malformed, "occasion": occasion, "status": status, "problems": problems,
             "requests": usage.requests, "pages": usage.pages,
             "readUnits": usage.read_units, "writeUnits": usage.write_units,
             "milliseconds": (self.host.now() - begun).num_milliseconds(),
@@ -235,26 +257,35 @@ impl Refresher<'_> {
         &self,
         occasion: Occasion,
         problems: &mut Vec<String>,
+        quality: &mut Quality,
     ) -> Result<Outcome, Error> {
         let lease = match self.acquire(occasion, problems).await? {
             Acquired::Taken(lease) => lease,
-            Acquired::NotNeeded => return self.count(problems).await.map(Outcome::Counted),
+            Acquired::NotNeeded => {
+                return self.count(problems, quality).await.map(Outcome::Counted);
+            }
             Acquired::Not(outcome) => return Ok(outcome),
         };
-        let counted = self.count(problems).await;
+        let counted = self.count(problems, quality).await;
         let mut written = None;
         if let Ok(snapshot) = &counted {
             written = self.write(&lease, snapshot, problems).await;
         }
-        self.release(&lease, written, problems).await;
+        let quality = counted.is_ok().then_some(&*quality);
+        self.release(&lease, written, quality, problems).await;
         counted.map(Outcome::Counted)
     }
 
-    async fn count(&self, problems: &mut Vec<String>) -> Result<Snapshot, Error> {
+    async fn count(
+        &self,
+        problems: &mut Vec<String>,
+        quality: &mut Quality,
+    ) -> Result<Snapshot, Error> {
         let at = self.host.now();
-        let Counted { mut snapshot, problems: found } =
-            count(&self.client, self.table, self.catalogue, at).await?;
-        problems.extend(found);
+        let mut counted = count(&self.client, self.table, self.catalogue, at).await?;
+        problems.append(&mut counted.problems);
+        *quality = counted.quality;
+        let mut snapshot = counted.snapshot;
         self.carry(&mut snapshot, problems).await;
         Ok(snapshot)
     }
@@ -389,10 +420,25 @@ impl Refresher<'_> {
         }
     }
 
-    /// Gives the lease back; one that cannot be given back runs out.
-    async fn release(&self, lease: &Lease, written: Option<Written>, problems: &mut Vec<String>) {
+    /// Gives the lease back, with what is wrong with the items that were counted; one that cannot be
+    /// given back runs out.
+    async fn release(
+        &self,
+        lease: &Lease,
+        written: Option<Written>,
+        quality: Option<&Quality>,
+        problems: &mut Vec<String>,
+    ) {
         let mut update = "SET leaseExpiresAt = :free".to_owned();
         let mut values = vec![(":free", number(&0)), (":holder", string(&lease.holder))];
+        match quality.map(to_attribute).transpose() {
+            Ok(Some(quality)) => {
+                update.push_str(", quality = :quality");
+                values.push((":quality", quality));
+            }
+            Ok(None) => {}
+            Err(error) => problems.push(format!("what is malformed cannot be stored: {error}")),
+        }
         if let Some(Written { at, succeeded }) = written {
             update.push_str(", writtenAt = :written");
             if succeeded {

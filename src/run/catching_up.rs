@@ -1,6 +1,6 @@
 //! Catch-up: filling hours that are missing, oldest first, a bounded piece at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     period::{Period, Span},
@@ -9,6 +9,7 @@ use crate::{
 
 use super::{
     Engine, Report, Run,
+    completeness::{Lacking, note_made},
     writing::{Occasion, Writer},
 };
 
@@ -20,63 +21,59 @@ pub(super) const HOURS_AT_ONCE: usize = 48;
 const OVERHEAD: u64 = 8;
 
 impl Engine {
-    /// Makes what is missing of `hours`, which are in order, as far as the budget allows; `passes` is
-    /// how many requests reading the platform's items has taken this run, 0 if it has not. Returns
-    /// the hours that are complete.
+    /// Makes what is missing of `lacking`, oldest first, as far as the budget allows, and removes from
+    /// it what is there; `passes` is how many requests reading the platform's items has taken this
+    /// run, 0 if it has not. Types that fail in this run already are neither looked for nor tried.
     pub(super) async fn fill(
         &self,
         run: &Run<'_>,
         writer: &Writer<'_>,
-        hours: &[Period],
+        lacking: &mut Lacking<'_>,
         occasion: impl Fn(Period) -> Occasion,
         passes: u64,
         report: &mut Report,
-    ) -> Result<BTreeSet<Period>, String> {
-        let types = &run.types;
-        let mut complete = BTreeSet::new();
-        let mut rest = hours;
-        let mut passes = passes.max(self.fewest_requests(hours));
+    ) -> Result<(), String> {
+        let wanted = without(lacking, &report.failing);
+        let hours: Vec<Period> = wanted.keys().copied().collect();
+        let mut rest = hours.as_slice();
+        let mut passes = passes.max(self.fewest_requests(rest));
         while !rest.is_empty() && self.has_budget(run) {
+            let wanted = without(lacking, &report.failing);
+            let names = union(&wanted, rest);
             let used = run.client.meter().total().requests + passes + OVERHEAD;
             let spare = self.options.budget.requests.saturating_sub(used);
-            let affordable = usize::try_from(spare).unwrap_or(usize::MAX) / types.len().max(1);
+            let affordable = usize::try_from(spare).unwrap_or(usize::MAX) / names.len().max(1);
             let piece;
             (piece, rest) = rest.split_at(rest.len().min(HOURS_AT_ONCE).min(affordable.max(1)));
+            let names = union(&wanted, piece);
+            if names.is_empty() {
+                continue;
+            }
             let beginning = self.begin_piece(run, report);
             let stored = self
-                .read_stored(run.client, &piece.iter().copied().collect(), types)
+                .read_stored(run.client, &piece.iter().copied().collect(), &names)
                 .await
                 .map_err(|error| format!("the stored records could not be read: {error}"))?;
-            let mut missing: BTreeMap<Period, BTreeSet<&str>> = BTreeMap::new();
+            let is_stored =
+                |hour: Period, name: &str| stored.contains_key(&(name.to_owned(), hour));
             for hour in piece {
-                for name in types {
-                    if !stored.contains_key(&((*name).to_owned(), *hour)) {
-                        missing.entry(*hour).or_default().insert(name);
-                    }
-                }
+                remove(lacking, *hour, |name| is_stored(*hour, name));
             }
-            complete.extend(piece.iter().copied().filter(|hour| !missing.contains_key(hour)));
-            let fails = |name: &&str| report.failing.contains(*name);
-            let lacking: BTreeSet<&str> =
-                missing.values().flatten().copied().filter(|name| !fails(name)).collect();
-            if lacking.is_empty() {
+            let wanted = without(lacking, &report.failing);
+            let names = union(&wanted, piece);
+            if names.is_empty() {
                 continue;
             }
             if affordable == 0 {
                 break;
             }
-            let can_be_whole: BTreeSet<Period> = missing
+            let at: Vec<_> = piece
                 .iter()
-                .filter(|(_, names)| !names.iter().any(fails))
-                .map(|(hour, _)| *hour)
-                .collect();
-            let wanted: Vec<_> = missing
-                .iter()
-                .filter(|(_, names)| !names.is_disjoint(&lacking))
-                .map(|(hour, _)| (*hour, occasion(*hour)))
+                .filter(|hour| wanted.contains_key(hour))
+                .map(|hour| (*hour, occasion(*hour)))
                 .collect();
             let pages = run.client.meter().total().pages;
-            let counted = match self.count(writer, &wanted, &lacking, beginning.at).await {
+            let counted = match self.count(writer, &at, &names, beginning.at).await {
                 Ok(counted) => counted,
                 Err(why) => {
                     report.problems.push(why);
@@ -85,14 +82,16 @@ impl Engine {
             };
             passes = passes.max(run.client.meter().total().pages - pages);
             self.enter_caught_up(run, &beginning, &counted.periods, report).await;
-            let failing = lacking.iter().filter(|name| {
+            for period in &counted.periods {
+                note_made(lacking, &names, period);
+            }
+            let failing = names.iter().filter(|name| {
                 counted.periods.iter().all(|period| period.types_failed.contains_key(**name))
             });
             report.failing.extend(failing.map(|name| (*name).to_owned()));
             report.caught_up.extend(counted.periods);
-            complete.extend(can_be_whole.difference(&counted.holes));
         }
-        Ok(complete)
+        Ok(())
     }
 
     /// The requests that reading the platform's items for `hours` takes at least: a page a pass.
@@ -100,5 +99,30 @@ impl Engine {
         let spans: Vec<Span> = hours.iter().copied().map(Span::from).collect();
         let passes = plan(&self.catalogue, self.catalogue.metrics(), &spans, &self.table);
         u64::try_from(passes.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What is lacking but for the types that fail.
+fn without<'name>(lacking: &Lacking<'name>, failing: &BTreeSet<String>) -> Lacking<'name> {
+    let mut wanted = lacking.clone();
+    wanted.retain(|_, names| {
+        names.retain(|name| !failing.contains(*name));
+        !names.is_empty()
+    });
+    wanted
+}
+
+/// All types that `hours` lack.
+fn union<'name>(lacking: &Lacking<'name>, hours: &[Period]) -> BTreeSet<&'name str> {
+    hours.iter().filter_map(|hour| lacking.get(hour)).flatten().copied().collect()
+}
+
+/// Removes the types of which `is_there` says that they are there.
+fn remove(lacking: &mut Lacking<'_>, hour: Period, is_there: impl Fn(&str) -> bool) {
+    if let Some(names) = lacking.get_mut(&hour) {
+        names.retain(|name| !is_there(name));
+        if names.is_empty() {
+            lacking.remove(&hour);
+        }
     }
 }

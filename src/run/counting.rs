@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use crate::{
     catalogue::definition::Metric,
     dynamodb::{Client, Read, text},
+    fold::Unreadable,
     numbers,
     part::Part,
     period::{Granularity, Period, Span},
@@ -23,7 +24,7 @@ use crate::{
 use super::{
     Engine, PeriodReport,
     reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read},
-    state::{mark_stale, unsettle},
+    state::unsettle,
     writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
@@ -39,8 +40,8 @@ pub(super) struct Counted {
     pub(super) holes: BTreeSet<Period>,
     /// Items left out, by metric.
     pub(super) malformed: BTreeMap<String, Malformed>,
-    /// Metrics of which no item could be understood, and why.
-    pub(super) unreadable: BTreeMap<String, String>,
+    /// Metrics without a value in some periods because no item in them could be read.
+    pub(super) unreadable: BTreeMap<String, Unreadable>,
     /// What was read of each source.
     pub(super) sources: BTreeMap<String, SourceFindings>,
 }
@@ -159,7 +160,7 @@ impl Engine {
         stored: &StoredRecords,
     ) -> Result<(), crate::dynamodb::Error> {
         let now = self.host.now();
-        let mut stale: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
+        let mut stale: BTreeSet<Period> = BTreeSet::new();
         let mut touched: BTreeSet<Granularity> = BTreeSet::new();
         for (fresh, occasion) in changing {
             let before = stored.get(&(fresh.metric_type.clone(), fresh.period));
@@ -181,17 +182,17 @@ impl Engine {
                     other.metric_type == fresh.metric_type && period.contains(other.period.start())
                 });
                 if period.end() < now && !waits {
-                    stale.entry(coarser).or_default().insert(period);
+                    stale.insert(period);
                 }
             }
+        }
+        for (fresh, _) in new {
+            stale.extend(writer.marks.due_above(fresh.period));
         }
         for granularity in touched {
             unsettle(writer.client, &self.table, granularity, now).await?;
         }
-        for (granularity, periods) in stale {
-            mark_stale(writer.client, &self.table, granularity, &periods, now).await?;
-        }
-        Ok(())
+        writer.marks.set(writer.client, &self.table, stale, now).await
     }
 
     /// The records of `types` in `periods` as they are stored, read consistently, a hundred in one

@@ -9,7 +9,9 @@ use futures_util::future::{Either, select};
 use crate::period::{Granularity, Period, format_instant};
 
 use super::{
-    Engine, Progress, Report, Run, Status,
+    Engine, PeriodReport, Progress, Report, Run, Status,
+    completeness::Lacking,
+    counting::Counted,
     lease::{HOUR_BY_CRON, LEASE, Lease, LeaseLost},
     periods_between,
     writing::{Occasion, Writer},
@@ -32,6 +34,8 @@ impl Engine {
         if let Some(dead) = &lease.dead {
             self.enter_dead(run, dead, report).await;
         }
+        // Who takes over from a run that dies with the lease looks for its marks.
+        run.marks.announced_by_lease(true);
         let done = {
             let work = Box::pin(self.count_and_fill(run, &lease, period, report));
             match select(work, Box::pin(lease.keep())).await {
@@ -45,26 +49,50 @@ impl Engine {
             Err(lost) => self.fail_all(report, &lost.to_string()),
             Ok(mut progress) => {
                 Self::note_run(&mut progress, run, report);
-                self.give_back(*lease, &progress, report).await;
+                let (is_after_dead, marked_by) =
+                    (lease.is_after_dead, lease.state.marked_by.clone());
+                let begin = progress.begin();
+                let announcement = run.marks.announcement(self.host.now());
+                self.release(*lease, &progress, announcement, report).await;
+                run.marks.announced_by_lease(false);
+                // Rolling up needs no lease.
+                let left_by_others = (is_after_dead || !marked_by.is_empty()).then_some(marked_by);
+                if let Some(begin) = begin {
+                    self.refresh_above_hours(run, left_by_others, begin, report).await;
+                }
             }
         }
     }
 
-    /// Gives the lease back with what the run leaves.
+    /// Gives the lease back with what the run leaves, which has left no marks that nobody knows of.
     pub(super) async fn give_back(
         &self,
         lease: Lease<'_>,
         progress: &Progress,
         report: &mut Report,
     ) {
+        self.release(lease, progress, None, report).await;
+    }
+
+    async fn release(
+        &self,
+        lease: Lease<'_>,
+        progress: &Progress,
+        announcement: Option<String>,
+        report: &mut Report,
+    ) {
         let released = match progress.to_attribute() {
-            Ok(progress) => lease.release(progress).await.map_err(|lost| match lost {
-                LeaseLost::TakenOver | LeaseLost::RanOut | LeaseLost::Wanted => lost.to_string(),
-                LeaseLost::Unreachable(error) => format!(
-                    "the lease could not be given back and runs out in {} s: {error}",
-                    LEASE.as_secs()
-                ),
-            }),
+            Ok(progress) => {
+                lease.release(progress, announcement).await.map_err(|lost| match lost {
+                    LeaseLost::TakenOver | LeaseLost::RanOut | LeaseLost::Wanted => {
+                        lost.to_string()
+                    }
+                    LeaseLost::Unreachable(error) => format!(
+                        "the lease could not be given back and runs out in {} s: {error}",
+                        LEASE.as_secs()
+                    ),
+                })
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = released {
@@ -75,7 +103,7 @@ impl Engine {
     /// A writer under `lease`.
     pub(super) fn writer_under<'run>(
         &'run self,
-        run: &Run<'run>,
+        run: &'run Run<'run>,
         lease: &Lease<'_>,
     ) -> Writer<'run> {
         Writer { fence: Some(lease.fence()), rewrites: lease.is_after_dead, ..self.writer(run) }
@@ -89,14 +117,26 @@ impl Engine {
             std::iter::successors(Some(own.previous()), |hour| Some(hour.previous()))
                 .take(count)
                 .collect();
-        if let Some(due) = progress.recalculation_due() {
+        if let Some(due) = progress.recalculation_due()
+            && !self.has_failing_type(progress)
+        {
             let earliest = trailing.last().copied().unwrap_or(own);
             let mut owed: Vec<Period> = periods_between(due, earliest).take(count).collect();
             owed.reverse();
             trailing.extend(owed);
         }
-        trailing.retain(|hour| hour.start() >= begin);
+        let retention = self.options.retention;
+        trailing.retain(|hour| {
+            hour.start() >= begin && !retention.has_ended(*hour, own.next().start())
+        });
         trailing
+    }
+
+    /// Whether a type failed in the last run. What earlier runs owe is then left to the run after the
+    /// one in which it works again: counting far hours again with every run would cost more the longer
+    /// it fails.
+    fn has_failing_type(&self, progress: &Progress) -> bool {
+        self.types().iter().any(|name| progress.failing_types.contains_key(*name))
     }
 
     /// Notes from where on hours are to be calculated again by the next run, after that of `own` did
@@ -143,78 +183,83 @@ impl Engine {
             .into_iter()
             .chain(trailing.iter().map(|hour| (*hour, Occasion::Recalculation)))
             .collect();
-        let mut complete = BTreeSet::new();
-        let mut holes = BTreeSet::new();
-        let mut passes = 0;
+        let hour_of_begin = Period::containing(Granularity::Hourly, begin);
+        // From the watermarks on; what is past retention by now need not be made.
+        let mut lacking = progress.unknown(&run.types, hour_of_begin, own);
+        lacking.retain(|hour, _| !self.options.retention.has_ended(*hour, run.scheduled));
+        if own.start() >= begin {
+            lacking.insert(own, run.types.clone());
+        }
         // Under the lease, not when the run began to wait for it: whoever had it before is older.
-        match self.count(&writer, &hours, &self.types(), self.host.now()).await {
+        match self.count(&writer, &hours, &run.types, self.host.now()).await {
             Err(why) => {
                 self.note_recalculated(own, false, &mut progress);
                 self.fail_all(report, &why);
             }
-            Ok(mut counted) => {
-                passes = run.client.meter().total().pages;
-                let counts = counted.malformed.iter();
-                report.malformed =
-                    counts.map(|(name, rows)| (name.clone(), rows.malformed)).collect();
-                report.problems.extend(counted.unreadable.values().cloned());
-                report.problems.extend(progress.note_sources(&counted.sources));
-                progress.malformed = counted.malformed;
-                report.unreadable = counted.unreadable;
-                report.period = counted.periods.remove(0);
-                report.recalculated = counted.periods;
-                let failed = report.recalculated.iter().any(|hour| !hour.types_failed.is_empty());
-                self.note_recalculated(own, !failed, &mut progress);
-                report.status = match report.period.status() {
-                    Status::Complete if !report.unreadable.is_empty() => Status::Partial,
-                    status => status,
-                };
-                complete.extend(
-                    hours
-                        .iter()
-                        .map(|(hour, _)| *hour)
-                        .filter(|hour| !counted.holes.contains(hour)),
-                );
-                holes = counted.holes;
+            Ok(counted) => {
+                let passes = run.client.meter().total().pages;
+                for period in &counted.periods {
+                    note_counted(&mut lacking, period, &counted.holes, &run.types);
+                }
+                self.note_counted(own, counted, &mut progress, report);
+                let mut older = lacking.clone();
+                older.retain(|hour, _| !hours.iter().any(|(counted, _)| counted == hour));
+                if report.status != Status::Failed && !older.is_empty() {
+                    lacking.retain(|hour, _| !older.contains_key(hour));
+                    // What fails for the run's own hour fails for older ones.
+                    report.failing.extend(report.period.types_failed.keys().cloned());
+                    let late = |_| Occasion::Recalculation;
+                    let filled = self.fill(run, &writer, &mut older, late, passes, report).await;
+                    report.problems.extend(filled.err());
+                    lacking.extend(older);
+                }
             }
         }
-
-        // From the watermark on; what is past retention by now need not be made.
-        let watermark = progress.watermark(Granularity::Hourly);
-        let retention = self.options.retention;
-        let unknown_from =
-            watermark.map_or_else(|| Period::containing(Granularity::Hourly, begin), Period::next);
-        let unknown: Vec<Period> = periods_between(unknown_from, own)
-            .filter(|hour| !retention.has_ended(*hour, run.scheduled))
-            .collect();
-        let older: Vec<Period> = unknown
-            .iter()
-            .copied()
-            .filter(|hour| !hours.iter().any(|(counted, _)| counted == hour))
-            .collect();
-        if report.status != Status::Failed && !older.is_empty() {
-            let late = |_| Occasion::Recalculation;
-            match self.fill(run, &writer, &older, late, passes, report).await {
-                Ok(filled) => complete.extend(filled),
-                Err(why) => report.problems.push(why),
-            }
-        }
-        let left: BTreeSet<Period> = unknown
-            .into_iter()
-            .chain((own.start() >= begin).then_some(own))
-            .filter(|hour| !complete.contains(hour))
-            .chain(holes)
-            .collect();
-        // Up to before the first that is not known to be complete.
-        let reached = match left.first() {
-            Some(hole) => hole.previous(),
-            None => own,
-        };
-        if watermark.is_none_or(|watermark| watermark < reached) && reached.start() >= begin {
-            progress.watermark = Some(format_instant(reached.start()));
-        }
-        report.left = left.len();
-        progress.note_holes(left.iter().copied(), left.len());
+        progress.note_complete(&run.types, hour_of_begin, own, &lacking);
+        report.left = lacking.len();
+        progress.note_holes(lacking.keys().copied(), lacking.len());
         progress
+    }
+
+    /// Notes what counting the run's own hour and the trailing ones came to.
+    fn note_counted(
+        &self,
+        own: Period,
+        mut counted: Counted,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) {
+        let counts = counted.malformed.iter();
+        report.malformed = counts.map(|(name, rows)| (name.clone(), rows.malformed)).collect();
+        report.problems.extend(counted.unreadable.values().map(ToString::to_string));
+        report.problems.extend(progress.note_sources(&counted.sources));
+        progress.malformed = counted.malformed;
+        report.unreadable = counted.unreadable;
+        report.period = counted.periods.remove(0);
+        report.recalculated = counted.periods;
+        let failed = report.recalculated.iter().any(|hour| !hour.types_failed.is_empty());
+        let is_all_that_is_owed = !self.has_failing_type(progress);
+        self.note_recalculated(own, !failed && is_all_that_is_owed, progress);
+        report.status = match report.period.status() {
+            Status::Complete if !report.unreadable.is_empty() => Status::Partial,
+            status => status,
+        };
+    }
+}
+
+/// Notes what an hour lacks after it was counted for all `types`. Of an hour without holes each type
+/// has a record, also one that could not be counted again.
+fn note_counted<'name>(
+    lacking: &mut Lacking<'name>,
+    counted: &PeriodReport,
+    holes: &BTreeSet<Period>,
+    types: &BTreeSet<&'name str>,
+) {
+    let failed = types.iter().copied().filter(|name| counted.types_failed.contains_key(*name));
+    let failed: BTreeSet<&str> = failed.collect();
+    if holes.contains(&counted.period) && !failed.is_empty() {
+        lacking.insert(counted.period, failed);
+    } else {
+        lacking.remove(&counted.period);
     }
 }

@@ -23,15 +23,17 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
-use serde::Deserialize;
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, Item, Read, UpdateItem, from_item, number, string},
+    dynamodb::{AttributeValue, Client, Error, Item, Read, UpdateItem, number, string},
     host::SharedHost,
     period::{Granularity, format_instant, parse_instant},
 };
 
-use super::state::{State, StateError, state_key};
+use super::{
+    state::{State, state_key},
+    stored_state::{StateError, read_attribute},
+};
 
 /// How long a lease holds without being renewed: several times the longest wait of one request, so
 /// that a slow run keeps it, short enough that a repeated event finds a dead one free.
@@ -176,27 +178,31 @@ impl Fence {
 }
 
 /// The lease's attributes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Stored {
-    #[serde(rename = "leaseHolder")]
     holder: String,
-    #[serde(rename = "leaseExpiresAt")]
     expires_at: i64,
-    #[serde(rename = "leaseTask")]
     task: String,
-    #[serde(rename = "leaseSince")]
     since: String,
-    #[serde(rename = "leaseAttempt")]
     attempt: u32,
-    #[serde(rename = "leaseWantedAt")]
     wanted_at: i64,
 }
 
 impl Stored {
-    fn from_item(item: Option<Item>) -> Result<Self, StateError> {
-        let stored = item.map(from_item).transpose();
-        Ok(stored.map_err(|error| StateError::new(&error))?.unwrap_or_default())
+    fn from_item(item: Option<&Item>) -> Result<Self, StateError> {
+        const TEXT: &str = "must be a string";
+        const NUMBER: &str = "must be a whole number";
+        let Some(item) = item else { return Ok(Self::default()) };
+        let hours = Granularity::Hourly;
+        let stored = Self {
+            holder: read_attribute(hours, item, "leaseHolder", TEXT)?,
+            expires_at: read_attribute(hours, item, "leaseExpiresAt", NUMBER)?,
+            task: read_attribute(hours, item, "leaseTask", TEXT)?,
+            since: read_attribute(hours, item, "leaseSince", TEXT)?,
+            attempt: read_attribute(hours, item, "leaseAttempt", NUMBER)?,
+            wanted_at: read_attribute(hours, item, "leaseWantedAt", NUMBER)?,
+        };
+        Ok(stored)
     }
 
     /// Whether a scheduled hourly run waits for the lease.
@@ -236,7 +242,8 @@ impl<'client> Lease<'client> {
         task: &str,
         holder: &str,
     ) -> Result<Acquired<'client>, LeaseError> {
-        const FREE: &str = "(attribute_not_exists(leaseExpiresAt) OR leaseExpiresAt < :now)";
+        const FREE: &str = "(attribute_not_exists(PK) OR attribute_exists(runState)) AND \
+                            (attribute_not_exists(leaseExpiresAt) OR leaseExpiresAt < :now)";
         const UNWANTED: &str = "(attribute_not_exists(leaseWantedAt) OR leaseWantedAt < :stale)";
         let is_scheduled = is_scheduled(task);
         let free = if is_scheduled { FREE.to_owned() } else { format!("{FREE} AND {UNWANTED}") };
@@ -244,7 +251,8 @@ impl<'client> Lease<'client> {
             (":one", format!("{free} AND (attribute_not_exists(leaseTask) OR leaseTask <> :task)")),
             ("leaseAttempt + :one", format!("{free} AND leaseTask = :task")),
         ];
-        // Our time begins with the first hour that was ever begun, also if its run died.
+        // Our time begins with the first hour that was ever begun, also if its run died. A state that
+        // has lost that is damaged, and must not begin anew by itself.
         let first = task.strip_prefix(HOUR_BY_CRON).map(|start| {
             let begin = HashMap::from([("begin".to_owned(), string(start))]);
             (", runState = if_not_exists(runState, :first)", (":first", AttributeValue::M(begin)))
@@ -282,7 +290,33 @@ impl<'client> Lease<'client> {
                 Err(error) if error.is_condition_failure() => {}
                 Err(error) => return Err(error.into()),
                 Ok(answer) => {
-                    let was = Stored::from_item(answer.attributes.clone())?;
+                    // Before there was an item, nothing is answered, or its key alone.
+                    let is_of_key = |name: &String| name == "PK" || name == "SK";
+                    let item = answer.attributes.filter(|item| !item.keys().all(is_of_key));
+                    let read = Stored::from_item(item.as_ref());
+                    let understood = read.and_then(|was| {
+                        let state = State::from_item(item)?;
+                        Ok((was, state.not_after(Granularity::Hourly, now)?))
+                    });
+                    let (was, mut state) = match understood {
+                        Ok(understood) => understood,
+                        Err(damaged) => {
+                            // For the run that comes when the damage is mended; without it the lease
+                            // runs out.
+                            let release = [(":expiry", number(&GAVE_WAY))];
+                            let released = update_held(
+                                client,
+                                table,
+                                holder,
+                                "SET leaseExpiresAt = :expiry",
+                                release,
+                            );
+                            return match released.await {
+                                Err(error) if !error.is_condition_failure() => Err(error.into()),
+                                _ => Err(damaged.into()),
+                            };
+                        }
+                    };
                     let repeated = was.task == task;
                     let is_after_dead = was.expires_at != GIVEN_BACK;
                     let dead = (was.expires_at > GIVEN_BACK).then_some(DeadHolder {
@@ -291,7 +325,6 @@ impl<'client> Lease<'client> {
                         since: was.since,
                         attempt: was.attempt.max(1),
                     });
-                    let mut state = State::from_item(answer.attributes)?;
                     // The event of that hour has been here, though its run could not say so.
                     let hour = dead.as_ref().and_then(|dead| dead.task.strip_prefix(HOUR_BY_CRON));
                     if let Some(start) = hour.and_then(parse_instant) {
@@ -313,7 +346,8 @@ impl<'client> Lease<'client> {
             }
         }
         let item = client.get(table, state_key(Granularity::Hourly), Read::Consistent).await?;
-        let held = Stored::from_item(item.clone())?;
+        let held = Stored::from_item(item.as_ref())?;
+        let state = State::from_item(item)?.not_after(Granularity::Hourly, host.now())?;
         if held.holder != holder || held.expires_at <= GIVEN_BACK {
             return Ok(Acquired::Held(held));
         }
@@ -326,7 +360,7 @@ impl<'client> Lease<'client> {
             holder: holder.to_owned(),
             gives_way: !is_scheduled,
             attempt: held.attempt,
-            state: State::from_item(item)?,
+            state,
             is_after_dead: true,
             dead: None,
         })))
@@ -371,7 +405,7 @@ impl<'client> Lease<'client> {
             host.sleep(poll).await;
             // Cheaper than trying to take it, which is two writes.
             let item = client.get(table, state_key(Granularity::Hourly), Read::Consistent).await?;
-            let held = Stored::from_item(item)?;
+            let held = Stored::from_item(item.as_ref())?;
             acquired = if held.is_free(is_scheduled, host.now()) {
                 Self::acquire(client, host.clone(), table, task, holder).await?
             } else {
@@ -417,7 +451,7 @@ impl<'client> Lease<'client> {
                 }
             };
             let is_wanted = |item| Stored::from_item(Some(item)).is_ok_and(|it| it.is_wanted(now));
-            if self.gives_way && item.is_some_and(is_wanted) {
+            if self.gives_way && item.as_ref().is_some_and(is_wanted) {
                 return Err(LeaseLost::Wanted);
             }
         }
@@ -434,15 +468,25 @@ impl<'client> Lease<'client> {
         }
     }
 
-    /// Gives the lease back, with what the run leaves.
+    /// Gives the lease back, with what the run leaves, and whether it may have left marks in coarser
+    /// granularities.
     ///
     /// # Errors
     ///
     /// [`LeaseLost::TakenOver`] when it is another run's, whose state then stands, or
     /// [`LeaseLost::Unreachable`] when DynamoDB cannot be asked; the lease then runs out by itself.
-    pub async fn release(self, progress: AttributeValue) -> Result<(), LeaseLost> {
-        let values = [(":expiry", number(&GIVEN_BACK)), (":progress", progress)];
-        self.end("SET leaseExpiresAt = :expiry, runState = :progress", values).await
+    pub async fn release(
+        self,
+        progress: AttributeValue,
+        announcement: Option<String>,
+    ) -> Result<(), LeaseLost> {
+        let mut expression = "SET leaseExpiresAt = :expiry, runState = :progress".to_owned();
+        let mut values = vec![(":expiry", number(&GIVEN_BACK)), (":progress", progress)];
+        if let Some(announcement) = announcement {
+            expression.push_str(" ADD markedBy :announcement");
+            values.push((":announcement", AttributeValue::Ss(vec![announcement])));
+        }
+        self.end(&expression, values).await
     }
 
     /// Releases the lease for the scheduled hourly run that requested it, and leaves the state as it
@@ -474,16 +518,27 @@ impl<'client> Lease<'client> {
         expression: &str,
         values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
     ) -> Result<Option<Item>, Error> {
-        let holder = [(":holder", string(&self.holder))];
-        let update = UpdateItem::new(
-            self.table,
-            state_key(Granularity::Hourly),
-            expression,
-            Some("leaseHolder = :holder"),
-            values.into_iter().chain(holder),
-        );
-        Ok(self.client.send(&update).await?.attributes)
+        update_held(self.client, self.table, &self.holder, expression, values).await
     }
+}
+
+/// Changes the state item if `holder` has the lease; returns it as it is then.
+async fn update_held<'name>(
+    client: &Client,
+    table: &str,
+    holder: &str,
+    expression: &str,
+    values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
+) -> Result<Option<Item>, Error> {
+    let holder = [(":holder", string(holder))];
+    let update = UpdateItem::new(
+        table,
+        state_key(Granularity::Hourly),
+        expression,
+        Some("leaseHolder = :holder"),
+        values.into_iter().chain(holder),
+    );
+    Ok(client.send(&update).await?.attributes)
 }
 
 /// Requests the lease for the scheduled hourly run `holder`, if it still is held.

@@ -6,18 +6,22 @@
 //! and fill what is missing. What each did is in the ledger.
 
 mod catching_up;
+mod completeness;
 mod counting;
 mod hourly;
 mod jobs;
 mod lease;
+mod marks;
 mod options;
 mod provenance;
 mod reading;
 mod recalculating;
+mod refreshing;
 mod report;
 mod retaining;
 mod rolling;
 mod state;
+mod stored_state;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -37,14 +41,14 @@ pub use jobs::{
 };
 use lease::DeadHolder;
 pub use lease::LEASE;
+use marks::OwnMarks;
 pub use options::{Budget, Options, Prices};
-pub use reading::{
-    Findings, MALFORMED_RANGE, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read,
-};
+pub use reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read};
 pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};
-pub use state::{MAXIMUM_HOLES, Progress, State, StateError, emptied, state_key};
+pub use state::{MAXIMUM_HOLES, Progress, State, emptied, state_key};
+pub use stored_state::StateError;
 use writing::Writer;
 
 /// Computes and stores records.
@@ -58,6 +62,7 @@ pub struct Engine {
 }
 
 /// One run: what all its pieces share.
+#[derive(Clone)]
 struct Run<'run> {
     client: &'run Client,
     id: String,
@@ -70,6 +75,15 @@ struct Run<'run> {
     rewrites: bool,
     /// An event's own run: it may tell what only the time of that event can tell.
     is_event: bool,
+    /// The marks of stale periods that it sets.
+    marks: OwnMarks,
+}
+
+impl<'run> Run<'run> {
+    /// The same run for some of its types.
+    fn for_types(&self, types: BTreeSet<&'run str>) -> Self {
+        Self { types, ..self.clone() }
+    }
 }
 
 /// Where a run stood when it began a piece that has an entry of its own in the ledger.
@@ -112,6 +126,7 @@ impl Engine {
                     types: self.types(),
                     rewrites: false,
                     is_event: true,
+                    marks: OwnMarks::of_scheduled(&report.run_id, scheduled),
                 };
                 if granularity == Granularity::Hourly {
                     self.run_hour(&run, period, &mut report).await;
@@ -145,7 +160,7 @@ impl Engine {
     }
 
     /// A writer without a lease.
-    fn writer<'run>(&'run self, run: &Run<'run>) -> Writer<'run> {
+    fn writer<'run>(&'run self, run: &'run Run<'run>) -> Writer<'run> {
         Writer {
             client: run.client,
             host: self.host.clone(),
@@ -153,6 +168,7 @@ impl Engine {
             catalogue: &self.catalogue,
             retention: self.options.retention,
             fence: None,
+            marks: &run.marks,
             rewrites: run.rewrites,
         }
     }
@@ -302,7 +318,10 @@ impl Engine {
         }
         progress.last_run_at = Some(at);
         progress.failing_types.clone_from(&report.period.types_failed);
-        progress.failing_types.extend(report.unreadable.clone());
+        // What is stored shows in health, which says nothing of how many items there are.
+        let reasons =
+            report.unreadable.iter().map(|(name, why)| (name.clone(), why.reason.clone()));
+        progress.failing_types.extend(reasons);
     }
 }
 

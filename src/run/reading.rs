@@ -1,13 +1,13 @@
 //! Executing a plan: reading its passes, at most six at once, and folding their rows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dynamodb::{AttributeValue, Client, Error, Item},
-    fold::{Fold, FoldError, Outcome},
+    fold::{Fold, FoldError, Outcome, Unreadable},
     host::BoxFuture,
     plan::Pass,
 };
@@ -17,24 +17,19 @@ use crate::{
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections).
 pub const MAXIMUM_CONCURRENCY: usize = 6;
 
-/// From how many malformed items a key range says that its source cannot be understood. A few hours
-/// of a quiet source have few items, and one that is malformed is an exception, left out and
-/// counted; a partition that is read whole tells by itself.
-pub const MALFORMED_RANGE: u64 = 3;
-
 /// What the passes came to.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The outcomes of the metrics whose sources could be read whole, in the order of the plan's
-    /// spans. Those that are unreadable have no value in any span.
+    /// spans. Those that are unreadable in a span have no value there.
     pub outcomes: BTreeMap<String, Vec<Outcome>>,
     /// The metrics whose sources could not be read, and why.
     pub failures: BTreeMap<String, String>,
     /// The metrics of which rows were left out because an attribute was malformed.
     pub malformed: BTreeMap<String, Malformed>,
-    /// The metrics of which no row could be understood, though there were some, and why: a sentence
-    /// that names the metric, the source and the attribute.
-    pub unreadable: BTreeMap<String, String>,
+    /// The metrics that have no value in some spans because no row in them could be read, though
+    /// there were some.
+    pub unreadable: BTreeMap<String, Unreadable>,
     /// The sources that were read to their end, by their name in the catalogue.
     pub sources: BTreeMap<String, SourceFindings>,
 }
@@ -73,6 +68,8 @@ pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
         .collect();
     let mut results = stream::iter(reading).buffer_unordered(MAXIMUM_CONCURRENCY);
     let mut findings = Findings::default();
+    // The positions of the spans in which a metric is unreadable in one of its passes.
+    let mut absent: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     let mut folds: BTreeMap<String, Fold<'_>> = BTreeMap::new();
     while let Some(ReadPass { pass, found, result }) = results.next().await {
         let sources = pass.sources.iter().copied().collect::<Vec<_>>().join(", ");
@@ -88,9 +85,8 @@ pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
                 findings.failures.entry(name).or_insert_with(why);
                 continue;
             }
-            if (found.is_whole || fold.malformed() >= MALFORMED_RANGE)
-                && let Some(why) = fold.unreadable(&sources)
-            {
+            if let Some(why) = fold.unreadable(&sources, found.is_whole) {
+                absent.entry(name.clone()).or_default().extend(&why.spans);
                 findings.unreadable.entry(name.clone()).or_insert(why);
             }
             match folds.remove(&name) {
@@ -104,12 +100,16 @@ pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
             }
         }
     }
-    findings.finish(folds);
+    findings.finish(folds, &absent);
     findings
 }
 
 impl Findings {
-    fn finish(&mut self, folds: BTreeMap<String, Fold<'_>>) {
+    fn finish(
+        &mut self,
+        folds: BTreeMap<String, Fold<'_>>,
+        absent: &BTreeMap<String, BTreeSet<usize>>,
+    ) {
         self.unreadable.retain(|name, _| !self.failures.contains_key(name));
         for (name, fold) in folds {
             if self.failures.contains_key(&name) {
@@ -121,8 +121,10 @@ impl Findings {
             }
             match fold.finish() {
                 Ok(mut found) => {
-                    if self.unreadable.contains_key(&name) {
-                        found.fill(Outcome::default());
+                    for span in absent.get(&name).into_iter().flatten() {
+                        if let Some(outcome) = found.get_mut(*span) {
+                            *outcome = Outcome::default();
+                        }
                     }
                     self.outcomes.insert(name, found);
                 }

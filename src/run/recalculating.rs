@@ -22,6 +22,7 @@ use super::{
     Engine, PeriodReport, Report, Run, StartError,
     jobs::{move_job, read_job, read_live_job},
     lease::{Ended, Lease, LeaseError},
+    marks::OwnMarks,
     report::Piece,
     state::{State, state_key},
     writing::{Occasion, Writer},
@@ -152,6 +153,7 @@ impl Engine {
             return Ok(Outcome::Failed { why, is_outage: false });
         }
         let mut report = Report::new(run_id.clone(), first);
+        let marks = OwnMarks::of(&run_id);
         let run = Run {
             client,
             id: run_id,
@@ -161,6 +163,7 @@ impl Engine {
             // What was asked for says when it was recalculated, also where it is the same.
             rewrites: job.asked_for(slice) > 0,
             is_event: false,
+            marks,
         };
         let reports = match slice.work {
             Work::Count => self.count_slice(&run, attempt, &mut report).await,

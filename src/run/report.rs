@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     dynamodb::Usage,
+    fold::Unreadable,
     ledger::{Entry, Status, Trigger},
     period::{Granularity, Period, format_instant},
     record::Coverage,
@@ -61,11 +62,14 @@ pub struct Report {
     pub caught_up: Vec<PeriodReport>,
     /// How many periods may still be missing, for the next run.
     pub left: usize,
+    /// The periods that are left stale, for the next run of any granularity; the log says how many.
+    #[serde(serialize_with = "count", skip_serializing_if = "BTreeSet::is_empty")]
+    pub stale: BTreeSet<Period>,
     /// Items that were left out of a metric because an attribute was malformed, by metric.
     pub malformed: BTreeMap<String, u64>,
-    /// Metrics without a value because no item of their source could be understood, and why.
+    /// Metrics without a value in some periods because no item in them could be read, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub unreadable: BTreeMap<String, String>,
+    pub unreadable: BTreeMap<String, Unreadable>,
     /// What went wrong besides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -120,6 +124,11 @@ impl PeriodReport {
         })
     }
 
+    /// Whether the period still lacks the type, or what the type's record should have.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        self.types_failed.contains_key(name) || self.short.contains_key(name)
+    }
+
     /// Notes what became of the record of one type.
     pub(super) fn note(&mut self, type_name: String, result: Result<WriteOutcome, String>) {
         match result {
@@ -161,6 +170,7 @@ impl Report {
             recalculated: Vec::new(),
             caught_up: Vec::new(),
             left: 0,
+            stale: BTreeSet::new(),
             malformed: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             problems: Vec::new(),
@@ -177,6 +187,22 @@ impl Report {
         self.caught_up.iter().chain(&self.recalculated).chain([&self.period])
     }
 
+    /// Notes whether `period` is left stale.
+    pub(super) fn note_stale(&mut self, period: Period, is_left: bool) {
+        if is_left {
+            self.stale.insert(period);
+        } else {
+            self.stale.remove(&period);
+        }
+    }
+
+    /// Whether a finer period in `period` is left stale, so that `period` cannot be refreshed yet.
+    pub(super) fn is_stale_within(&self, period: Period) -> bool {
+        self.stale.iter().any(|finer| {
+            finer.granularity() < period.granularity() && period.contains(finer.start())
+        })
+    }
+
     /// Whether everything it set out to do was done.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
@@ -184,6 +210,13 @@ impl Report {
             && self.problems.is_empty()
             && self.periods().all(|period| period.types_failed.is_empty())
     }
+}
+
+fn count<S: serde::Serializer>(
+    periods: &BTreeSet<Period>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    periods.len().serialize(serializer)
 }
 
 fn status_of(nothing_failed: bool, is_whole: bool, nothing_written: bool) -> Status {

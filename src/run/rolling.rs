@@ -15,22 +15,23 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::{
     catalogue::definition::Past,
-    dynamodb::{Error, Item, Read, TransactWriteItems},
+    dynamodb::{Error, TransactWriteItems},
     part::Part,
     period::{Granularity, Period, format_instant},
     plan::plan,
     record::{Record, RecordError},
-    rollup::{finer_periods, roll_up},
+    rollup::{coarser_than, finer_periods, roll_up},
 };
 
 use super::{
     Engine, PeriodReport, Progress, Report, Run, State, Status,
+    completeness::{Lacking, note_made},
     counting::StoredRecords,
     lease::{Ended, Lease},
-    periods_between,
     provenance::settle_ranking,
     reading::read,
-    state::{Settled, note_refreshed, state_key, write_progress},
+    refreshing::{COARSER, States, settle, understood},
+    state::{Settled, note_refreshed, write_progress},
     writing::{Change, Occasion, WriteOutcome, Writer},
 };
 
@@ -45,26 +46,27 @@ const MAXIMUM_TURNS: u32 = 3;
 /// How a period was made.
 pub(super) struct Made {
     pub(super) report: PeriodReport,
-    /// Nothing that ought to be there was missing.
-    complete: bool,
+    /// All that there is was rolled up and written.
+    refreshed: bool,
 }
 
 impl Made {
     fn failed(run: &Run<'_>, period: Period, why: &str) -> Self {
         let mut report = PeriodReport::new(period);
         report.fail(run.types.iter().copied(), why);
-        Self { report, complete: false }
+        Self { report, refreshed: false }
     }
 }
 
 impl Engine {
     pub(super) async fn run_rollup(&self, run: &Run<'_>, own: Period, report: &mut Report) {
         let granularity = own.granularity();
-        let (hours, state) = match self.read_states(run, granularity).await {
+        let (hours, mut states) = match self.read_states(run, granularity, report).await {
             Ok(states) => states,
             Err(why) => return self.fail_all(report, &why),
         };
-        let mut progress = state.progress.clone();
+        let mut progress =
+            states.get(&granularity).map(|state| state.progress.clone()).unwrap_or_default();
         report.attempt = if progress.latest == Some(format_instant(own.start())) {
             progress.attempt.saturating_add(1)
         } else {
@@ -75,76 +77,100 @@ impl Engine {
             report.status = Status::Complete;
             return;
         };
-        let retention = self.options.retention;
-        let first = Period::containing(granularity, begin);
-        let watermark = progress.watermark(granularity);
-        let unknown = periods_between(watermark.map_or(first, Period::next), own);
-        let unknown: Vec<Period> = unknown.collect();
-        let marked_stale: BTreeSet<Period> = state.stale(granularity).into_iter().collect();
-        let marked = marked_stale.iter().copied().filter(|period| *period < own);
-        // What is past retention need not be made any more.
-        let (mut made, pending): (BTreeSet<Period>, BTreeSet<Period>) = unknown
-            .into_iter()
-            .chain(marked)
-            .partition(|period| retention.has_ended(*period, run.scheduled));
-        let mut left: BTreeSet<Period> = BTreeSet::new();
-        for period in pending {
-            if !self.has_budget(run) {
-                left.insert(period);
-                continue;
-            }
-            let beginning = self.begin_piece(run, report);
-            let is_stale = marked_stale.contains(&period);
-            let result = self.make(run, period, is_stale, begin, report).await;
-            if result.complete {
-                made.insert(period);
-            } else {
-                left.insert(period);
-            }
-            let periods = std::slice::from_ref(&result.report);
-            self.enter_caught_up(run, &beginning, periods, report).await;
-            report.caught_up.push(result.report);
-        }
-        // Whatever failed for earlier periods is tried for this one, whose time is now.
-        report.failing.clear();
-        let result = self.make(run, own, marked_stale.contains(&own), begin, report).await;
-        report.status = result.report.status();
-        report.period = result.report;
-        if result.complete {
-            made.insert(own);
-        } else {
-            left.insert(own);
-        }
-
-        let reached = match left.first() {
-            Some(hole) => hole.previous(),
-            None => own,
-        };
-        if watermark.is_none_or(|watermark| watermark < reached) && reached >= first {
-            progress.watermark = Some(format_instant(reached.start()));
-        }
-        report.left = left.len();
-        progress.note_holes(left.iter().copied(), left.len());
+        // What earlier runs left costs little, and its time is up.
+        self.refresh(run, &COARSER, &mut states, begin, report).await;
+        let state = states.get(&granularity).cloned().unwrap_or_default();
+        let made = self.make_all(run, own, (&state, &mut progress), begin, report).await;
         Self::note_run(&mut progress, run, report);
-        let marks = made.iter().flat_map(|period| state.settled_marks(*period, run.begun));
-        let over = made.iter().flat_map(|period| state.settled_refreshes(*period, run.begun));
-        let settled =
-            Settled { marks: marks.cloned().collect(), refreshes: over.cloned().collect() };
+        let (mut settled, refreshed) = settle(run, &state, &made, report);
+        settled.refreshes.extend(state.orphaned_refreshes());
+        settled.refreshes.sort_unstable();
+        settled.refreshes.dedup();
+        if let Some(state) = states.get_mut(&granularity) {
+            state.marks.retain(|mark| !settled.marks.contains(mark));
+        }
+        run.marks.forget(&settled.marks);
         // Whose mark stays, because a writer from before it may still be running.
-        let refreshed: Vec<(Period, DateTime<Utc>)> = made
-            .iter()
-            .filter(|period| marked_stale.contains(*period))
-            .filter(|period| !state.is_settled(**period, run.begun))
-            .map(|period| (*period, run.begun))
-            .collect();
         self.write_refreshed(run, &refreshed, report).await;
         self.write_progress(run, granularity, &progress, settled, report).await;
+        // What this run has changed.
+        let coarser: Vec<Granularity> = coarser_than(granularity).collect();
+        self.refresh(run, &coarser, &mut states, begin, report).await;
+        self.withdraw_announcements(run, &states, hours.marked_by, report).await;
         // Last, because it may take more than what is left of the run.
         if granularity == Granularity::Daily
             && self.apply_retention(run, &mut progress, report).await
         {
             self.write_progress(run, granularity, &progress, Settled::default(), report).await;
         }
+    }
+
+    /// Makes the run's own period, then what its granularity lacks and what is stale of it, oldest
+    /// first. Returns the periods that were made from all there is, each with when its reading began.
+    async fn make_all(
+        &self,
+        run: &Run<'_>,
+        own: Period,
+        (state, progress): (&State, &mut Progress),
+        begin: DateTime<Utc>,
+        report: &mut Report,
+    ) -> Vec<(Period, DateTime<Utc>)> {
+        let granularity = own.granularity();
+        let first = Period::containing(granularity, begin);
+        let mut lacking = progress.unknown(&run.types, first, own);
+        let mut stale = state.to_refresh(granularity, self.host.now());
+        stale.extend(run.marks.of_granularity(granularity).into_keys());
+        // What is past retention need not be made any more.
+        let retention = self.options.retention;
+        let has_ended = |period: &Period| retention.has_ended(*period, run.scheduled);
+        lacking.retain(|period, _| !has_ended(period));
+        let ended = stale.iter().filter(|period| has_ended(period));
+        let mut made: Vec<_> = ended.map(|period| (*period, self.host.now())).collect();
+        stale.retain(|period| !has_ended(period));
+
+        let at = self.host.now();
+        let result = self.make(run, own, stale.contains(&own), begin, report).await;
+        if result.refreshed && !report.is_stale_within(own) {
+            made.push((own, at));
+            report.note_stale(own, false);
+        }
+        lacking.insert(own, run.types.clone());
+        note_made(&mut lacking, &run.types, &result.report);
+        report.status = result.report.status();
+        report.period = result.report;
+        let pending: BTreeSet<Period> = lacking.keys().chain(&stale).copied().collect();
+        for period in pending.into_iter().filter(|period| *period < own) {
+            let is_stale = stale.contains(&period);
+            // What fails for the run's own period is left to the next run.
+            let lacks = lacking.get(&period).into_iter().flatten().copied();
+            let types: BTreeSet<&str> = if is_stale {
+                run.types.clone()
+            } else {
+                lacks.filter(|name| !report.period.lacks(name)).collect()
+            };
+            if types.is_empty() {
+                continue;
+            }
+            if !self.has_budget(run) {
+                continue;
+            }
+            let beginning = self.begin_piece(run, report);
+            let at = self.host.now();
+            let of_types = run.for_types(types);
+            let result = self.make(&of_types, period, is_stale, begin, report).await;
+            if result.refreshed && !report.is_stale_within(period) {
+                made.push((period, at));
+                report.note_stale(period, false);
+            }
+            note_made(&mut lacking, &of_types.types, &result.report);
+            let periods = std::slice::from_ref(&result.report);
+            self.enter_caught_up(run, &beginning, periods, report).await;
+            report.caught_up.push(result.report);
+        }
+        progress.note_complete(&run.types, first, own, &lacking);
+        report.left = lacking.len();
+        progress.note_holes(lacking.keys().copied(), lacking.len());
+        made
     }
 
     /// Notes that marked periods were refreshed.
@@ -178,27 +204,24 @@ impl Engine {
         }
     }
 
-    /// The state of the hours and of `granularity`.
+    /// The state of the hours, and those of the coarser granularities. That of `granularity` must be
+    /// understood; of another one that is not, the report says so.
     async fn read_states(
         &self,
         run: &Run<'_>,
         granularity: Granularity,
-    ) -> Result<(State, State), String> {
-        let failed = |error: &dyn std::fmt::Display| {
-            format!("the state of the runs could not be read: {error}")
-        };
-        let keys = vec![state_key(Granularity::Hourly), state_key(granularity)];
-        let items = run
-            .client
-            .batch_get(&self.table, keys, Read::Consistent)
-            .await
-            .map_err(|error| failed(&error))?;
-        let state_of = |granularity: Granularity| {
-            let key = state_key(granularity);
-            let is_it = |item: &&Item| item.get("SK") == key.get("SK");
-            State::from_item(items.iter().find(is_it).cloned()).map_err(|error| failed(&error))
-        };
-        Ok((state_of(Granularity::Hourly)?, state_of(granularity)?))
+        report: &mut Report,
+    ) -> Result<(State, States), String> {
+        let mut read = self.read_state_items(run, &Granularity::ALL).await?;
+        for (of, state) in &read {
+            if let Err(why) = state
+                && [Granularity::Hourly, granularity].contains(of)
+            {
+                return Err(why.clone());
+            }
+        }
+        let hours = read.remove(0).1?;
+        Ok((hours, understood(read, report)))
     }
 
     /// Makes the records of `period`, after what is missing of its finer periods since `begin`. What
@@ -227,30 +250,40 @@ impl Engine {
                 Ok(stored) => stored,
                 Err(why) => return failed(why),
             };
-            let missing: Vec<Period> = ours
-                .iter()
-                .copied()
-                .filter(|finer| {
-                    let mut types =
-                        run.types.iter().filter(|name| !report.failing.contains(**name));
-                    types.any(|name| !stored.contains_key(&((*name).to_owned(), *finer)))
-                })
-                .collect();
+            let mut missing = Lacking::new();
+            for finer in &ours {
+                let names = run.types.iter().copied().filter(|name| {
+                    !report.failing.contains(*name)
+                        && !stored.contains_key(&((*name).to_owned(), *finer))
+                });
+                let names: BTreeSet<&str> = names.collect();
+                if !names.is_empty() {
+                    missing.insert(*finer, names);
+                }
+            }
             if !missing.is_empty() {
-                self.heal(run, &missing, begin, report).await;
+                // What is made now need not mark this period, which is made next.
+                run.marks.making(period, true);
+                self.heal(run, missing, begin, report).await;
+                run.marks.making(period, false);
                 read_at = self.host.now();
                 stored = match self.read_with(run, &finer, period).await {
                     Ok(stored) => stored,
                     Err(why) => return failed(why),
                 };
             }
+            let is_there = |name: &str| {
+                finer.iter().any(|finer| stored.contains_key(&(name.to_owned(), *finer)))
+            };
+            let absent: BTreeSet<&str> =
+                run.types.iter().copied().filter(|name| !is_there(name)).collect();
             let writer = self.writer(run);
             let mut report =
                 self.write_rolled_up(run, &writer, (period, &finer), (stored, read_at)).await;
             // What lies before our time is not lacking.
             report.short.retain(|_, coverage| coverage.present < ours.len());
-            let complete = report.types_failed.is_empty() && report.short.is_empty();
-            Made { report, complete }
+            let refreshed = report.types_failed.keys().all(|name| absent.contains(name.as_str()));
+            Made { report, refreshed }
         })
     }
 
@@ -299,10 +332,10 @@ impl Engine {
             run.types.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()),
         );
         made.sort();
-        Made { complete: made.types_failed.is_empty(), report: made }
+        Made { refreshed: made.types_failed.is_empty(), report: made }
     }
 
-    async fn read_with(
+    pub(super) async fn read_with(
         &self,
         run: &Run<'_>,
         finer: &[Period],
@@ -318,20 +351,26 @@ impl Engine {
     async fn heal(
         &self,
         run: &Run<'_>,
-        missing: &[Period],
+        missing: Lacking<'_>,
         begin: DateTime<Utc>,
         report: &mut Report,
     ) {
-        let Some(last) = missing.last().copied() else { return };
+        let Some(last) = missing.keys().next_back() else { return };
         if last.granularity() == Granularity::Hourly {
             return self.heal_hours(run, missing, report).await;
         }
-        for period in missing {
+        for (period, types) in missing {
             if !self.has_budget(run) {
                 return;
             }
+            // What failed for a day before this one is left to the next run.
+            let types = types.into_iter().filter(|name| !report.failing.contains(*name)).collect();
+            let run = &run.for_types(types);
+            if run.types.is_empty() {
+                continue;
+            }
             let beginning = self.begin_piece(run, report);
-            let made = self.make(run, *period, false, begin, report).await;
+            let made = self.make(run, period, false, begin, report).await;
             let periods = std::slice::from_ref(&made.report);
             self.enter_caught_up(run, &beginning, periods, report).await;
             report.caught_up.push(made.report);
@@ -340,9 +379,9 @@ impl Engine {
 
     /// Makes missing hours under their lease, and goes on after every scheduled hourly run to which
     /// it gives way.
-    async fn heal_hours(&self, run: &Run<'_>, missing: &[Period], report: &mut Report) {
+    async fn heal_hours(&self, run: &Run<'_>, mut missing: Lacking<'_>, report: &mut Report) {
         for _ in 0..MAXIMUM_TURNS {
-            if !self.heal_until_wanted(run, missing, report).await {
+            if !self.heal_until_wanted(run, &mut missing, report).await {
                 return;
             }
         }
@@ -357,10 +396,10 @@ impl Engine {
     async fn heal_until_wanted(
         &self,
         run: &Run<'_>,
-        missing: &[Period],
+        missing: &mut Lacking<'_>,
         report: &mut Report,
     ) -> bool {
-        let Some(last) = missing.last().copied() else { return false };
+        let Some(last) = missing.keys().next_back().copied() else { return false };
         let task = format!("catch-up hourly {}", format_instant(last.start()));
         let host = self.host.clone();
         let lease = Lease::wait_for(run.client, host, &self.table, &task, &run.id, false).await;
@@ -391,10 +430,14 @@ impl Engine {
         let problem = {
             let writer = self.writer_under(run, &lease);
             match lease.hold(self.fill(run, &writer, missing, occasion, 0, report)).await {
-                Ended::Done(Ok(_)) => None,
+                Ended::Done(Ok(())) => None,
                 Ended::Done(Err(why)) => Some(why),
-                Ended::Lost(why) => Some(why.to_string()),
+                Ended::Lost(why) => {
+                    run.marks.interrupt();
+                    Some(why.to_string())
+                }
                 Ended::Wanted => {
+                    run.marks.interrupt();
                     let released = lease.give_way().await;
                     report.problems.extend(released.err().map(|lost| lost.to_string()));
                     return true;
@@ -410,7 +453,7 @@ impl Engine {
     }
 
     /// Rolls all types up and writes them, in one transaction where possible.
-    async fn write_rolled_up(
+    pub(super) async fn write_rolled_up(
         &self,
         run: &Run<'_>,
         writer: &Writer<'_>,
@@ -566,6 +609,7 @@ impl Engine {
         let mut outcomes = Vec::new();
         let mut puts = Vec::new();
         let mut changing = Vec::new();
+        let mut new = Vec::new();
         for fresh in records {
             let name = fresh.metric_type.clone();
             let before = stored.get(&(name.clone(), fresh.period)).cloned().transpose()?;
@@ -574,14 +618,13 @@ impl Engine {
                 Change::Write(merged) => {
                     puts.push(writer.put_over(&merged, before.as_ref())?.into());
                     outcomes.push((name, WriteOutcome::Stored));
-                    if before.is_some() {
-                        changing.push((fresh.clone(), Occasion::Rollup));
-                    }
+                    let ours = if before.is_some() { &mut changing } else { &mut new };
+                    ours.push((fresh.clone(), Occasion::Rollup));
                 }
             }
         }
         if !puts.is_empty() {
-            self.mark_coarser(writer, &changing, &[], stored).await?;
+            self.mark_coarser(writer, &changing, &new, stored).await?;
             let token = self.host.random().map_err(|_| WriteAllError::Randomness)?;
             writer.client.send(&TransactWriteItems::new(puts, token)).await?;
         }

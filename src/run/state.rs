@@ -9,14 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     dynamodb::{
-        AttributeValue, Client, Error, Item, UpdateItem, from_item, key, number, string,
+        AttributeValue, Client, Error, Item, MappingError, UpdateItem, key, number, string,
         to_attribute,
     },
     ledger::Status,
     period::{Granularity, Period, format_instant, parse_instant},
 };
 
-use super::reading::{Malformed, SourceFindings};
+use super::{
+    marks::{Mark, entry},
+    reading::{Malformed, SourceFindings},
+};
 
 /// How many of the periods that are known to be incomplete are named.
 pub const MAXIMUM_HOLES: usize = 20;
@@ -24,7 +27,7 @@ pub const MAXIMUM_HOLES: usize = 20;
 /// A mark is taken away only when whoever set it cannot be writing any more: an invocation of a
 /// Worker by a cron event or a queue ends after 15 minutes.
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#wall-time-limits-by-invocation-type).
-const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(15);
+pub const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(15);
 
 /// How far behind the index may be that answers are read from; mostly it is less than a second.
 const INDEX_LAG: TimeDelta = TimeDelta::minutes(1);
@@ -34,8 +37,8 @@ const INDEX_LAG: TimeDelta = TimeDelta::minutes(1);
 pub struct State {
     /// What the last run left.
     pub progress: Progress,
-    /// Periods whose finer records have changed since they were made, each with when it was marked:
-    /// `{start}#{instant}`.
+    /// Periods whose finer records have changed since they were made, each with when it was marked
+    /// and by which run: `{start}#{instant}#{run}`.
     pub marks: BTreeSet<String>,
     /// Marked periods that were refreshed since, each with when its refresh began to read:
     /// `{start}#{instant}`. A mark outlives that, see [`SETTLED_AFTER`], and an unchanged record keeps
@@ -45,6 +48,9 @@ pub struct State {
     pub cache_version: u64,
     /// Until when they may still be changing; milliseconds since 1970.
     pub unsettled_until: i64,
+    /// Runs that may have left marks in the coarser granularities, each with when it said so:
+    /// `{instant}#{run}`. Only hours have it.
+    pub marked_by: BTreeSet<String>,
 }
 
 /// What a run leaves for the next one.
@@ -58,6 +64,10 @@ pub struct Progress {
     /// The start of the last period up to which all records are complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    /// The types that are complete beyond the watermark, each with the start of the last period up to
+    /// which it is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub complete_by_type: BTreeMap<String, String>,
     /// The start of the latest period whose own event has been here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
@@ -97,17 +107,6 @@ pub struct Progress {
     pub retention: Option<String>,
 }
 
-/// The item's attributes that are ours; a lease has more.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Stored {
-    run_state: Progress,
-    stale_marks: Vec<String>,
-    refreshes: Vec<String>,
-    cache_version: u64,
-    unsettled_until: i64,
-}
-
 /// That a source had items and has none now.
 #[must_use]
 pub fn emptied(source: &str) -> String {
@@ -123,42 +122,14 @@ pub fn state_key(granularity: Granularity) -> Item {
     key("ANALYTICS_STATE", granularity.name())
 }
 
-/// The state cannot be read.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the state of the runs (ANALYTICS_STATE) cannot be read: {0}")]
-pub struct StateError(String);
-
-impl StateError {
-    pub(super) fn new(cause: &impl ToString) -> Self {
-        Self(cause.to_string())
-    }
-}
-
 impl State {
-    /// Reads the item; without one, nothing has run yet.
-    ///
-    /// # Errors
-    ///
-    /// When the item is not what we write.
-    pub fn from_item(item: Option<Item>) -> Result<Self, StateError> {
-        let Some(item) = item else { return Ok(Self::default()) };
-        let stored: Stored = from_item(item).map_err(|error| StateError(error.to_string()))?;
-        Ok(Self {
-            progress: stored.run_state,
-            marks: stored.stale_marks.into_iter().collect(),
-            refreshes: stored.refreshes.into_iter().collect(),
-            cache_version: stored.cache_version,
-            unsettled_until: stored.unsettled_until,
-        })
-    }
-
     /// The periods that are marked as stale, earliest first.
     #[must_use]
     pub fn stale(&self, granularity: Granularity) -> BTreeSet<Period> {
         self.marks
             .iter()
-            .filter_map(|mark| parse_instant(mark.split_once('#')?.0))
-            .map(|start| Period::containing(granularity, start))
+            .filter_map(|mark| Mark::parse(mark))
+            .map(|mark| Period::containing(granularity, mark.start))
             .collect()
     }
 
@@ -172,48 +143,92 @@ impl State {
         stale
     }
 
-    /// The refreshes of `period` that can be forgotten at `now`, because all its marks are removed.
-    pub fn settled_refreshes(
-        &self,
-        period: Period,
-        now: DateTime<Utc>,
-    ) -> impl Iterator<Item = &String> {
-        let start = format!("{}#", format_instant(period.start()));
-        let is_settled = self.is_settled(period, now);
-        self.refreshes.iter().filter(move |of| is_settled && of.starts_with(&start))
-    }
-
-    /// Whether every mark of `period` can be taken away at `now`.
+    /// The same periods, each with when the first change was marked that no refresh has.
     #[must_use]
-    pub fn is_settled(&self, period: Period, now: DateTime<Utc>) -> bool {
-        let start = format!("{}#", format_instant(period.start()));
-        let marks = self.marks.iter().filter(|mark| mark.starts_with(&start));
-        marks.count() == self.settled_marks(period, now).count()
+    pub fn stale_from(&self, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
+        let refreshed = latest(&self.refreshes, granularity);
+        let mut stale: BTreeMap<Period, DateTime<Utc>> = BTreeMap::new();
+        for mark in self.marks.iter().filter_map(|mark| Mark::parse(mark)) {
+            let period = Period::containing(granularity, mark.start);
+            if refreshed.get(&period).is_none_or(|refreshed| *refreshed <= mark.at) {
+                let first = stale.entry(period).or_insert(mark.at);
+                *first = mark.at.min(*first);
+            }
+        }
+        stale
     }
 
-    /// The marks of `period` that can be taken away at `now`, once it has been made again from what
-    /// is there after the state was read.
+    /// The periods that a refresh which begins at `now` is worth: those that were not refreshed since
+    /// they were marked, and those whose marks it can remove.
+    #[must_use]
+    pub fn to_refresh(&self, granularity: Granularity, now: DateTime<Utc>) -> BTreeSet<Period> {
+        let stale = self.stale_since(granularity);
+        let mut marked = self.stale(granularity);
+        marked.retain(|period| stale.contains_key(period) || self.is_settled(*period, now));
+        marked
+    }
+
+    fn marks_of(&self, period: Period) -> impl Iterator<Item = (&String, Mark<'_>)> {
+        let marks = self.marks.iter().filter_map(|mark| Some((mark, Mark::parse(mark)?)));
+        marks.filter(move |(_, mark)| mark.start == period.start())
+    }
+
+    /// The marks of `period` that a refresh which begins at `now` can remove: their runs have ended.
     pub fn settled_marks(
         &self,
         period: Period,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = &String> {
-        let start = format_instant(period.start());
-        self.marks.iter().filter(move |mark| {
-            mark.split_once('#').is_some_and(|(of, at)| {
-                of == start && parse_instant(at).is_some_and(|at| at + SETTLED_AFTER <= now)
-            })
-        })
+        let marks = self.marks_of(period);
+        marks.filter(move |(_, mark)| mark.at + SETTLED_AFTER <= now).map(|(entry, _)| entry)
+    }
+
+    /// Whether a refresh that begins at `now` can remove every mark of `period`.
+    fn is_settled(&self, period: Period, now: DateTime<Utc>) -> bool {
+        self.marks_of(period).count() == self.settled_marks(period, now).count()
+    }
+
+    /// What a refresh of `period` that began to read `at` removes from the state, besides the run's
+    /// `own` mark, and whether a mark stays.
+    #[must_use]
+    pub fn settle(&self, period: Period, at: DateTime<Utc>, own: Option<&str>) -> (Settled, bool) {
+        let mut marks: Vec<String> = self.settled_marks(period, at).cloned().collect();
+        let own = own.map(str::to_owned);
+        let stays = self
+            .marks_of(period)
+            .any(|(mark, _)| !marks.contains(mark) && own.as_ref().is_none_or(|own| own != mark));
+        if let Some(own) = own.filter(|own| !marks.contains(own)) {
+            marks.push(own);
+        }
+        let mut refreshes = Vec::new();
+        if !stays {
+            let of_period = |entry: &&String| {
+                Mark::parse(entry).is_some_and(|mark| mark.start == period.start())
+            };
+            refreshes.extend(self.refreshes.iter().filter(of_period).cloned());
+        }
+        (Settled { marks, refreshes }, stays)
+    }
+
+    /// The refreshes whose period has no mark any more.
+    #[must_use]
+    pub fn orphaned_refreshes(&self) -> Vec<String> {
+        let marked: BTreeSet<DateTime<Utc>> =
+            self.marks.iter().filter_map(|mark| Some(Mark::parse(mark)?.start)).collect();
+        let is_orphaned = |entry: &&String| {
+            Mark::parse(entry).is_some_and(|refresh| !marked.contains(&refresh.start))
+        };
+        self.refreshes.iter().filter(is_orphaned).cloned().collect()
     }
 }
 
-/// The periods in `entries`, which are `{start}#{instant}`, each with its latest instant.
+/// The periods in `entries`, which are `{start}#{instant}` and more, each with its latest instant.
 fn latest(entries: &BTreeSet<String>, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
     let mut latest = BTreeMap::new();
-    for (start, at) in entries.iter().filter_map(|entry| entry.split_once('#')) {
-        let (Some(start), Some(at)) = (parse_instant(start), parse_instant(at)) else { continue };
-        let last = latest.entry(Period::containing(granularity, start)).or_insert(at);
-        *last = at.max(*last);
+    for mark in entries.iter().filter_map(|entry| Mark::parse(entry)) {
+        let period = Period::containing(granularity, mark.start);
+        let last = latest.entry(period).or_insert(mark.at);
+        *last = mark.at.max(*last);
     }
     latest
 }
@@ -283,12 +298,12 @@ impl Progress {
     /// # Errors
     ///
     /// When it cannot be mapped.
-    pub fn to_attribute(&self) -> Result<AttributeValue, StateError> {
-        to_attribute(self).map_err(|error| StateError(error.to_string()))
+    pub fn to_attribute(&self) -> Result<AttributeValue, MappingError> {
+        to_attribute(self)
     }
 }
 
-/// Marks the periods as stale: what they are computed from is about to change. Responses that were
+/// Adds `marks` of stale periods: what those are computed from is about to change. Responses that were
 /// cached before do not say so, and are not used again.
 ///
 /// # Errors
@@ -298,12 +313,8 @@ pub async fn mark_stale(
     client: &Client,
     table: &str,
     granularity: Granularity,
-    periods: &BTreeSet<Period>,
-    now: DateTime<Utc>,
+    marks: Vec<String>,
 ) -> Result<(), Error> {
-    let at = format_instant(now);
-    let marks =
-        periods.iter().map(|period| format!("{}#{at}", format_instant(period.start()))).collect();
     let update = UpdateItem::new(
         table,
         state_key(granularity),
@@ -315,6 +326,45 @@ pub async fn mark_stale(
             (":entity", string("AnalyticsState")),
         ],
     );
+    client.send(&update).await.map(|_| ())
+}
+
+/// Says in the hours' state that a run may leave marks in the coarser granularities.
+///
+/// # Errors
+///
+/// When DynamoDB cannot be asked.
+pub async fn announce(client: &Client, table: &str, announcement: &str) -> Result<(), Error> {
+    let update = UpdateItem::new(
+        table,
+        state_key(Granularity::Hourly),
+        "ADD markedBy :entry",
+        // Without a state of the hours there is no time of ours, and nothing to be refreshed by them.
+        Some("attribute_exists(runState)"),
+        [(":entry", AttributeValue::Ss(vec![announcement.to_owned()]))],
+    );
+    match client.send(&update).await {
+        Err(error) if !error.is_condition_failure() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes announcements of runs that left no mark, or whose marks are removed.
+///
+/// # Errors
+///
+/// When DynamoDB cannot be asked.
+pub async fn withdraw(
+    client: &Client,
+    table: &str,
+    announcements: Vec<String>,
+) -> Result<(), Error> {
+    if announcements.is_empty() {
+        return Ok(());
+    }
+    let values = [(":entries", AttributeValue::Ss(announcements))];
+    let key = state_key(Granularity::Hourly);
+    let update = UpdateItem::new(table, key, "DELETE markedBy :entries", None, values);
     client.send(&update).await.map(|_| ())
 }
 
@@ -357,10 +407,7 @@ pub async fn note_refreshed(
     refreshed: &[(Period, DateTime<Utc>)],
 ) -> Result<(), Error> {
     let Some((first, _)) = refreshed.first() else { return Ok(()) };
-    let entry = |(period, at): &(Period, DateTime<Utc>)| {
-        format!("{}#{}", format_instant(period.start()), format_instant(*at))
-    };
-    let entries = refreshed.iter().map(entry).collect();
+    let entries = refreshed.iter().map(|(period, at)| entry(*period, *at, None)).collect();
     let update = UpdateItem::new(
         table,
         state_key(first.granularity()),
@@ -392,21 +439,51 @@ pub async fn write_progress(
     progress: AttributeValue,
     settled: Settled,
 ) -> Result<(), Error> {
-    let mut expression = "SET runState = :progress, EntityType = :entity".to_owned();
     let mut values = vec![(":progress", progress), (":entity", string("AnalyticsState"))];
-    let mut removed = Vec::new();
-    for (attribute, placeholder, entries) in
-        [("staleMarks", ":marks", settled.marks), ("refreshes", ":refreshes", settled.refreshes)]
-    {
-        if !entries.is_empty() {
-            removed.push(format!("{attribute} {placeholder}"));
-            values.push((placeholder, AttributeValue::Ss(entries)));
-        }
-    }
-    if !removed.is_empty() {
-        expression.push_str(" DELETE ");
-        expression.push_str(&removed.join(", "));
-    }
-    let update = UpdateItem::new(table, state_key(granularity), &expression, None, values);
+    let removal = settled.removal(&mut values);
+    let expression = format!("SET runState = :progress, EntityType = :entity {removal}");
+    let update = UpdateItem::new(table, state_key(granularity), expression.trim(), None, values);
     client.send(&update).await.map(|_| ())
+}
+
+/// Removes what is `settled` from the state of `granularity`.
+///
+/// # Errors
+///
+/// When DynamoDB cannot be asked.
+pub async fn remove_settled(
+    client: &Client,
+    table: &str,
+    granularity: Granularity,
+    settled: Settled,
+) -> Result<(), Error> {
+    if settled.marks.is_empty() && settled.refreshes.is_empty() {
+        return Ok(());
+    }
+    let mut values = Vec::new();
+    let removal = settled.removal(&mut values);
+    let update = UpdateItem::new(table, state_key(granularity), &removal, None, values);
+    client.send(&update).await.map(|_| ())
+}
+
+impl Settled {
+    /// Removes also what `other` says.
+    pub fn add(&mut self, other: Self) {
+        self.marks.extend(other.marks);
+        self.refreshes.extend(other.refreshes);
+    }
+
+    /// The clause that removes it, with its values added to `values`; empty if there is nothing.
+    fn removal(self, values: &mut Vec<(&str, AttributeValue)>) -> String {
+        let mut removed = Vec::new();
+        for (attribute, placeholder, entries) in
+            [("staleMarks", ":marks", self.marks), ("refreshes", ":refreshes", self.refreshes)]
+        {
+            if !entries.is_empty() {
+                removed.push(format!("{attribute} {placeholder}"));
+                values.push((placeholder, AttributeValue::Ss(entries)));
+            }
+        }
+        if removed.is_empty() { String::new() } else { format!("DELETE {}", removed.join(", ")) }
+    }
 }

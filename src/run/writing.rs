@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     lease::{Fence, LeaseLost},
+    marks::OwnMarks,
     provenance::merge,
     state::unsettle,
 };
@@ -80,6 +81,8 @@ pub(super) struct Writer<'run> {
     pub(super) retention: Retention,
     /// Of a run under a lease.
     pub(super) fence: Option<Fence>,
+    /// The marks that the run sets.
+    pub(super) marks: &'run OwnMarks,
     /// Also write what says the same, with the new time of calculation: because somebody asked, or
     /// after a dead holder, so that it finds everything changed should it come back.
     pub(super) rewrites: bool,

@@ -6,6 +6,7 @@ use edge_analytics::catalogue::Catalogue;
 #[allow(clippy::pedantic, reason = "linted where they belong")]
 mod parser {
     pub mod check;
+    pub mod check_values;
     pub mod definition;
     pub mod document;
     pub mod parse;

@@ -15,10 +15,10 @@ interface Props {
   cursor: number | null;
 }
 
-export function Readout({ data, before, range, cursor }: Props) {
+export function Readout(props: Props) {
+  const { data, cursor } = props;
   const [view] = useView();
-  const shown = shownSeries(data, view.toggled);
-  const { reconstructed, stale, short } = countMarks(data, shown);
+  const { reconstructed, stale, short } = countMarks(data, shownSeries(data, view.toggled));
   const kind = [
     'readout',
     view.compare && 'readout-compared',
@@ -26,55 +26,75 @@ export function Readout({ data, before, range, cursor }: Props) {
   ]
     .filter(Boolean)
     .join(' ');
-  const name = (start: number) => formatPeriod(start, range.granularity, view.zone);
-  if (cursor === null) {
-    return (
-      <p class={kind}>
-        {view.zoom && <span>figures of the whole range</span>}
-        {data.missing.length > 0 && (
-          <span>
-            <span class="mark mark-missing" aria-hidden="true" /> {data.missing.length} missing
-          </span>
-        )}
-        {range.running && (
-          <span>
-            <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
-            {data.running ? soFar(data.running.asOf, view.zone) : name(range.running.start)}
-          </span>
-        )}
-        {reconstructed > 0 && (
-          <span>
-            <span class="mark-reconstructed" aria-hidden="true">
-              ○
-            </span>{' '}
-            dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
-          </span>
-        )}
-        {stale > 0 && (
-          <span>
-            <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
-          </span>
-        )}
-        {short > 0 && (
-          <span>
-            <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
-          </span>
-        )}
-        {before && (
-          <span>
-            <span class="mark mark-before" aria-hidden="true" /> dashed: the period before
-          </span>
-        )}
-      </p>
-    );
-  }
+  return cursor === null ? (
+    <p class={kind}>
+      <WholeRange {...props} />
+    </p>
+  ) : (
+    <p class={kind} data-readout>
+      <OnePeriod {...props} cursor={cursor} />
+    </p>
+  );
+}
+
+/** What the marks on the picture are, once, where there are any. */
+function WholeRange({ data, before, range }: Props) {
+  const [view] = useView();
+  const { reconstructed, stale, short } = countMarks(data, shownSeries(data, view.toggled));
+  return (
+    <>
+      {view.zoom && <span>figures of the whole range</span>}
+      {data.missing.length > 0 && (
+        <span>
+          <span class="mark mark-missing" aria-hidden="true" /> {data.missing.length} missing
+        </span>
+      )}
+      {range.running && (
+        <span>
+          <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
+          {data.running
+            ? soFar(data.running.asOf, view.zone)
+            : formatPeriod(range.running.start, range.granularity, view.zone)}
+        </span>
+      )}
+      {reconstructed > 0 && (
+        <span>
+          <span class="mark-reconstructed" aria-hidden="true">
+            ○
+          </span>{' '}
+          hollow, dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+        </span>
+      )}
+      {stale > 0 && (
+        <span>
+          <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
+        </span>
+      )}
+      {short > 0 && (
+        <span>
+          <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
+        </span>
+      )}
+      {before && (
+        <span>
+          <span class="mark mark-before" aria-hidden="true" /> dashed: the period before
+        </span>
+      )}
+    </>
+  );
+}
+
+/** What is under the cursor. */
+function OnePeriod({ data, before, range, cursor }: Props & { cursor: number }) {
+  const [view] = useView();
   const start = drawnPeriods(data)[cursor] ?? 0;
   const running = cursor === data.periods.length ? data.running : null;
   const calculatedAt = data.calculatedAt[cursor];
   const coverage = data.coverage[cursor];
   const then = running ? undefined : before?.periods[cursor];
+  const shown = shownSeries(data, view.toggled);
   return (
-    <p class={kind} data-readout>
+    <>
       <strong>{formatPeriodInZone(start, range.granularity, view.zone)}</strong>
       {running ? (
         <span>{soFar(running.asOf, view.zone)}</span>
@@ -89,7 +109,7 @@ export function Readout({ data, before, range, cursor }: Props) {
           short: made from {coverage.present} of {coverage.expected}
         </span>
       )}
-      {then !== undefined && <span>before: {name(then)}</span>}
-    </p>
+      {then !== undefined && <span>before: {formatPeriod(then, range.granularity, view.zone)}</span>}
+    </>
   );
 }

@@ -1,0 +1,128 @@
+//! How far each type is complete. One that fails for weeks must cost no more than itself: the others
+//! are complete up to now, and only what it lacks is looked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::period::{Granularity, Period, format_instant, parse_instant};
+
+use super::{PeriodReport, Progress, periods_between};
+
+/// The types that periods lack or may lack.
+pub(super) type Lacking<'name> = BTreeMap<Period, BTreeSet<&'name str>>;
+
+impl Progress {
+    /// The period up to which all records of the type are complete. Of a type that the state does not
+    /// name the watermark of all types holds.
+    #[must_use]
+    pub fn watermark_of(&self, name: &str, granularity: Granularity) -> Option<Period> {
+        match self.complete_by_type.get(name) {
+            Some(start) => Some(Period::containing(granularity, parse_instant(start)?)),
+            None => self.watermark(granularity),
+        }
+    }
+
+    /// For each period from `first` to before `end` the types that may lack a record.
+    pub(super) fn unknown<'name>(
+        &self,
+        types: &BTreeSet<&'name str>,
+        first: Period,
+        end: Period,
+    ) -> Lacking<'name> {
+        let mut lacking = Lacking::new();
+        for name in types {
+            let from = self.watermark_of(name, end.granularity()).map_or(first, Period::next);
+            for period in periods_between(from, end) {
+                lacking.entry(period).or_default().insert(*name);
+            }
+        }
+        lacking
+    }
+
+    /// Notes how far each of `types` is complete after the run of `own`, where our time begins with
+    /// the period `first`. The watermark of all types is the least.
+    pub(super) fn note_complete(
+        &mut self,
+        types: &BTreeSet<&str>,
+        first: Period,
+        own: Period,
+        lacking: &Lacking<'_>,
+    ) {
+        let mut reached = BTreeMap::new();
+        for name in types {
+            let hole = lacking.iter().find(|(_, names)| names.contains(name));
+            let now = hole.map_or(own, |(period, _)| period.previous());
+            let now = (now >= first).then_some(now);
+            reached.insert(*name, now.max(self.watermark_of(name, own.granularity())));
+        }
+        let least = reached.values().min().copied().flatten();
+        let start = |period: Period| format_instant(period.start());
+        self.watermark = least.map(start);
+        self.complete_by_type = reached
+            .into_iter()
+            .filter(|(_, reached)| *reached > least)
+            .filter_map(|(name, reached)| Some((name.to_owned(), start(reached?))))
+            .collect();
+    }
+}
+
+/// Removes from `lacking` what was made of `types` by the period's report.
+pub(super) fn note_made(lacking: &mut Lacking<'_>, types: &BTreeSet<&str>, report: &PeriodReport) {
+    if let Some(names) = lacking.get_mut(&report.period) {
+        names.retain(|name| !types.contains(name) || report.lacks(name));
+        if names.is_empty() {
+            lacking.remove(&report.period);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hour(number: u32) -> Period {
+        let start = format!("2026-05-31T{number:02}:00:00Z");
+        Period::containing(Granularity::Hourly, start.parse().unwrap())
+    }
+
+    fn start(number: u32) -> String {
+        format!("2026-05-31T{number:02}:00:00.000Z")
+    }
+
+    #[test]
+    fn the_watermark_is_the_least_and_what_is_ahead_is_named() {
+        let types = BTreeSet::from(["albums", "media", "users"]);
+        let mut progress = Progress { watermark: Some(start(3)), ..Progress::default() };
+        let unknown = progress.unknown(&types, hour(0), hour(6));
+        assert_eq!(unknown.keys().copied().collect::<Vec<_>>(), [hour(4), hour(5)]);
+        assert!(unknown.values().all(|names| *names == types));
+
+        let lacking = Lacking::from([(hour(5), BTreeSet::from(["media"]))]);
+        progress.note_complete(&types, hour(0), hour(6), &lacking);
+        assert_eq!(progress.watermark, Some(start(4)));
+        let ahead =
+            BTreeMap::from([("albums".to_owned(), start(6)), ("users".to_owned(), start(6))]);
+        assert_eq!(progress.complete_by_type, ahead);
+        let unknown = progress.unknown(&types, hour(0), hour(8));
+        assert_eq!(unknown[&hour(5)], BTreeSet::from(["media"]));
+        assert_eq!(unknown[&hour(6)], BTreeSet::from(["media"]));
+        assert_eq!(unknown[&hour(7)], types);
+
+        // A type that left the catalogue holds nothing back.
+        let types = BTreeSet::from(["albums", "users"]);
+        progress.note_complete(&types, hour(0), hour(7), &Lacking::new());
+        assert_eq!(progress.watermark, Some(start(7)));
+        assert!(progress.complete_by_type.is_empty());
+    }
+
+    #[test]
+    fn a_type_that_never_had_a_record_is_unknown_from_the_first_hour() {
+        let types = BTreeSet::from(["media", "users"]);
+        let mut progress = Progress::default();
+        let lacking = Lacking::from([(hour(2), BTreeSet::from(["media"]))]);
+        progress.note_complete(&types, hour(2), hour(2), &lacking);
+        assert_eq!(progress.watermark, None);
+        let unknown = progress.unknown(&types, hour(2), hour(4));
+        assert_eq!(unknown[&hour(2)], BTreeSet::from(["media"]));
+        assert_eq!(unknown[&hour(3)], types);
+    }
+}
