@@ -95,11 +95,17 @@ impl Life {
 }
 
 /// What happens to a thing: its fact and its item are changed, or it is deleted.
-type Step = Option<Box<dyn Fn(&mut Fact, &mut Item)>>;
+enum Step {
+    Change(Box<Edit>),
+    Delete,
+}
+
+type Edit = dyn Fn(&mut Fact, &mut Item);
+
 type Steps = Vec<(Instant, Step)>;
 
 fn change(change: impl Fn(&mut Fact, &mut Item) + 'static) -> Step {
-    Some(Box::new(change))
+    Step::Change(Box::new(change))
 }
 
 struct Writer {
@@ -135,7 +141,7 @@ fn set_text(item: &mut Item, name: &str, value: impl Into<String>) {
     item.insert(name.to_owned(), json!({ "S": value.into() }));
 }
 
-fn set_number(item: &mut Item, name: &str, value: impl ToString) {
+fn set_number(item: &mut Item, name: &str, value: &impl ToString) {
     item.insert(name.to_owned(), json!({ "N": value.to_string() }));
 }
 
@@ -218,7 +224,7 @@ impl Writer {
             if at > self.end {
                 break;
             }
-            let Some(change) = step else {
+            let Step::Change(change) = step else {
                 states.push(State { since: at, told: None });
                 break;
             };
@@ -286,7 +292,7 @@ impl Writer {
                 }
             }
             if self.random.chance(10) {
-                steps.push((self.after(settled), None));
+                steps.push((self.after(settled), Step::Delete));
             }
             self.tell(created, key, (fact, item), steps);
         }
@@ -360,7 +366,7 @@ impl Writer {
                 }),
             ));
             if self.random.chance(25) {
-                steps.push((self.undone(created), None));
+                steps.push((self.undone(created), Step::Delete));
             }
             self.tell(created, key, (fact, item), steps);
         }
@@ -387,7 +393,7 @@ impl Writer {
             let fact = Fact::Album { created: created.timestamp_millis(), public };
             let mut steps = self.visibility(created);
             if self.random.chance(25) {
-                steps.push((self.undone(created), None));
+                steps.push((self.undone(created), Step::Delete));
             }
             let shown = self.shown(created);
             self.tell(shown, key, (fact, item), steps);
@@ -485,7 +491,7 @@ impl Writer {
         };
         let mut steps = Steps::new();
         if self.random.chance(percent_undone) {
-            steps.push((self.undone(created), None));
+            steps.push((self.undone(created), Step::Delete));
         }
         let shown = self.shown(created);
         self.tell(shown, key, (fact, item), steps);
@@ -509,7 +515,7 @@ impl Writer {
             let expires = next + TimeDelta::hours(lasts) + TimeDelta::minutes(10);
             let mut item =
                 item(&key, &[("timestamp", &seen), ("lastSeen", &seen), ("clientIP", &address)]);
-            set_number(&mut item, "ttl", expires.timestamp());
+            set_number(&mut item, "ttl", &expires.timestamp());
             let fact = Fact::Visitor(at.timestamp_millis(), address.as_str().into());
             let last_seen = at + self.random.span(hour_end(at) - at);
             let steps = vec![
@@ -521,7 +527,7 @@ impl Writer {
                 ),
                 // It is deleted some time after it expired. What happened has happened as long as it
                 // is there; no total counts visitors.
-                (expires + self.random.span(TimeDelta::hours(40)), None),
+                (expires + self.random.span(TimeDelta::hours(40)), Step::Delete),
             ];
             self.tell(at, key, (fact, item), steps);
         }
@@ -569,7 +575,7 @@ impl Writer {
                 steps.push((ended, job_moves(status, outcome, tenths)));
             }
             if self.random.chance(15) {
-                steps.push((self.after(settled), None));
+                steps.push((self.after(settled), Step::Delete));
             }
             self.tell(created, key, (fact, item), steps);
         }
@@ -618,7 +624,7 @@ impl Writer {
                 ));
                 let settled = hour_end(completed) + TimeDelta::hours(4);
                 match self.random.below(10) {
-                    0 => steps.push((self.after(settled), None)),
+                    0 => steps.push((self.after(settled), Step::Delete)),
                     1 => steps.push((
                         self.after(settled),
                         change(|fact, item| {
@@ -659,7 +665,7 @@ impl Writer {
                 *sum += views;
                 let key = (format!("VIEW_COUNT#{name}"), format_instant(start));
                 let mut item = item(&key, &[("EntityType", "ViewCount")]);
-                set_number(&mut item, "newViews", *sum);
+                set_number(&mut item, "newViews", sum);
                 let millisecond = start.timestamp_millis();
                 let fact = match granularity {
                     Granularity::Hourly => Fact::HourlyViews(millisecond, *sum),
@@ -693,9 +699,9 @@ impl Writer {
                     ("expiresAt", &format_instant(expires)),
                 ],
             );
-            set_number(&mut item, "ttl", expires.timestamp());
+            set_number(&mut item, "ttl", &expires.timestamp());
             let fact = Fact::HourlyViews(i64::MIN, 0);
-            self.tell(created, key, (fact, item), vec![(expires, None)]);
+            self.tell(created, key, (fact, item), vec![(expires, Step::Delete)]);
         }
     }
 }
@@ -715,7 +721,7 @@ fn job_moves(status: &'static str, outcome: Outcome, tenths: Option<i64>) -> Ste
         set_text(item, "status", status);
         set_text(item, "GSI3PK", format!("I2VJOB_STATUS#{status}"));
         if let Some(tenths) = tenths {
-            set_number(item, "executionTime", format!("{}.{}", tenths / 10, tenths % 10));
+            set_number(item, "executionTime", &format!("{}.{}", tenths / 10, tenths % 10));
         }
     })
 }

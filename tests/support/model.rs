@@ -529,8 +529,8 @@ impl Model {
             let succeeded = if is_failing { failed } else { first.max(next) };
             let leaves = |first, is_failing| Waiting { first, is_failing };
             // An event from before says nothing about what fails now.
-            let (notes, keeps) = (in_order != Observes::No, in_order != Observes::Yes);
-            let after = |fails| [notes.then_some(fails), keeps.then_some(is_failing)];
+            let (updates, keeps) = (in_order != Observes::No, in_order != Observes::Yes);
+            let after = |fails| [updates.then_some(fails), keeps.then_some(is_failing)];
             match &run.harm {
                 Harm::Types(types) if !types.is_empty() => {
                     let first = if counts_again { failed } else { succeeded };
@@ -542,9 +542,10 @@ impl Model {
                     self.waiting.extend(after.map(|is| leaves(succeeded, is)));
                 }
                 Harm::Killed => {
-                    let first = [succeeded, failed].into_iter();
-                    let noted = first.flat_map(|first| [false, true].map(|is| leaves(first, is)));
-                    self.waiting.extend(noted.chain([*waiting]));
+                    for first in [succeeded, failed] {
+                        self.waiting.extend([false, true].map(|fails| leaves(first, fails)));
+                    }
+                    self.waiting.insert(*waiting);
                 }
             }
         }

@@ -98,11 +98,11 @@ pub fn roll_up_marked(metric_type: usize, finer: &[Option<&Marked>]) -> Marked {
         finer.iter().map(|finer| finer.map(|finer| &finer.values)).collect();
     let values = roll_up(metric_type, &values);
     let mark = |metric: &Metric| {
-        let mark = |finer: &Option<&Marked>| finer.as_ref()?.marks.get(metric.name).copied();
+        let mark = |finer: Option<&Marked>| finer?.marks.get(metric.name).copied();
         match metric.rollup {
-            Rollup::Last => mark(finer.last()?),
+            Rollup::Last => mark(*finer.last()?),
             // `Estimate`, the weaker claim, is the greater.
-            Rollup::Sum | Rollup::Together => finer.iter().filter_map(mark).max(),
+            Rollup::Sum | Rollup::Together => finer.iter().copied().filter_map(mark).max(),
         }
     };
     let marks = METRICS[metric_type]
