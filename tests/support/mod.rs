@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 
 pub mod api;
+pub mod backlog;
 pub mod catalogue;
 pub mod catch_up_suite;
 pub mod database;

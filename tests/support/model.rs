@@ -17,13 +17,14 @@ use edge_analytics::{
 };
 
 use super::{
+    backlog::Backlog,
     engine_suite::TYPES,
-    provenance::{Counting, Marked, count_over, roll_up_marked},
-    reckoning::{Fact, METRICS, Past, USERS, Value, count_hour, difference, metrics},
+    provenance::{Counting, Marked, compare_marked, count_over, roll_up_marked},
+    reckoning::{Fact, METRICS, Past, USERS, Value, count_hour},
 };
 
 /// How many hours before its own a run counts again.
-const TRAILING_HOURS: usize = 3;
+pub const TRAILING_HOURS: usize = 3;
 
 /// How long after its hour's end a scheduled run still observes it.
 const MAXIMUM_LATENESS: TimeDelta = TimeDelta::minutes(10);
@@ -81,7 +82,7 @@ pub struct Run {
 /// Whether an hour is observed: counted by its own event, before that of any later hour and soon
 /// after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Observes {
+pub enum Observes {
     Yes,
     No,
     /// A later run was killed, or made the later hour for another reason: it may have left a trace
@@ -97,16 +98,6 @@ impl Observes {
             _ => Self::Perhaps,
         }
     }
-}
-
-/// What hourly runs leave to the next one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Waiting {
-    /// The first hour that still waits for its last counting.
-    first: Option<Period>,
-    /// A type failed. What waits then waits until one run has come through, so that a type that fails
-    /// for long does not make runs dearer.
-    is_failing: bool,
 }
 
 /// What a run has to do with an hour's record.
@@ -168,9 +159,7 @@ pub struct Model {
     has_dead_run: bool,
     /// The latest period of which an event has been delivered and has come through.
     latest: BTreeMap<Granularity, Period>,
-    /// What waits because the runs that ought to have counted it again were missing, killed or
-    /// refused: what it may be.
-    waiting: BTreeSet<Waiting>,
+    backlog: Backlog,
     pub tally: Tally,
 }
 
@@ -229,8 +218,7 @@ impl Model {
                 let again = Duty { must: true, observes: Observes::No, own: false };
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
-            let owed: Vec<BTreeSet<Period>> =
-                self.waiting.iter().map(|waiting| owed(*waiting, own)).collect();
+            let owed = self.backlog.owed(own);
             for hour in owed.iter().flatten().filter(|hour| hour.start() >= begin.start()) {
                 let must = owed.iter().all(|owed| owed.contains(hour));
                 let again = Duty { must, observes: Observes::No, own: false };
@@ -510,45 +498,15 @@ impl Model {
         }
     }
 
-    /// Notes which hours wait for their last counting after `run`: those that the next run counts
-    /// again in any case, or, where this one failed to, those that it was to count.
+    /// Notes which hours wait for their last counting after `run`.
     fn wait_from(&mut self, run: &Run) {
         let own = run.period;
-        let earliest = back(own).nth(TRAILING_HOURS - 1);
-        let next = back(own.next()).nth(TRAILING_HOURS - 1);
         let counts_again = self.begin.is_some_and(|begin| begin.start() < own.start());
         let mut orders = (0..TYPES.len()).map(|metric_type| self.in_order(metric_type, own));
         let first = orders.next().unwrap_or(Observes::Perhaps);
         let in_order =
             orders.fold(first, |one, other| if one == other { one } else { Observes::Perhaps });
-        let before = std::mem::take(&mut self.waiting);
-        let before = if before.is_empty() { [Waiting::default()].into() } else { before };
-        for waiting in &before {
-            let Waiting { first, is_failing } = *waiting;
-            let failed = first.map_or(earliest, |first| Some(first).min(earliest));
-            let succeeded = if is_failing { failed } else { first.max(next) };
-            let leaves = |first, is_failing| Waiting { first, is_failing };
-            // An event from before says nothing about what fails now.
-            let (updates, keeps) = (in_order != Observes::No, in_order != Observes::Yes);
-            let after = |fails| [updates.then_some(fails), keeps.then_some(is_failing)];
-            match &run.harm {
-                Harm::Types(types) if !types.is_empty() => {
-                    let first = if counts_again { failed } else { succeeded };
-                    let after = after(true).into_iter().flatten();
-                    self.waiting.extend(after.map(|is| leaves(first, is)));
-                }
-                Harm::None | Harm::Types(_) => {
-                    let after = after(false).into_iter().flatten();
-                    self.waiting.extend(after.map(|is| leaves(succeeded, is)));
-                }
-                Harm::Killed => {
-                    for first in [succeeded, failed] {
-                        self.waiting.extend([false, true].map(|fails| leaves(first, fails)));
-                    }
-                    self.waiting.insert(*waiting);
-                }
-            }
-        }
+        self.backlog.note(run, in_order, counts_again);
     }
 
     /// Whether the record ought to be absent at this time, as far as runs that have been go.
@@ -652,19 +610,8 @@ fn countings(run: &Run, hour: Period, observes: Observes) -> Vec<Counting> {
     countings
 }
 
-/// The hours that a run for `own` counts again besides those before it: the first of those that wait,
-/// as many as it counts again anyway.
-fn owed(Waiting { first, is_failing }: Waiting, own: Period) -> BTreeSet<Period> {
-    let earliest = back(own).nth(TRAILING_HOURS - 1).filter(|_| !is_failing);
-    let (Some(first), Some(earliest)) = (first, earliest) else { return BTreeSet::new() };
-    successors(Some(first), |hour| Some(hour.next()))
-        .take_while(|hour| *hour < earliest)
-        .take(TRAILING_HOURS)
-        .collect()
-}
-
 /// The periods before `period`, latest first.
-fn back(period: Period) -> impl Iterator<Item = Period> {
+pub fn back(period: Period) -> impl Iterator<Item = Period> {
     successors(Some(period.previous()), |period| Some(period.previous()))
 }
 
@@ -694,27 +641,13 @@ fn compare_kept(before: Option<&Stored>, found: Option<&Record>) -> Result<(), S
 }
 
 fn compare_content(content: &Content, found: &Record) -> Result<(), String> {
-    if let Some(difference) = difference(&found.metrics, &metrics(&content.marked.values)) {
+    if let Some(difference) = compare_marked(found, &content.marked) {
         return Err(difference);
     }
-    compare_marks(content, found)?;
     if found.coverage != content.coverage {
         return Err(format!("coverage {:?}, is {:?}", content.coverage, found.coverage));
     }
     Ok(())
-}
-
-/// A mark of a mean over nothing may be there or not: there is no value that it could mark.
-fn compare_marks(content: &Content, found: &Record) -> Result<(), String> {
-    let names = METRICS.iter().copied().flatten().map(|metric| metric.name);
-    let marks = &content.marked.marks;
-    let wrong: Vec<String> = names
-        .map(|name| (name, found.reconstructed.get(name), marks.get(name)))
-        .filter(|(name, is, _)| is.is_some() || found.metrics.contains_key(*name))
-        .filter(|(_, is, ought)| is != ought)
-        .map(|(name, is, ought)| format!("{name} is marked {is:?}, expected {ought:?}"))
-        .collect();
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
 fn compare_made(

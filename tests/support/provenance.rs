@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edge_analytics::record::Reconstruction;
+use edge_analytics::record::{Reconstruction, Record};
 
-use super::reckoning::{METRICS, Metric, Past, Rollup, Value, Values, roll_up};
+use super::reckoning::{
+    METRICS, Metric, Past, Rollup, Value, Values, difference, metrics, roll_up,
+};
 
 /// The marks of reconstructed values, by metric name.
 pub type Marks = BTreeMap<&'static str, Reconstruction>;
@@ -111,6 +113,20 @@ pub fn roll_up_marked(metric_type: usize, finer: &[Option<&Marked>]) -> Marked {
         .filter_map(|metric| Some((metric.name, mark(metric)?)))
         .collect();
     Marked { values, marks }
+}
+
+/// How a record's values and marks differ from what they have to be, or nothing.
+pub fn compare_marked(found: &Record, marked: &Marked) -> Option<String> {
+    let mut wrong: Vec<String> =
+        difference(&found.metrics, &metrics(&marked.values)).into_iter().collect();
+    for name in METRICS.iter().copied().flatten().map(|metric| metric.name) {
+        let (is, ought) = (found.reconstructed.get(name), marked.marks.get(name));
+        // A mean over nothing has no value that a mark could be about.
+        if is != ought && (is.is_some() || found.metrics.contains_key(name)) {
+            wrong.push(format!("{name} is marked {is:?}, expected {ought:?}"));
+        }
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 #[cfg(test)]

@@ -29,10 +29,9 @@ use crate::support::{
     database::{Backend, TestTable, connection},
     engine_suite::TYPES,
     host::TestHost,
-    provenance::Marked,
+    provenance::{Marked, compare_marked},
     queue::TestQueue,
     realtime::Surroundings,
-    reckoning::{METRICS, difference, metrics},
 };
 
 pub struct World {
@@ -209,15 +208,7 @@ fn compare(
         (Some(expected), Some(found)) => (expected, found),
     };
     let (marked, coverage) = expected;
-    let mut wrong: Vec<String> =
-        difference(&found.metrics, &metrics(&marked.values)).into_iter().collect();
-    for metric in METRICS.iter().copied().flatten() {
-        let (is, ought) = (found.reconstructed.get(metric.name), marked.marks.get(metric.name));
-        // A mean over nothing has no value that a mark could be about.
-        if is != ought && (is.is_some() || found.metrics.contains_key(metric.name)) {
-            wrong.push(format!("{} is marked {is:?}, expected {ought:?}", metric.name));
-        }
-    }
+    let mut wrong: Vec<String> = compare_marked(found, marked).into_iter().collect();
     if found.coverage != *coverage {
         wrong.push(format!("coverage is {:?}, expected {coverage:?}", found.coverage));
     }
