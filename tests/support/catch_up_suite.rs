@@ -254,6 +254,19 @@ pub async fn a_type_that_fails_heals(backend: Backend) {
         assert_records(&table, *own, &healed, "healed").await;
     }
     assert_settled(&table, Granularity::Hourly, hour("2026-05-31T12:00"), "healed").await;
+    // What was owed since the type failed first is counted again by the run after that, once.
+    let trailing = |hours: &[u32]| -> Vec<String> {
+        hours.iter().map(|hour| format!("2026-05-31T{hour:02}:00:00.000Z")).collect()
+    };
+    for (event, expected) in [
+        ("2026-05-31T14:00", trailing(&[12, 11, 10, 1, 0])),
+        ("2026-05-31T15:00", trailing(&[13, 12, 11])),
+    ] {
+        let report = on_time(&table, Granularity::Hourly, event).await;
+        let found: Vec<String> =
+            report.recalculated.iter().map(|period| period.timestamp.clone()).collect();
+        assert_eq!(found, expected, "{event}");
+    }
 }
 
 /// A type that cannot be read keeps no other type from being caught up, however much was missed.
