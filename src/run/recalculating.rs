@@ -317,7 +317,12 @@ impl Engine {
         let progress = lease.state.progress.clone();
         self.give_back(*lease, &progress, report).await;
         match counted {
-            Ok(counted) => Ok(counted.periods),
+            Ok(counted) => {
+                report.malformed =
+                    counted.malformed.into_iter().map(|(name, of)| (name, of.malformed)).collect();
+                report.unreadable = counted.unreadable;
+                Ok(counted.periods)
+            }
             Err(why) => {
                 report.problems.push(why);
                 Ok(Vec::new())
@@ -407,6 +412,12 @@ impl Engine {
                 entry.problems.push(held);
             }
             entry.problems.extend(report.problems.iter().cloned());
+            // The slice is done: trying again would find the same items.
+            entry.problems.extend(report.unreadable.values().map(ToString::to_string));
+            if entry.status == Status::Complete && !report.unreadable.is_empty() {
+                entry.status = Status::Partial;
+            }
+            entry.malformed.clone_from(&report.malformed);
             self.enter(run, &entry, run.begun, report).await;
         }
     }
