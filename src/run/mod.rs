@@ -128,7 +128,7 @@ impl Engine {
                     types: self.types(),
                     rewrites: false,
                     is_event: true,
-                    marks: OwnMarks::of_scheduled(&report.run_id, scheduled),
+                    marks: OwnMarks::of_scheduled(&report.run_id, scheduled.max(begun)),
                 };
                 if granularity == Granularity::Hourly {
                     self.run_hour(&run, period, &mut report).await;
