@@ -436,9 +436,10 @@ async fn what_is_absent_is_filled_and_marked() {
         expected.retain(|metric, _| !ONLY_ITS_TIME.contains(&metric.as_str()));
         assert_same(&record.metrics, &expected, name);
         for metric in record.metrics.keys() {
-            let expected = match UNCONDITIONAL_COUNTS.contains(&metric.as_str()) {
-                true => Reconstruction::LowerBound,
-                false => Reconstruction::Estimate,
+            let expected = if UNCONDITIONAL_COUNTS.contains(&metric.as_str()) {
+                Reconstruction::LowerBound
+            } else {
+                Reconstruction::Estimate
             };
             assert_eq!(record.reconstructed.get(metric), Some(&expected), "{metric}");
         }

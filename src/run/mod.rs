@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 pub use crate::ledger::Status;
+use crate::ordered::Ordered;
 use crate::{
     catalogue::Catalogue,
     dynamodb::{Client, PutItem, Usage},
@@ -158,7 +159,7 @@ impl Engine {
 
     /// All types that have records.
     fn types(&self) -> BTreeSet<&str> {
-        self.catalogue.recorded_types().collect()
+        self.catalogue.recorded_types().ordered_set()
     }
 
     /// A writer without a lease.

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::{Client, Read},
     host::{Severity, SharedHost},
@@ -145,7 +146,7 @@ impl Engine {
             }
         };
         let types: std::collections::BTreeSet<&str> = match &job.request.metric_type {
-            Some(only) => self.types().into_iter().filter(|name| name == only).collect(),
+            Some(only) => self.types().into_iter().filter(|name| name == only).ordered_set(),
             None => self.types(),
         };
         if types.is_empty() {
@@ -318,8 +319,11 @@ impl Engine {
         self.give_back(*lease, &progress, report).await;
         match counted {
             Ok(counted) => {
-                report.malformed =
-                    counted.malformed.into_iter().map(|(name, of)| (name, of.malformed)).collect();
+                report.malformed = counted
+                    .malformed
+                    .into_iter()
+                    .map(|(name, of)| (name, of.malformed))
+                    .ordered_map();
                 report.unreadable = counted.unreadable;
                 Ok(counted.periods)
             }
