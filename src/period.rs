@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc,
+};
 
 /// The length of a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,7 +229,7 @@ fn midnight(day: NaiveDate) -> DateTime<Utc> {
 /// ```
 #[must_use]
 pub fn format_instant(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Reads an instant in RFC 3339: a date, a time and a zone. `None` if it is anything else.

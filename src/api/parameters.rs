@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -283,8 +283,7 @@ fn parse_date(text: &str) -> Option<DateTime<Utc>> {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-        let date = shape.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()?;
-        return Some(date.and_time(NaiveTime::MIN).and_utc());
+        return shape.then(|| parse_instant(&format!("{text}T00:00:00Z"))).flatten();
     }
     // An offset's plus sign that was not percent-encoded arrives as a space. RFC 3339 would also
     // take a space for the T between date and time; we do not.

@@ -361,7 +361,8 @@ impl Refresher<'_> {
         if stored.lease_expires_at > now.timestamp_millis() {
             return Ok(Acquired::Not(Outcome::Held));
         }
-        let today = now.format("%Y-%m-%d").to_string();
+        let mut today = format_instant(now);
+        today.truncate("2026-03-01".len());
         let writes = if stored.writes_of == today { stored.writes } else { 0 };
         let (distance, most) = match occasion {
             Occasion::Tick => (REFRESH_DISTANCE, DAILY_WRITES),
