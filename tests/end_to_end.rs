@@ -27,12 +27,12 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::period::{Granularity, Period};
 use http::Method;
-use sample_platform::{Accounts, Item, Shape, accounts, generate};
+use sample_platform::{Accounts, Item, accounts};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use support::{
     database::{Backend, DYNAMODB_LOCAL, TestTable},
-    engine_suite::{TYPES, assert_same, end, platform},
+    engine_suite::{TYPES, assert_same, end, platform, platform_until},
     oracle,
     realtime::{assert_counters, counters_in, expected_counters},
     worker::{Answer, Tools, Variables, Worker, path_from},
@@ -1050,7 +1050,7 @@ fn the_realtime_counters_come_from_workers_kv() {
     end_to_end(async |shared| {
         // A platform that lives now: the tick goes by the clock.
         let end = this_hour();
-        let items = generate(&Shape { users: USERS, days: 40, seed: SEED, end });
+        let items = platform_until(USERS, SEED, end);
         let table = TestTable::with(shared.backend, &items).await;
         let worker = Worker::start(&shared.tools, &shared.package, &variables(&table)).await;
         let _log = worker.show_log_on_failure();

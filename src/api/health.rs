@@ -17,7 +17,7 @@ use crate::{
     host::Severity,
     period::Granularity,
     realtime,
-    run::{State as RunState, StateError, state_key},
+    run::{State as RunState, StateError, check_lease, state_key},
 };
 
 use super::{
@@ -44,7 +44,7 @@ pub async fn health(
     let now = app.host.now();
     let (health, cause) = match found {
         Ok(items) => {
-            let health = judge(&states(&app, &items, &request_id), now);
+            let health = judge(&states(&app, &items, &request_id, now), now);
             (with_counters(health, &app, &items, &request_id, now), None)
         }
         Err(error) => (Health::unknown(unreachable(&error), now), Some(error.to_string())),
@@ -61,10 +61,15 @@ fn states(
     app: &App,
     items: &[Item],
     request_id: &RequestId,
+    now: DateTime<Utc>,
 ) -> [(Granularity, Result<RunState, StateError>); 4] {
     Granularity::ALL.map(|granularity| {
         let is_it = |item: &&Item| text(item, "SK") == Some(granularity.name());
-        let state = RunState::from_item(items.iter().find(is_it).cloned());
+        let item = items.iter().find(is_it);
+        let lease = item.filter(|_| granularity == Granularity::Hourly).map_or(Ok(()), check_lease);
+        let state = lease
+            .and_then(|()| RunState::from_item(item.cloned()))
+            .and_then(|state| state.not_after(granularity, now));
         if let Err(error) = &state {
             let line = json!({
                 "event": "unreadable_state",

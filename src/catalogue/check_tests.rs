@@ -518,7 +518,7 @@ fn a_path_is_no_attribute_wherever_it_stands() {
         ),
         ("name = \"bestSellers\"", "\"category\"", "\"a.b\"", "key", "metric `bestSellers`"),
         ("[[realtime.recent]]", "\"address\"", "\"a.b\"", "value", "realtime"),
-        ("[[realtime.recent]]", "\"lastSeen\"", "\"a.b\"", "time", "realtime"),
+        ("[[realtime.recent]]", "\"lastSeen\"", "\"a.b\"", "time =", "realtime"),
     ] {
         for path in ["a.b", "a[0]"] {
             let says = format!(

@@ -18,8 +18,8 @@ use crate::{
     row::{Fault, present},
 };
 
-/// From how many malformed rows of a span on they are no exceptions, though more rows of other spans
-/// can be read.
+/// From how many malformed rows of a span on they are no exceptions, though more rows of the rest of a
+/// whole partition can be read.
 const SYSTEMATIC: u64 = 3;
 
 /// From this number on an epoch is in milliseconds: as seconds it would be the year 5138.
@@ -199,7 +199,8 @@ impl<'catalogue> Evidence<'catalogue> {
         let Seen { is_readable, malformed } = self.spans[index];
         let can_lie_in_it = malformed + self.unplaced;
         let nothing = is_whole && self.readable == 0;
-        let most = can_lie_in_it > 0 && can_lie_in_it >= self.readable;
+        // By key range little else is read, which shows less than a whole partition.
+        let most = can_lie_in_it > 0 && (!is_whole || can_lie_in_it >= self.readable);
         !is_readable && (nothing || malformed >= SYSTEMATIC || most)
     }
 }

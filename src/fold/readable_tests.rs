@@ -112,8 +112,9 @@ fn an_hour_without_a_readable_item_is_absent_where_the_malformed_ones_are_no_exc
     let unplaced = keyed("not-a-date", &json!({"S": "not-a-date"}));
     let readable = good("2026-02-01T09:00:00.000Z");
     for (is_whole, placed_rows, unplaced_rows, elsewhere_rows, readable_rows, value) in [
-        // By key range there is nothing else to judge by.
+        // By key range there is little else to judge by.
         (false, 1, 0, 0, 0, None),
+        (false, 1, 0, 0, 100, None),
         (false, 120, 0, 0, 1, None),
         (false, 0, 1, 0, 0, None),
         (false, 0, 0, 3, 0, Some(0)),

@@ -188,6 +188,15 @@ pub struct Stored {
     wanted_at: i64,
 }
 
+/// Whether the lease in the hours' state item can be understood.
+///
+/// # Errors
+///
+/// [`StateError`] that names the attribute that cannot.
+pub fn check_lease(item: &Item) -> Result<(), StateError> {
+    Stored::from_item(Some(item)).map(|_| ())
+}
+
 impl Stored {
     fn from_item(item: Option<&Item>) -> Result<Self, StateError> {
         const TEXT: &str = "must be a string";

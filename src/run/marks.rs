@@ -216,9 +216,12 @@ impl OwnMarks {
         self.kept().marks.is_empty()
     }
 
-    /// Notes that this run's marks among `removed` are removed.
-    pub(super) fn forget(&self, removed: &[String]) {
-        self.kept().marks.retain(|_, mark| !removed.contains(mark));
+    /// Notes that this run's marks of `granularity` among `removed` are removed. A day and its week
+    /// can have the same mark.
+    pub(super) fn forget(&self, granularity: Granularity, removed: &[String]) {
+        self.kept()
+            .marks
+            .retain(|period, mark| period.granularity() != granularity || !removed.contains(mark));
     }
 }
 

@@ -40,7 +40,7 @@ pub use jobs::{
     Revived, StartError, end_job, move_job, read_job, read_live_job, revive_jobs, start_job,
 };
 use lease::DeadHolder;
-pub use lease::LEASE;
+pub use lease::{LEASE, check_lease};
 use marks::OwnMarks;
 pub use options::{Budget, Options, Prices};
 pub use reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read};

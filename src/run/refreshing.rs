@@ -130,7 +130,7 @@ impl Engine {
             }
             let removed = settled.marks.clone();
             match remove_settled(run.client, &self.table, granularity, settled).await {
-                Ok(()) => run.marks.forget(&removed),
+                Ok(()) => run.marks.forget(granularity, &removed),
                 Err(error) => report.problems.push(format!(
                     "the marks of refreshed {granularity} periods could not be removed: {error}"
                 )),

@@ -58,6 +58,58 @@ impl Made {
     }
 }
 
+/// What a run of one granularity has to make besides its own period.
+struct Pending<'run> {
+    lacking: Lacking<'run>,
+    stale: BTreeSet<Period>,
+    /// What was made from all there is, each with when its reading began.
+    made: Vec<(Period, DateTime<Utc>)>,
+}
+
+impl<'run> Pending<'run> {
+    /// Takes out what need not be made any more.
+    fn end(&mut self, has_ended: impl Fn(Period) -> bool, now: DateTime<Utc>) {
+        self.lacking.retain(|period, _| !has_ended(*period));
+        self.made
+            .extend(self.stale.iter().filter(|period| has_ended(**period)).map(|of| (*of, now)));
+        self.stale.retain(|period| !has_ended(*period));
+    }
+
+    /// What is to be made before `own`: of `types` where they may be lacking, of `all` where it is
+    /// stale.
+    fn before(
+        &self,
+        own: Period,
+        types: &BTreeSet<&'run str>,
+        all: &BTreeSet<&'run str>,
+    ) -> Lacking<'run> {
+        let mut before = self.lacking.clone();
+        before.retain(|_, names| {
+            names.retain(|name| types.contains(name));
+            !names.is_empty()
+        });
+        before.extend(self.stale.iter().map(|period| (*period, all.clone())));
+        before.retain(|period, _| *period < own);
+        before
+    }
+
+    /// Notes what came of making `types` of a period from what was stored `at` that time.
+    fn note(
+        &mut self,
+        types: &BTreeSet<&str>,
+        result: &Made,
+        at: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        let period = result.report.period;
+        note_made(&mut self.lacking, types, &result.report);
+        if result.refreshed && !report.is_stale_within(period) {
+            self.made.push((period, at));
+            report.note_stale(period, false);
+        }
+    }
+}
+
 impl Engine {
     pub(super) async fn run_rollup(&self, run: &Run<'_>, own: Period, report: &mut Report) {
         let granularity = own.granularity();
@@ -80,7 +132,7 @@ impl Engine {
         // What earlier runs left costs little, and its time is up.
         self.refresh(run, &COARSER, &mut states, begin, report).await;
         let state = states.get(&granularity).cloned().unwrap_or_default();
-        let made = self.make_all(run, own, (&state, &mut progress), begin, report).await;
+        let made = self.make_all(run, own, (&states, &mut progress), begin, report).await;
         Self::note_run(&mut progress, run, report);
         let (mut settled, refreshed) = settle(run, &state, &made, report);
         settled.refreshes.extend(state.orphaned_refreshes());
@@ -89,7 +141,7 @@ impl Engine {
         if let Some(state) = states.get_mut(&granularity) {
             state.marks.retain(|mark| !settled.marks.contains(mark));
         }
-        run.marks.forget(&settled.marks);
+        run.marks.forget(granularity, &settled.marks);
         // Whose mark stays, because a writer from before it may still be running.
         self.write_refreshed(run, &refreshed, report).await;
         self.write_progress(run, granularity, &progress, settled, report).await;
@@ -105,72 +157,82 @@ impl Engine {
         }
     }
 
-    /// Makes the run's own period, then what its granularity lacks and what is stale of it, oldest
-    /// first. Returns the periods that were made from all there is, each with when its reading began.
+    /// Makes what the granularity lacks and what is stale of it, oldest first, then the run's own
+    /// period. Types that failed in an earlier run are tried for the own period first: where they still
+    /// fail, older periods are left alone. Returns the periods that were made from all there is, each
+    /// with when its reading began.
     async fn make_all(
         &self,
         run: &Run<'_>,
         own: Period,
-        (state, progress): (&State, &mut Progress),
+        (states, progress): (&States, &mut Progress),
         begin: DateTime<Utc>,
         report: &mut Report,
     ) -> Vec<(Period, DateTime<Utc>)> {
         let granularity = own.granularity();
         let first = Period::containing(granularity, begin);
-        let mut lacking = progress.unknown(&run.types, first, own);
-        let mut stale = state.to_refresh(granularity, self.host.now());
+        let has_failed = |name: &&str| {
+            let mut states = states.values().map(|state| &state.progress);
+            states.any(|progress| progress.failing_types.contains_key(*name))
+        };
+        let (suspect, sound): (BTreeSet<&str>, BTreeSet<&str>) =
+            run.types.iter().copied().partition(has_failed);
+        let mut stale = states
+            .get(&granularity)
+            .map(|state| state.to_refresh(granularity, self.host.now()))
+            .unwrap_or_default();
         stale.extend(run.marks.of_granularity(granularity).into_keys());
+        let mut pending =
+            Pending { lacking: progress.unknown(&run.types, first, own), stale, made: Vec::new() };
         // What is past retention need not be made any more.
         let retention = self.options.retention;
-        let has_ended = |period: &Period| retention.has_ended(*period, run.scheduled);
-        lacking.retain(|period, _| !has_ended(period));
-        let ended = stale.iter().filter(|period| has_ended(period));
-        let mut made: Vec<_> = ended.map(|period| (*period, self.host.now())).collect();
-        stale.retain(|period| !has_ended(period));
+        pending.end(|period| retention.has_ended(period, run.scheduled), self.host.now());
 
+        let before = pending.before(own, &sound, &run.types);
+        self.make_pending(run, before, &mut pending, begin, report).await;
+        // Whatever failed for earlier periods is tried for this one, whose time is now.
+        report.failing.clear();
         let at = self.host.now();
-        let result = self.make(run, own, stale.contains(&own), begin, report).await;
-        if result.refreshed && !report.is_stale_within(own) {
-            made.push((own, at));
-            report.note_stale(own, false);
-        }
-        lacking.insert(own, run.types.clone());
-        note_made(&mut lacking, &run.types, &result.report);
+        let result = self.make(run, own, pending.stale.contains(&own), begin, report).await;
+        pending.lacking.insert(own, run.types.clone());
+        pending.note(&run.types, &result, at, report);
         report.status = result.report.status();
         report.period = result.report;
-        let pending: BTreeSet<Period> = lacking.keys().chain(&stale).copied().collect();
-        for period in pending.into_iter().filter(|period| *period < own) {
-            let is_stale = stale.contains(&period);
-            // What fails for the run's own period is left to the next run.
-            let lacks = lacking.get(&period).into_iter().flatten().copied();
-            let types: BTreeSet<&str> = if is_stale {
-                run.types.clone()
-            } else {
-                lacks.filter(|name| !report.period.lacks(name)).collect()
-            };
-            if types.is_empty() {
-                continue;
-            }
-            if !self.has_budget(run) {
-                continue;
-            }
-            let beginning = self.begin_piece(run, report);
-            let at = self.host.now();
-            let of_types = run.for_types(types);
-            let result = self.make(&of_types, period, is_stale, begin, report).await;
-            if result.refreshed && !report.is_stale_within(period) {
-                made.push((period, at));
-                report.note_stale(period, false);
-            }
-            note_made(&mut lacking, &of_types.types, &result.report);
-            let periods = std::slice::from_ref(&result.report);
-            self.enter_caught_up(run, &beginning, periods, report).await;
-            report.caught_up.push(result.report);
-        }
+        let works = suspect.into_iter().filter(|name| !report.period.lacks(name)).collect();
+        pending.stale.clear();
+        let before = pending.before(own, &works, &works);
+        self.make_pending(run, before, &mut pending, begin, report).await;
+
+        let Pending { lacking, made, .. } = pending;
         progress.note_complete(&run.types, first, own, &lacking);
         report.left = lacking.len();
         progress.note_holes(lacking.keys().copied(), lacking.len());
         made
+    }
+
+    /// Makes the given types of earlier periods, as far as the budget allows.
+    async fn make_pending<'run>(
+        &'run self,
+        run: &Run<'run>,
+        periods: Lacking<'run>,
+        pending: &mut Pending<'run>,
+        begin: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        for (period, types) in periods {
+            if !self.has_budget(run) {
+                return;
+            }
+            let beginning = self.begin_piece(run, report);
+            let at = self.host.now();
+            let of_types = run.for_types(types);
+            let is_stale = pending.stale.contains(&period);
+            let result = self.make(&of_types, period, is_stale, begin, report).await;
+            pending.note(&of_types.types, &result, at, report);
+            let periods = std::slice::from_ref(&result.report);
+            self.enter_caught_up(run, &beginning, periods, report).await;
+            report.caught_up.push(result.report);
+        }
     }
 
     /// Notes that marked periods were refreshed.

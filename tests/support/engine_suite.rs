@@ -33,7 +33,12 @@ pub fn end() -> DateTime<Utc> {
 /// A platform in which no malformed item is alone at its time: where every item is malformed there is
 /// no value, of which `source_suite` has the tests.
 pub fn platform(users: u32) -> Vec<Item> {
-    let mut items = generate(&Shape { users, days: 40, seed: 7, end: end() });
+    platform_until(users, 7, end())
+}
+
+/// The same with another end.
+pub fn platform_until(users: u32, seed: u64, end: DateTime<Utc>) -> Vec<Item> {
+    let mut items = generate(&Shape { users, days: 40, seed, end });
     // An hour has one count of views.
     items.retain(|item| item.get("newViews").is_none_or(|views| views["N"].is_string()));
     let companions: Vec<Item> = items.iter().filter_map(companion).collect();
@@ -55,10 +60,11 @@ fn companion(malformed: &Item) -> Option<Item> {
     if text(time)?.parse::<DateTime<Utc>>().is_ok() {
         return None;
     }
-    let begin = text(key)?.get(..13).filter(|begin| begin.starts_with("2026-"))?;
+    let begin = text(key)?.get(..13)?;
     // Of an instant the key has the minute; of a visitor the hour.
     let minute = text(key)?.get(13..16).filter(|rest| rest.starts_with(':')).unwrap_or(":30");
     let created = format!("{begin}{minute}:59.000Z");
+    created.parse::<DateTime<Utc>>().ok()?;
     let mut companion = malformed.clone();
     let mut set = |name: &str, value: String| {
         companion.insert(name.to_owned(), json!({ "S": value }));

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import type { AllMetrics, DataPoint } from '../src/api/types.ts';
 import { formatExact, formatPeriod, formatTime } from '../src/model/format.ts';
-import { DAY, HOUR } from '../src/model/period.ts';
+import { DAY, HOUR, MINUTE } from '../src/model/period.ts';
 import { markDay } from './harness/dynamodb.ts';
 import { END } from './harness/environment.ts';
 import { button, chart, openOverview, picture, region, tableOf } from './harness/overview.ts';
@@ -76,34 +76,44 @@ scenario('a reconstructed value and a stale day say so, in picture, table and CS
   }
 });
 
+const RUNNING: DataPoint = {
+  timestamp: iso(END),
+  endTimestamp: iso(END + HOUR - 1),
+  metrics: { newMedia: 1234 },
+  calculatedAt: iso(END + 20 * MINUTE),
+  complete: false,
+  asOf: iso(END + 19 * MINUTE),
+};
+
 scenario(
   'the running hour is the last point, and of a past range nothing of it is asked',
   {},
   async ({ page, stage }) => {
     const asked = metricsAsked(page);
+    // The Worker's clock goes on, and may have left the hour that the page takes for the present.
+    await page.route('**/metrics?*current=true*', async (route) => {
+      const answer = await route.fetch();
+      const body = (await answer.json()) as { data: AllMetrics };
+      for (const { metricType, dataPoints } of body.data.allMetrics) {
+        if (dataPoints[0]?.complete === false) dataPoints.shift();
+        if (metricType === 'media') dataPoints.unshift(RUNNING);
+      }
+      await route.fulfill({ response: answer, json: body });
+    });
     await openOverview(page);
     assert.deepEqual(
       asked.map((query) => query.get('current')),
       ['true'],
     );
-    const range = `startDate=${iso(END)}&endDate=${iso(END + HOUR - 1)}`;
-    const known = await stage.api.get<AllMetrics>(
-      `/metrics?metricType=all&granularity=hourly&${range}&current=true`,
-    );
-    const point = known.allMetrics
-      .find(({ metricType }) => metricType === 'media')
-      ?.dataPoints.find(({ complete }) => complete === false);
-    assert.ok(point, 'of the running hour it is known what is new');
-
     const media = chart(page, 'media');
     await media.scrollIntoViewIfNeeded();
     await picture(page, 'Media').focus();
     await page.keyboard.press('End');
     const readout = media.locator('[data-readout]');
     await readout.getByText(`${formatPeriod(END, 'hourly', 'utc')} UTC`).waitFor();
-    assert.match((await readout.textContent()) ?? '', /so far, as of \d\d:\d\d UTC/);
+    assert.match((await readout.textContent()) ?? '', /so far, as of \d\d:19 UTC$/);
     const value = media.locator('.legend-item', { hasText: 'New media' }).locator('.legend-value');
-    assert.equal(await value.textContent(), `${formatExact(newMediaOf(point), 'count')} so far`);
+    assert.equal(await value.textContent(), '1,234 so far');
 
     // It is in no figure of the range.
     await page.keyboard.press('Escape');
@@ -115,7 +125,7 @@ scenario(
 
     await button(page, 'Table of Media').click();
     const row = region(page, 'Table of Media').locator('tr.running');
-    assert.match((await row.textContent()) ?? '', /running: so far, as of \d\d:\d\d UTC$/);
+    assert.match((await row.textContent()) ?? '', /1,234.*running: so far, as of \d\d:19 UTC$/);
 
     asked.length = 0;
     await openOverview(page, `?from=${date(TODAY - 5 * DAY)}&to=${date(TODAY - 2 * DAY)}&granularity=daily`);
