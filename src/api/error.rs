@@ -71,6 +71,7 @@ impl ApiError {
     }
 
     /// That the run state is damaged, with what to do about it.
+    #[must_use]
     pub fn damaged_state(error: &StateError) -> Self {
         Self::Failing { message: error.to_string(), details: Json::Null, cause: None }
     }

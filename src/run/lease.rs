@@ -299,32 +299,9 @@ impl<'client> Lease<'client> {
                 Err(error) if error.is_condition_failure() => {}
                 Err(error) => return Err(error.into()),
                 Ok(answer) => {
-                    // Before there was an item, nothing is answered, or its key alone.
-                    let is_of_key = |name: &String| name == "PK" || name == "SK";
-                    let item = answer.attributes.filter(|item| !item.keys().all(is_of_key));
-                    let read = Stored::from_item(item.as_ref());
-                    let understood = read.and_then(|was| {
-                        let state = State::from_item(item)?;
-                        Ok((was, state.not_after(Granularity::Hourly, now)?))
-                    });
-                    let (was, mut state) = match understood {
+                    let (was, mut state) = match understand(answer.attributes, now) {
                         Ok(understood) => understood,
-                        Err(damaged) => {
-                            // For the run that comes when the damage is mended; without it the lease
-                            // runs out.
-                            let release = [(":expiry", number(&GAVE_WAY))];
-                            let released = update_held(
-                                client,
-                                table,
-                                holder,
-                                "SET leaseExpiresAt = :expiry",
-                                release,
-                            );
-                            return match released.await {
-                                Err(error) if !error.is_condition_failure() => Err(error.into()),
-                                _ => Err(damaged.into()),
-                            };
-                        }
+                        Err(damaged) => return Err(reject(client, table, holder, damaged).await),
                     };
                     let repeated = was.task == task;
                     let is_after_dead = was.expires_at != GIVEN_BACK;
@@ -528,6 +505,27 @@ impl<'client> Lease<'client> {
         values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
     ) -> Result<Option<Item>, Error> {
         update_held(self.client, self.table, &self.holder, expression, values).await
+    }
+}
+
+/// The lease and the state as they were before the lease was taken.
+fn understand(attributes: Option<Item>, now: DateTime<Utc>) -> Result<(Stored, State), StateError> {
+    // Before there was an item, nothing is answered, or its key alone.
+    let is_of_key = |name: &String| name == "PK" || name == "SK";
+    let item = attributes.filter(|item| !item.keys().all(is_of_key));
+    let was = Stored::from_item(item.as_ref())?;
+    let state = State::from_item(item)?.not_after(Granularity::Hourly, now)?;
+    Ok((was, state))
+}
+
+/// Releases the lease that was taken of a damaged state, for the run that comes when that is mended.
+/// Where that fails, the lease runs out.
+async fn reject(client: &Client, table: &str, holder: &str, damaged: StateError) -> LeaseError {
+    let values = [(":expiry", number(&GAVE_WAY))];
+    let released = update_held(client, table, holder, "SET leaseExpiresAt = :expiry", values).await;
+    match released {
+        Err(error) if !error.is_condition_failure() => error.into(),
+        _ => damaged.into(),
     }
 }
 
