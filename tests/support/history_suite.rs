@@ -549,6 +549,11 @@ impl Drive {
         let expected = self.model.weeks_or_months(&run);
         self.settle(&run, &expected, &context).await;
         self.model.finish(&run);
+        if delivery.fate == Fate::Fine {
+            // Whatever an earlier run left, one that comes through refreshes.
+            let stale = self.model.left_stale();
+            assert!(stale.is_empty(), "{stale:?} after {context}");
+        }
         if let Harm::Types(types) = &run.harm {
             self.ask_for_reasons(&run, types, &report, &context).await;
         }

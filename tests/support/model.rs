@@ -136,6 +136,9 @@ pub struct Model {
     /// The first hour that still waits for its last counting, because the runs that ought to have
     /// counted it again were missing, killed or refused: what it may be.
     waiting: BTreeSet<Option<Period>>,
+    /// The last hourly run may have failed for a type: the next one leaves what waits to the one after
+    /// it.
+    may_have_failed: bool,
     pub tally: Tally,
 }
 
@@ -201,7 +204,7 @@ impl Model {
             let owed: Vec<BTreeSet<Period>> =
                 self.waiting.iter().map(|first| owed(*first, own)).collect();
             for hour in owed.iter().flatten().filter(|hour| hour.start() >= begin.start()) {
-                let must = owed.iter().all(|owed| owed.contains(hour));
+                let must = !self.may_have_failed && owed.iter().all(|owed| owed.contains(hour));
                 let again = Duty { must, in_order: InOrder::No, own: false };
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
@@ -289,39 +292,35 @@ impl Model {
 
     /// The records of days that `run` was to make or could make, from the hours as they are now.
     pub fn days(&self, run: &Run) -> Vec<Expected> {
-        match run.period.granularity() {
-            Granularity::Hourly => Vec::new(),
-            Granularity::Daily => self.rolled_up(run, Granularity::Daily, true),
-            Granularity::Weekly | Granularity::Monthly => {
-                self.rolled_up(run, Granularity::Daily, false)
-            }
-        }
+        self.rolled_up(run, Granularity::Daily)
     }
 
-    /// The same for weeks or months, from their days.
+    /// The same for weeks and months, from their days.
     pub fn weeks_or_months(&self, run: &Run) -> Vec<Expected> {
-        match run.period.granularity() {
-            Granularity::Hourly | Granularity::Daily => Vec::new(),
-            coarse => self.rolled_up(run, coarse, true),
-        }
+        let mut expected = self.rolled_up(run, Granularity::Weekly);
+        expected.extend(self.rolled_up(run, Granularity::Monthly));
+        expected
     }
 
-    /// `refreshes`: stale ones must be made again; otherwise they may.
-    fn rolled_up(&self, run: &Run, granularity: Granularity, refreshes: bool) -> Vec<Expected> {
+    /// What a run has to make is of its own granularity, or missing under it; whatever else is missing
+    /// or stale it may refresh.
+    fn rolled_up(&self, run: &Run, granularity: Granularity) -> Vec<Expected> {
         let Some(begin) = self.begin else { return Vec::new() };
         let own = run.period;
+        let is_own = granularity == own.granularity();
+        let is_below = granularity == Granularity::Daily && own.granularity() > Granularity::Daily;
         let mut periods: BTreeMap<DateTime<Utc>, bool> = BTreeMap::new();
         let first = Period::containing(granularity, begin.start());
         for period in successors(Some(first), |period| Some(period.next())) {
             if period.start() > own.end() {
                 break;
             }
-            let within = Period::containing(own.granularity(), period.start());
             if period == own {
                 periods.insert(period.start(), true);
             } else if self.lacks(period) {
-                let due = within == own || self.lacks(within);
-                periods.insert(period.start(), granularity == own.granularity() || due);
+                let within = Period::containing(own.granularity(), period.start());
+                let due = is_own || is_below && (within == own || self.lacks(within));
+                periods.insert(period.start(), due);
             }
         }
         for (_, start) in self.stale.iter().filter(|(stale, _)| *stale == granularity) {
@@ -329,7 +328,7 @@ impl Model {
             // What was never made is not stale.
             if (0..TYPES.len()).any(|metric_type| !self.is_missing(metric_type, period)) {
                 // A later one, of which this event knows nothing, may be left to its own run.
-                periods.entry(*start).or_insert(refreshes && *start <= own.start());
+                periods.entry(*start).or_insert(is_own && *start <= own.start());
             }
         }
         let mut expected = Vec::new();
@@ -456,11 +455,7 @@ impl Model {
         let stale = std::mem::take(&mut self.stale);
         self.stale = stale
             .into_iter()
-            .filter(|(stale, start)| {
-                let period = Period::containing(*stale, *start);
-                // Only a run that refreshes these can have made them equal.
-                period.granularity() != run.period.granularity() || !self.is_up_to_date(period)
-            })
+            .filter(|(stale, start)| !self.is_up_to_date(Period::containing(*stale, *start)))
             .collect();
         if period.granularity() == Granularity::Hourly {
             self.wait_from(run);
@@ -471,6 +466,15 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// The days, weeks and months that were changed beneath since they were made.
+    pub fn left_stale(&self) -> Vec<Period> {
+        let periods = self.stale.iter();
+        let periods = periods.map(|(granularity, start)| Period::containing(*granularity, *start));
+        let is_made =
+            |period: &Period| (0..TYPES.len()).any(|each| !self.is_missing(each, *period));
+        periods.filter(is_made).collect()
     }
 
     /// Notes which hours wait for their last counting after `run`: those that the next run counts
@@ -491,10 +495,18 @@ impl Model {
                 }
                 Harm::None | Harm::Types(_) => {
                     self.waiting.insert(succeeded);
+                    if self.may_have_failed {
+                        self.waiting.insert(failed);
+                    }
                 }
                 Harm::Killed => self.waiting.extend([*first, succeeded, failed]),
             }
         }
+        self.may_have_failed = match &run.harm {
+            Harm::None => false,
+            Harm::Types(types) => !types.is_empty(),
+            Harm::Killed => true,
+        };
     }
 
     /// Whether the record ought to be absent at this time, as far as runs that have been go.

@@ -69,7 +69,8 @@ pub async fn days_and_weeks_are_what_they_would_be_if_counted_at_once(backend: B
     // The hour before, so that also the first hour of the week knows who was there before.
     let midnight = Utc.with_ymd_and_hms(2026, 6, 1, 0, 0, 0).unwrap();
     count_hours(&table, first.start() - TimeDelta::hours(1), midnight).await;
-    let engine = InTime::on(&table);
+    // All of the week's hours are there by then.
+    let engine = engine(&table, TestHost::at(midnight + TimeDelta::minutes(5)));
     for number in 25..=31 {
         let event = day(number).next().start() + TimeDelta::minutes(5);
         let report = engine.run(Granularity::Daily, event).await;

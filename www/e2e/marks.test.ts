@@ -39,7 +39,7 @@ scenario('a reconstructed value and a stale day say so, in picture, table and CS
     await openOverview(page, `?from=${date(from)}&to=${date(to)}&granularity=daily`);
     const users = chart(page, 'users');
     await users.getByText('reconstructed later, 1').waitFor();
-    await users.getByText('being recalculated: 1').waitFor();
+    await users.getByText('↻ being recalculated: 1').waitFor();
     assert.match(
       (await page.locator('#summary-users').textContent()) ?? '',
       /Reconstructed later: values of 1 period\. Being recalculated: 1 period\./,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Gzipped bytes of JavaScript that the dashboard may load.
-const SIZE_BUDGET: u64 = 120_000;
+const SIZE_BUDGET: u64 = 70_000;
 
 fn npm(project: &Project, arguments: &[&str]) -> Command {
     let mut command = project.command("npm");
