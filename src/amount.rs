@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
+use crate::ordered::Ordered;
 use crate::{catalogue::definition::Metric, numbers};
 
 /// A metric's value, as far as it can be added to another one.
@@ -22,9 +23,9 @@ impl Amount {
     pub fn zero_of(metric: &Metric) -> Self {
         match metric.by() {
             None => Self::Number(Decimal::ZERO),
-            Some(by) => {
-                Self::Groups(by.groups.keys().map(|name| (name.clone(), Decimal::ZERO)).collect())
-            }
+            Some(by) => Self::Groups(
+                by.groups.keys().map(|name| (name.clone(), Decimal::ZERO)).ordered_map(),
+            ),
         }
     }
 

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::{
         Catalogue,
@@ -111,7 +112,7 @@ impl<'catalogue> Fold<'catalogue> {
     ) -> Self {
         let start = || match &metric.measure {
             Measure::Count { by: Some(by), .. } => {
-                Accumulator::CountBy(by.groups.keys().map(|name| (name.clone(), 0)).collect())
+                Accumulator::CountBy(by.groups.keys().map(|name| (name.clone(), 0)).ordered_map())
             }
             Measure::Count { .. } | Measure::Departures { .. } => Accumulator::Count(0),
             Measure::CountDistinct { .. } => Accumulator::Distinct(HashSet::new()),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::ordered::Ordered;
 use crate::{
     ledger::Status,
     period::{Granularity, Period, format_instant, parse_instant},
@@ -306,7 +307,7 @@ impl Standing {
                 .iter()
                 .take(MAXIMUM_TYPES)
                 .map(|(name, why)| (without_names_of_aws(name), without_names_of_aws(why)))
-                .collect(),
+                .ordered_map(),
             stale: state.stale_since(granularity).len(),
             malformed_percent: percents(&progress.malformed),
         }
@@ -358,7 +359,7 @@ impl Standing {
 
 fn percents(malformed: &BTreeMap<String, Malformed>) -> BTreeMap<String, f64> {
     let all = malformed.iter().take(MAXIMUM_METRICS);
-    all.map(|(name, of)| (without_names_of_aws(name), percent(*of))).collect()
+    all.map(|(name, of)| (without_names_of_aws(name), percent(*of))).ordered_map()
 }
 
 /// The malformed items in percent of all, with one decimal.

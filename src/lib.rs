@@ -16,6 +16,7 @@ pub mod host;
 pub mod job;
 pub mod ledger;
 pub mod numbers;
+mod ordered;
 pub mod part;
 pub mod period;
 pub mod plan;

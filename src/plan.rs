@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::{
         Catalogue,
@@ -65,7 +66,7 @@ pub fn plan<'catalogue>(
                 .collect();
             let metrics: Vec<&Metric> = readers.iter().map(|(.., metric)| *metric).collect();
             Some(Pass {
-                sources: readers.iter().map(|(name, ..)| *name).collect(),
+                sources: readers.iter().map(|(name, ..)| *name).ordered_set(),
                 queries: queries(source, &metrics, spans, table, catalogue.ttl()),
                 identity: source.identity.as_deref(),
                 folds,
@@ -88,7 +89,7 @@ fn queries(
         .chain(source.sort_key_time.as_ref().map(|_| source.keys[1].as_str()))
         .chain(source.identity.as_deref())
         .chain(ttl)
-        .collect();
+        .ordered_set();
     let ranges = key_ranges(source, metrics, spans);
     let [partition_key, sort_key] = &source.keys;
     let query = |partition: &String, range: &Option<KeyRange>| Query {

@@ -36,6 +36,18 @@ async fn days_without_hourly_events_leave_nothing_wrong() {
     history_suite::days_without_hourly_events_leave_nothing_wrong(Backend::Dynoxide).await;
 }
 
+/// What a short scenario's platform has.
+const SHORT: Counts = Counts {
+    users: 40,
+    media: 80,
+    albums: 25,
+    interactions: 120,
+    comments: 30,
+    visitor_hours: 110,
+    orders: 40,
+    jobs: 70,
+};
+
 /// A few days around the ends of weeks and months, with trouble of every kind and amount.
 fn short_scenarios() -> impl Strategy<Value = Scenario> {
     let starts = 0..24 * 70_i64;
@@ -46,16 +58,7 @@ fn short_scenarios() -> impl Strategy<Value = Scenario> {
         let troubled_until = midnight_after(first + TimeDelta::days(days));
         Scenario {
             seed,
-            counts: Counts {
-                users: 40,
-                media: 80,
-                albums: 25,
-                interactions: 120,
-                comments: 30,
-                visitor_hours: 110,
-                orders: 40,
-                jobs: 70,
-            },
+            counts: SHORT,
             first_event: first,
             troubled_until,
             end: troubled_until + TimeDelta::minutes(15),
@@ -93,4 +96,29 @@ fn short_random_histories_leave_nothing_wrong() {
             Ok(())
         })
         .unwrap();
+}
+
+/// The daily run cannot read the users of its last hour, whose own event comes two hours after it:
+/// the day is refreshed then, not at the next midnight.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_that_comes_after_its_day_refreshes_it() {
+    let troubled_until = Utc.with_ymd_and_hms(2026, 5, 12, 0, 0, 0).unwrap();
+    let scenario = Scenario {
+        seed: 1_919_931_632_945_321_707,
+        counts: SHORT,
+        first_event: Utc.with_ymd_and_hms(2026, 5, 8, 5, 0, 0).unwrap(),
+        troubled_until,
+        end: troubled_until + TimeDelta::minutes(15),
+        trouble: Trouble {
+            missing: 248,
+            late: 122,
+            repeated: 10,
+            killed: 76,
+            refused: 80,
+            throttled: 8,
+            outages: 1,
+            ..Trouble::NONE
+        },
+    };
+    play(Backend::Dynoxide, scenario).await;
 }

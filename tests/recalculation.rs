@@ -436,9 +436,10 @@ async fn what_is_absent_is_filled_and_marked() {
         expected.retain(|metric, _| !ONLY_ITS_TIME.contains(&metric.as_str()));
         assert_same(&record.metrics, &expected, name);
         for metric in record.metrics.keys() {
-            let expected = match UNCONDITIONAL_COUNTS.contains(&metric.as_str()) {
-                true => Reconstruction::LowerBound,
-                false => Reconstruction::Estimate,
+            let expected = if UNCONDITIONAL_COUNTS.contains(&metric.as_str()) {
+                Reconstruction::LowerBound
+            } else {
+                Reconstruction::Estimate
             };
             assert_eq!(record.reconstructed.get(metric), Some(&expected), "{metric}");
         }
@@ -453,6 +454,41 @@ async fn what_is_absent_is_filled_and_marked() {
         marks,
         [("newUsers", Reconstruction::Estimate), ("visitors", Reconstruction::LowerBound)]
     );
+}
+
+/// Where no item can be read, nothing is replaced by zeros, and the slice's entry says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_says_what_it_could_not_read() {
+    let world = World::new().await;
+    let hour = Period::containing(Granularity::Hourly, end() - TimeDelta::hours(30));
+    let before = stored_in(&world.table, "albums", hour).await.unwrap();
+    let albums: Vec<Item> = world
+        .items
+        .iter()
+        .filter(|item| item.get("EntityType").is_some_and(|entity| entity["S"] == "Album"))
+        .cloned()
+        .map(|mut album| {
+            album.insert("createdAt".to_owned(), json!({"BOOL": true}));
+            album
+        })
+        .collect();
+    assert!(albums.len() > 3);
+    world.table.put(&albums).await;
+    let mut body = range("albums", "hourly", hour.start(), hour.end());
+    body["overwrite"] = json!(true);
+    let job = world.start(&body).await;
+    world.queue.deliver_all(&world.engine).await;
+    assert_eq!(world.follow(&job).await["status"], "complete");
+    let after = stored_in(&world.table, "albums", hour).await.unwrap();
+    assert_eq!(after.metrics, before.metrics);
+    let entries = support::ledger::entries(&world.table).await;
+    let of_slice = |entry: &&edge_analytics::ledger::Entry| {
+        entry.trigger == Trigger::Recalculate && entry.granularity == "hourly"
+    };
+    let entry = entries.iter().find(of_slice).unwrap();
+    assert_eq!(entry.status, Status::Partial, "{entry:?}");
+    assert!(entry.problems.iter().any(|why| why.contains("`totalAlbums`")), "{entry:?}");
+    assert!(entry.malformed["totalAlbums"] > 3, "{entry:?}");
 }
 
 /// An event that comes 50 minutes late does not tell what only its time could tell.

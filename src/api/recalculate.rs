@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::Read,
     job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
@@ -219,7 +220,7 @@ fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
         .map(|granularity| (granularity.name(), 0))
-        .collect();
+        .ordered_map();
     for (granularity, periods) in plan.map(|plan| plan.made(ours)).unwrap_or_default() {
         if let Some(count) = refreshed.get_mut(granularity.name()) {
             *count = periods.len();

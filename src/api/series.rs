@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::Catalogue,
     period::{Period, format_instant},
@@ -308,7 +309,7 @@ impl Series<'_> {
         text.text("],\"missing\":");
         // A type that nothing is recorded of has no holes.
         let is_recorded = catalogue.of_type(self.metric_type).next().is_some();
-        let present: BTreeSet<Period> = self.present.into_iter().collect();
+        let present: BTreeSet<Period> = self.present.into_iter().ordered_set();
         let lacking: Vec<&Period> =
             due.iter().filter(|period| is_recorded && !present.contains(*period)).collect();
         write_starts(text, lacking.iter().copied())?;

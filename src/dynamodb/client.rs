@@ -4,6 +4,7 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use crc::{CRC_32_ISO_HDLC, Crc};
 use futures_util::future::{Either, select};
 use http::{HeaderMap, header};
 use serde::Deserialize;
@@ -81,12 +82,14 @@ struct RawResponse {
 /// The CRC-32 of the body as DynamoDB sent it, in decimal.
 const CHECKSUM: &str = "x-amz-crc32";
 
+const CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
 impl RawResponse {
     /// Whether the body is not the one that DynamoDB computed the checksum of.
     fn is_damaged(&self) -> bool {
         let Some(checksum) = self.headers.get(CHECKSUM) else { return false };
         let checksum = checksum.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
-        self.is_as_sent() && checksum != Some(crc32fast::hash(&self.body))
+        self.is_as_sent() && checksum != Some(CRC_32.checksum(&self.body))
     }
 
     /// Whether the body's bytes are those that were on the wire, which are the ones with the checksum.

@@ -11,6 +11,7 @@ use super::{
     expression::{KeyRange, NamedAttributes},
     table_name::short_name,
 };
+use crate::ordered::Ordered;
 
 /// One operation of the API: how it is called and what it answers.
 pub trait Operation {
@@ -272,7 +273,7 @@ impl PutItem {
 fn named_values<'name>(
     values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
 ) -> BTreeMap<String, AttributeValue> {
-    values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    values.into_iter().map(|(name, value)| (name.to_owned(), value)).ordered_map()
 }
 
 /// An answer that holds nothing we need.

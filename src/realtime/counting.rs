@@ -14,6 +14,7 @@ use futures_util::join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::ordered::Ordered;
 use crate::{
     amount::Amount,
     catalogue::{
@@ -131,7 +132,7 @@ pub async fn count(
         findings: Findings::default(),
     };
     let missing: BTreeSet<Period> =
-        readable.iter().flat_map(|metric| ground.missing_hours(metric)).collect();
+        readable.iter().flat_map(|metric| ground.missing_hours(metric)).ordered_set();
     let first_full = ground.first_full_hour();
     let mut spans =
         vec![Span::until(running, at), Span::until(at - TimeDelta::hours(24), first_full.start())];
@@ -146,7 +147,7 @@ pub async fn count(
         unreadable: std::mem::take(&mut ground.findings.unreadable)
             .into_iter()
             .map(|(name, why)| (name, why.reason))
-            .collect(),
+            .ordered_map(),
     };
 
     let mut counters: Vec<Counter> = catalogue
@@ -388,7 +389,7 @@ async fn count_recent(
     at: DateTime<Utc>,
 ) -> Result<RecentCounts, String> {
     let all = &catalogue.realtime().recent;
-    let names: BTreeSet<&String> = all.iter().map(|recent| &recent.source).collect();
+    let names: BTreeSet<&String> = all.iter().map(|recent| &recent.source).ordered_set();
     let mut found = RecentCounts::default();
     for name in names {
         let wanted: Vec<&Recent> = all.iter().filter(|recent| recent.source == *name).collect();
@@ -400,7 +401,7 @@ async fn count_recent(
             .iter()
             .flat_map(|recent| [recent.value.as_str(), recent.time.as_str()])
             .chain(catalogue.ttl())
-            .collect();
+            .ordered_set();
         let count = |recent| RecentCount {
             recent,
             span: span(recent.minutes),

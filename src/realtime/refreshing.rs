@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::{Catalogue, definition::Rollup},
     dynamodb::{
@@ -241,7 +242,7 @@ impl Refresher<'_> {
             Occasion::Fresh => "fresh",
         };
         let malformed: BTreeMap<&String, u64> =
-            quality.malformed.iter().map(|(name, rows)| (name, rows.malformed)).collect();
+            quality.malformed.iter().map(|(name, rows)| (name, rows.malformed)).ordered_map();
         let line = json!({
             "event": "realtime", "malformed": malformed, "occasion": occasion, "status": status, "problems": problems,
             "requests": usage.requests, "pages": usage.pages,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::ordered::Ordered;
 use crate::{
     period::{Period, Span},
     plan::plan,
@@ -51,7 +52,7 @@ impl Engine {
             }
             let beginning = self.begin_piece(run, report);
             let stored = self
-                .read_stored(run.client, &piece.iter().copied().collect(), &names)
+                .read_stored(run.client, &piece.iter().copied().ordered_set(), &names)
                 .await
                 .map_err(|error| format!("the stored records could not be read: {error}"))?;
             let is_stored =
@@ -114,7 +115,7 @@ fn without<'name>(lacking: &Lacking<'name>, failing: &BTreeSet<String>) -> Lacki
 
 /// All types that `hours` lack.
 fn union<'name>(lacking: &Lacking<'name>, hours: &[Period]) -> BTreeSet<&'name str> {
-    hours.iter().filter_map(|hour| lacking.get(hour)).flatten().copied().collect()
+    hours.iter().filter_map(|hour| lacking.get(hour)).flatten().copied().ordered_set()
 }
 
 /// Removes the types of which `is_there` says that they are there.

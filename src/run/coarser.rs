@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use crate::ordered::Ordered;
 use crate::{
     period::{Granularity, Period, format_instant},
     rollup::coarser_than,
@@ -161,7 +162,7 @@ impl Engine {
         pending.note(&run.types, &result, at, report);
         report.status = result.report.status();
         report.period = result.report;
-        let works = suspect.into_iter().filter(|name| !report.period.lacks(name)).collect();
+        let works = suspect.into_iter().filter(|name| !report.period.lacks(name)).ordered_set();
         pending.stale.clear();
         let before = pending.before(own, &works, &works);
         self.make_pending(run, before, &mut pending, begin, report).await;

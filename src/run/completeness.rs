@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ordered::Ordered;
 use crate::period::{Granularity, Period, format_instant, parse_instant};
 
 use super::{PeriodReport, Progress, periods_between};
@@ -61,7 +62,7 @@ impl Progress {
             .into_iter()
             .filter(|(_, reached)| *reached > least)
             .filter_map(|(name, reached)| Some((name.to_owned(), start(reached?))))
-            .collect();
+            .ordered_map();
     }
 }
 

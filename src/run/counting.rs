@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::definition::Metric,
     dynamodb::{Client, Read, text},
@@ -62,7 +63,7 @@ impl Engine {
             .iter()
             .filter(|(_, occasion)| *occasion == Occasion::Scheduled)
             .map(|(period, _)| period.previous());
-        let read_periods: BTreeSet<Period> = wanted.iter().copied().chain(before).collect();
+        let read_periods: BTreeSet<Period> = wanted.iter().copied().chain(before).ordered_set();
         let stored = self
             .read_stored(writer.client, &read_periods, types)
             .await
@@ -97,7 +98,7 @@ impl Engine {
                 failed.any(|name| !stored.contains_key(&(name.clone(), *at)))
             })
         };
-        let holes = wanted.iter().copied().filter(lacks).collect();
+        let holes = wanted.iter().copied().filter(lacks).ordered_set();
         let periods = wanted.iter().filter_map(|period| reports.remove(period)).collect();
         let Findings { malformed, unreadable, sources, .. } = findings;
         Ok(Counted { periods, holes, malformed, unreadable, sources })

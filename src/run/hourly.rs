@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
+use crate::ordered::Ordered;
 use crate::period::{Granularity, Period, format_instant};
 
 use super::{
@@ -230,7 +231,7 @@ impl Engine {
         report: &mut Report,
     ) {
         let counts = counted.malformed.iter();
-        report.malformed = counts.map(|(name, rows)| (name.clone(), rows.malformed)).collect();
+        report.malformed = counts.map(|(name, rows)| (name.clone(), rows.malformed)).ordered_map();
         report.problems.extend(counted.unreadable.values().map(ToString::to_string));
         report.problems.extend(progress.note_sources(&counted.sources));
         progress.malformed = counted.malformed;
@@ -256,7 +257,7 @@ fn note_counted<'name>(
     types: &BTreeSet<&'name str>,
 ) {
     let failed = types.iter().copied().filter(|name| counted.types_failed.contains_key(*name));
-    let failed: BTreeSet<&str> = failed.collect();
+    let failed: BTreeSet<&str> = failed.ordered_set();
     if holes.contains(&counted.period) && !failed.is_empty() {
         lacking.insert(counted.period, failed);
     } else {

@@ -12,6 +12,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::{Client, Error},
     period::{Granularity, Period, format_instant, parse_instant},
@@ -197,7 +198,7 @@ impl OwnMarks {
             let marks: BTreeMap<Period, String> = periods
                 .into_iter()
                 .map(|period| (period, entry(period, now, Some(&self.run_id))))
-                .collect();
+                .ordered_map();
             mark_stale(client, table, granularity, marks.values().cloned().collect()).await?;
             self.kept().marks.extend(marks);
         }
@@ -208,7 +209,7 @@ impl OwnMarks {
     pub(super) fn of_granularity(&self, granularity: Granularity) -> BTreeMap<Period, String> {
         let kept = self.kept();
         let marks = kept.marks.iter().filter(|(period, _)| period.granularity() == granularity);
-        marks.map(|(period, mark)| (*period, mark.clone())).collect()
+        marks.map(|(period, mark)| (*period, mark.clone())).ordered_map()
     }
 
     /// Whether the run has left no mark.

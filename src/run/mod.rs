@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 pub use crate::ledger::Status;
+use crate::ordered::Ordered;
 use crate::{
     catalogue::Catalogue,
     dynamodb::{Client, PutItem, Usage},
@@ -128,7 +129,7 @@ impl Engine {
                     types: self.types(),
                     rewrites: false,
                     is_event: true,
-                    marks: OwnMarks::of_scheduled(&report.run_id, scheduled),
+                    marks: OwnMarks::of_scheduled(&report.run_id, scheduled.max(begun)),
                 };
                 if granularity == Granularity::Hourly {
                     self.run_hour(&run, period, &mut report).await;
@@ -158,7 +159,7 @@ impl Engine {
 
     /// All types that have records.
     fn types(&self) -> BTreeSet<&str> {
-        self.catalogue.recorded_types().collect()
+        self.catalogue.recorded_types().ordered_set()
     }
 
     /// A writer without a lease.

@@ -99,7 +99,7 @@ fn settled() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, 4, 13, 0, 5).unwrap()
 }
 
-fn record(metrics: Json, at: DateTime<Utc>) -> Record {
+fn record(metrics: &Json, at: DateTime<Utc>) -> Record {
     Record {
         metric_type: "things".to_owned(),
         period: hour(),
@@ -131,7 +131,7 @@ const ESTIMATE: Option<Reconstruction> = Some(Reconstruction::Estimate);
 
 #[test]
 fn a_run_in_time_observes_all_of_an_absent_record() {
-    let fresh = record(json!({"stock": 7, "flow": 2, "now": 3, "moving": 1}), soon());
+    let fresh = record(&json!({"stock": 7, "flow": 2, "now": 3, "moving": 1}), soon());
     let merged = merged(&fresh, None, Occasion::Scheduled);
     assert_eq!(merged, fresh);
 }
@@ -139,7 +139,7 @@ fn a_run_in_time_observes_all_of_an_absent_record() {
 #[test]
 fn a_later_calculation_fills_what_is_absent_and_marks_it() {
     let fresh = record(
-        json!({
+        &json!({
             "stock": 7, "conditionalStock": 6, "flow": 2, "conditionalFlow": 1, "mean": 4.5,
             "now": 3, "moving": 1,
         }),
@@ -179,13 +179,13 @@ fn what_is_observed_stays_and_flows_get_what_came_late() {
         ("moving", 3, 2, 3, 3, 3),
     ];
     for (name, before, now, unsettled, later, overwritten) in cases {
-        let stored = record(json!({ name: before }), soon());
+        let stored = record(&json!({ name: before }), soon());
         for (at, occasion, expected) in [
             (next_day(), Occasion::Recalculation, unsettled),
             (settled(), Occasion::Recalculation, later),
             (settled(), Occasion::Overwrite, overwritten),
         ] {
-            let merged = merged(&record(json!({ name: now }), at), Some(&stored), occasion);
+            let merged = merged(&record(&json!({ name: now }), at), Some(&stored), occasion);
             let (value, mark) = said(&merged, name);
             assert_eq!(value, json!(expected), "{name} {before} {now} {occasion:?} at {at}");
             // Only what was replaced on request is marked: what came late happened all the same.
@@ -197,12 +197,12 @@ fn what_is_observed_stays_and_flows_get_what_came_late() {
 
 #[test]
 fn a_mark_stays_until_a_run_in_time_observes() {
-    let stored = record(json!({"stock": 5, "flow": 2}), soon());
+    let stored = record(&json!({"stock": 5, "flow": 2}), soon());
     let stored = marked(
         stored,
         &[("stock", Reconstruction::LowerBound), ("flow", Reconstruction::LowerBound)],
     );
-    let fresh = record(json!({"stock": 6, "flow": 3}), next_day());
+    let fresh = record(&json!({"stock": 6, "flow": 3}), next_day());
     let later = merged(&fresh, Some(&stored), Occasion::Recalculation);
     assert_eq!(said(&later, "stock"), (json!(5), BOUND));
     assert_eq!(said(&later, "flow"), (json!(3), BOUND));
@@ -213,9 +213,9 @@ fn a_mark_stays_until_a_run_in_time_observes() {
 
 #[test]
 fn what_could_not_be_counted_again_stays() {
-    let stored = record(json!({"stock": 5, "flow": 2, "now": 1}), soon());
+    let stored = record(&json!({"stock": 5, "flow": 2, "now": 1}), soon());
     for occasion in [Occasion::Scheduled, Occasion::Recalculation, Occasion::Overwrite] {
-        let merged = merged(&record(json!({}), settled()), Some(&stored), occasion);
+        let merged = merged(&record(&json!({}), settled()), Some(&stored), occasion);
         assert_eq!(merged.metrics, stored.metrics, "{occasion:?}");
         assert!(merged.reconstructed.is_empty(), "{occasion:?}");
     }
@@ -223,8 +223,8 @@ fn what_could_not_be_counted_again_stays() {
 
 #[test]
 fn a_run_that_comes_twice_in_time_keeps_the_first_level() {
-    let stored = record(json!({"stock": 5, "now": 1, "flow": 2}), soon());
-    let fresh = record(json!({"stock": 6, "now": 2, "flow": 3, "conditionalStock": 4}), soon());
+    let stored = record(&json!({"stock": 5, "now": 1, "flow": 2}), soon());
+    let fresh = record(&json!({"stock": 6, "now": 2, "flow": 3, "conditionalStock": 4}), soon());
     let merged = merged(&fresh, Some(&stored), Occasion::Scheduled);
     let expected = json!({"stock": 5, "now": 1, "flow": 3, "conditionalStock": 4});
     assert_eq!(Json::Object(merged.metrics.clone()), expected);
@@ -235,7 +235,7 @@ fn a_run_that_comes_twice_in_time_keeps_the_first_level() {
 fn distinct_values_that_expired_and_that_came_late_count_together() {
     let with = |values: &[&str], at| {
         let set = Distinct::of(values.iter().copied()).unwrap();
-        let mut record = record(json!({"distinct": values.len()}), at);
+        let mut record = record(&json!({"distinct": values.len()}), at);
         record.parts.insert("distinct".to_owned(), Part::distinct(&set));
         record
     };
@@ -259,7 +259,7 @@ fn distinct_values_that_expired_and_that_came_late_count_together() {
 #[test]
 fn the_mean_of_more_values_stays() {
     let with = |mean: f64, count: u64| {
-        let mut record = record(json!({ "mean": mean }), settled());
+        let mut record = record(&json!({ "mean": mean }), settled());
         record.parts.insert("mean".to_owned(), Part::average(Decimal::from(10), count));
         record
     };
@@ -272,20 +272,20 @@ fn the_mean_of_more_values_stays() {
 
 #[test]
 fn what_this_build_does_not_know_is_kept_with_its_mark() {
-    let stored = record(json!({"ofAnotherBuild": 9, "stock": 1}), soon());
+    let stored = record(&json!({"ofAnotherBuild": 9, "stock": 1}), soon());
     let stored = marked(stored, &[("ofAnotherBuild", Reconstruction::Estimate)]);
     let merged =
-        merged(&record(json!({"stock": 2}), settled()), Some(&stored), Occasion::Overwrite);
+        merged(&record(&json!({"stock": 2}), settled()), Some(&stored), Occasion::Overwrite);
     assert_eq!(said(&merged, "ofAnotherBuild"), (json!(9), ESTIMATE));
     assert_eq!(said(&merged, "stock"), (json!(2), BOUND));
 }
 
 #[test]
 fn a_rolled_up_record_keeps_what_its_finer_ones_no_longer_tell() {
-    let stored = record(json!({"stock": 1, "flow": 2}), soon());
+    let stored = record(&json!({"stock": 1, "flow": 2}), soon());
     let stored = marked(stored, &[("flow", Reconstruction::LowerBound)]);
     let fresh =
-        marked(record(json!({"stock": 3}), settled()), &[("stock", Reconstruction::Estimate)]);
+        marked(record(&json!({"stock": 3}), settled()), &[("stock", Reconstruction::Estimate)]);
     let merged = merged(&fresh, Some(&stored), Occasion::Rollup);
     assert_eq!(said(&merged, "stock"), (json!(3), ESTIMATE));
     assert_eq!(said(&merged, "flow"), (json!(2), BOUND));
@@ -299,8 +299,8 @@ fn a_ranking_of_more_rows_stays() {
         (5, 6, false, (ranking(6), ESTIMATE)),
         (5, 4, true, (ranking(4), None)),
     ] {
-        let stored = record(json!({ "top": ranking(before) }), soon());
-        let mut fresh = record(json!({}), settled());
+        let stored = record(&json!({ "top": ranking(before) }), soon());
+        let mut fresh = record(&json!({}), settled());
         fresh.parts.insert("top".to_owned(), Part::Targets(Ranking::default()));
         settle_ranking(&mut fresh, "top", ranking(counted), Some(&stored), observes);
         assert_eq!(said(&fresh, "top"), expected, "{before} {counted} {observes}");
@@ -314,7 +314,7 @@ fn a_day_says_what_it_is_made_from() {
     let catalogue = fixture(METRICS);
     let hours: Vec<Record> = (0..24)
         .map(|number| {
-            let mut hour = record(json!({"stock": 5, "flow": 1, "conditionalFlow": 2}), soon());
+            let mut hour = record(&json!({"stock": 5, "flow": 1, "conditionalFlow": 2}), soon());
             hour.parts.insert("mean".to_owned(), Part::average(Decimal::from(number), 1));
             let marks: &[(&str, Reconstruction)] = match number {
                 3 => &[

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::{Client, Read},
     host::{Severity, SharedHost},
@@ -145,7 +146,7 @@ impl Engine {
             }
         };
         let types: std::collections::BTreeSet<&str> = match &job.request.metric_type {
-            Some(only) => self.types().into_iter().filter(|name| name == only).collect(),
+            Some(only) => self.types().into_iter().filter(|name| name == only).ordered_set(),
             None => self.types(),
         };
         if types.is_empty() {
@@ -317,7 +318,15 @@ impl Engine {
         let progress = lease.state.progress.clone();
         self.give_back(*lease, &progress, report).await;
         match counted {
-            Ok(counted) => Ok(counted.periods),
+            Ok(counted) => {
+                report.malformed = counted
+                    .malformed
+                    .into_iter()
+                    .map(|(name, of)| (name, of.malformed))
+                    .ordered_map();
+                report.unreadable = counted.unreadable;
+                Ok(counted.periods)
+            }
             Err(why) => {
                 report.problems.push(why);
                 Ok(Vec::new())
@@ -407,6 +416,12 @@ impl Engine {
                 entry.problems.push(held);
             }
             entry.problems.extend(report.problems.iter().cloned());
+            // The slice is done: trying again would find the same items.
+            entry.problems.extend(report.unreadable.values().map(ToString::to_string));
+            if entry.status == Status::Complete && !report.unreadable.is_empty() {
+                entry.status = Status::Partial;
+            }
+            entry.malformed.clone_from(&report.malformed);
             self.enter(run, &entry, run.begun, report).await;
         }
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::Read,
     period::{Granularity, Period},
@@ -186,7 +187,7 @@ impl Engine {
         let is_there = |name: &&str| {
             finer.iter().any(|finer| stored.contains_key(&((*name).to_owned(), *finer)))
         };
-        let types: BTreeSet<&str> = run.types.iter().copied().filter(is_there).collect();
+        let types: BTreeSet<&str> = run.types.iter().copied().filter(is_there).ordered_set();
         if types.is_empty() {
             return Err(Unrefreshed::NotNeeded);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::Usage,
     fold::Unreadable,
@@ -244,7 +245,8 @@ impl Piece<'_> {
         let first = periods.iter().min_by_key(|report| report.period)?;
         let last = periods.iter().max_by_key(|report| report.period)?;
         let union = |types: fn(&PeriodReport) -> &Vec<String>| -> Vec<String> {
-            let all: BTreeSet<&String> = periods.iter().flat_map(|report| types(report)).collect();
+            let all: BTreeSet<&String> =
+                periods.iter().flat_map(|report| types(report)).ordered_set();
             all.into_iter().cloned().collect()
         };
         let types_written = union(|report| &report.types_written);

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
+use crate::ordered::Ordered;
 use crate::{
     catalogue::definition::Past,
     dynamodb::{Error, TransactWriteItems},
@@ -87,7 +88,7 @@ impl Engine {
                     !report.failing.contains(*name)
                         && !stored.contains_key(&((*name).to_owned(), *finer))
                 });
-                let names: BTreeSet<&str> = names.collect();
+                let names: BTreeSet<&str> = names.ordered_set();
                 if !names.is_empty() {
                     missing.insert(*finer, names);
                 }
@@ -107,7 +108,7 @@ impl Engine {
                 finer.iter().any(|finer| stored.contains_key(&(name.to_owned(), *finer)))
             };
             let absent: BTreeSet<&str> =
-                run.types.iter().copied().filter(|name| !is_there(name)).collect();
+                run.types.iter().copied().filter(|name| !is_there(name)).ordered_set();
             let writer = self.writer(run);
             let mut report =
                 self.write_rolled_up(run, &writer, (period, &finer), (stored, read_at)).await;
@@ -172,7 +173,7 @@ impl Engine {
         finer: &[Period],
         period: Period,
     ) -> Result<StoredRecords, String> {
-        let periods: BTreeSet<Period> = finer.iter().copied().chain([period]).collect();
+        let periods: BTreeSet<Period> = finer.iter().copied().chain([period]).ordered_set();
         self.read_stored(run.client, &periods, &run.types)
             .await
             .map_err(|error| format!("the stored records could not be read: {error}"))
@@ -195,7 +196,8 @@ impl Engine {
                 return;
             }
             // What failed for a day before this one is left to the next run.
-            let types = types.into_iter().filter(|name| !report.failing.contains(*name)).collect();
+            let types =
+                types.into_iter().filter(|name| !report.failing.contains(*name)).ordered_set();
             let run = &run.for_types(types);
             if run.types.is_empty() {
                 continue;
@@ -309,7 +311,7 @@ impl Engine {
                     if error.is_cancelled_transaction() && conflicts < MAXIMUM_CONFLICTS =>
                 {
                     conflicts += 1;
-                    let periods = finer.iter().copied().chain([period]).collect();
+                    let periods = finer.iter().copied().chain([period]).ordered_set();
                     let again_at = self.host.now();
                     let again = self.read_stored(writer.client, &periods, &run.types).await;
                     if let Ok(again) = again {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::ordered::Ordered;
 use crate::{
     dynamodb::{
         AttributeValue, Client, Error, Item, MappingError, UpdateItem, key, number, string,
@@ -130,7 +131,7 @@ impl State {
             .iter()
             .filter_map(|mark| Mark::parse(mark))
             .map(|mark| Period::containing(granularity, mark.start))
-            .collect()
+            .ordered_set()
     }
 
     /// The periods whose finer records have changed since the last refresh, each with when that was
@@ -214,7 +215,7 @@ impl State {
     #[must_use]
     pub fn orphaned_refreshes(&self) -> Vec<String> {
         let marked: BTreeSet<DateTime<Utc>> =
-            self.marks.iter().filter_map(|mark| Some(Mark::parse(mark)?.start)).collect();
+            self.marks.iter().filter_map(|mark| Some(Mark::parse(mark)?.start)).ordered_set();
         let is_orphaned = |entry: &&String| {
             Mark::parse(entry).is_some_and(|refresh| !marked.contains(&refresh.start))
         };

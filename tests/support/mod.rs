@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 
 pub mod api;
+pub mod backlog;
 pub mod catalogue;
 pub mod catch_up_suite;
 pub mod database;
@@ -15,6 +16,7 @@ pub mod host;
 pub mod ledger;
 pub mod model;
 pub mod oracle;
+pub mod provenance;
 pub mod queue;
 pub mod realtime;
 pub mod reckoning;

@@ -10,19 +10,27 @@ use std::{
     iter::successors,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     period::{Granularity, Period},
     record::{Coverage, Record},
 };
 
 use super::{
+    backlog::Backlog,
     engine_suite::TYPES,
-    reckoning::{Fact, METRICS, USERS, Value, Values, count_hour, difference, metrics, roll_up},
+    provenance::{Counting, Marked, compare_marked, count_over, roll_up_marked},
+    reckoning::{Fact, METRICS, Past, USERS, Value, count_hour},
 };
 
 /// How many hours before its own a run counts again.
-const TRAILING_HOURS: usize = 3;
+pub const TRAILING_HOURS: usize = 3;
+
+/// How long after its hour's end a scheduled run still observes it.
+const MAXIMUM_LATENESS: TimeDelta = TimeDelta::minutes(10);
+
+/// How long after an hour's end a condition may still change what happened in it.
+const SETTLES_AFTER: TimeDelta = TimeDelta::hours(48);
 
 /// A record: the index of its type in [`TYPES`], and its period.
 pub type Key = (usize, Period);
@@ -36,9 +44,7 @@ struct Stored {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Content {
-    values: Values,
-    /// Of an hour: `totalUsers` as its own run found it.
-    stock: Option<i64>,
+    marked: Marked,
     coverage: Option<Coverage>,
 }
 
@@ -73,22 +79,32 @@ pub struct Run {
     pub harm: Harm,
 }
 
-/// Whether an hour is counted by its own event before that of any later hour, so that it gets what
-/// the table forgets.
+/// Whether an hour is observed: counted by its own event, before that of any later hour and soon
+/// after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InOrder {
+pub enum Observes {
     Yes,
     No,
     /// A later run was killed, or made the later hour for another reason: it may have left a trace
-    /// or not.
+    /// or not. Or it was a matter of seconds.
     Perhaps,
+}
+
+impl Observes {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, Self::Yes) => Self::Yes,
+            _ => Self::Perhaps,
+        }
+    }
 }
 
 /// What a run has to do with an hour's record.
 #[derive(Debug, Clone, Copy)]
 struct Duty {
     must: bool,
-    in_order: InOrder,
+    observes: Observes,
     /// It is the run's own hour: it may be written also where it says the same.
     own: bool,
 }
@@ -97,6 +113,14 @@ struct Duty {
 pub struct Expected {
     pub key: Key,
     candidates: Vec<Candidate>,
+}
+
+/// What a run has to do with a coarser period.
+#[derive(Debug, Clone, Copy)]
+enum Making {
+    Must,
+    May,
+    Refresh,
 }
 
 enum Candidate {
@@ -114,6 +138,8 @@ pub struct Tally {
     pub compared: u64,
     /// Records of hours in which something is absent because its own run did not come in time.
     pub forgotten: u64,
+    /// Records in which something was reconstructed.
+    pub marked: u64,
     /// Records that a later run changed.
     pub changed: u64,
 }
@@ -133,12 +159,7 @@ pub struct Model {
     has_dead_run: bool,
     /// The latest period of which an event has been delivered and has come through.
     latest: BTreeMap<Granularity, Period>,
-    /// The first hour that still waits for its last counting, because the runs that ought to have
-    /// counted it again were missing, killed or refused: what it may be.
-    waiting: BTreeSet<Option<Period>>,
-    /// The last hourly run may have failed for a type: the next one leaves what waits to the one after
-    /// it.
-    may_have_failed: bool,
+    backlog: Backlog,
     pub tally: Tally,
 }
 
@@ -163,18 +184,14 @@ impl Model {
             for (metric_type, (duty, counted)) in duties.into_iter().zip(counted).enumerate() {
                 let Some(duty) = duty else { continue };
                 let key = (metric_type, hour);
-                let stock = (metric_type == USERS).then_some(stock);
                 let mut candidates = Vec::new();
                 if !duty.must || run.harm.concerns(metric_type) {
                     candidates.push(Candidate::AsBefore);
                 }
-                let ways: &[bool] = match duty.in_order {
-                    InOrder::Yes => &[true],
-                    InOrder::No => &[false],
-                    InOrder::Perhaps => &[true, false],
-                };
-                for in_order in ways {
-                    let content = self.counted(key, &counted, stock, *in_order);
+                let before = self.stored.get(&key).map(|stored| &stored.content.marked);
+                for counting in countings(run, hour, duty.observes) {
+                    let marked = count_over(metric_type, before, &counted, counting);
+                    let content = Content { marked, coverage: None };
                     let spared = !duty.own && !self.has_dead_run;
                     candidates.push(Candidate::Made { content, spared });
                 }
@@ -192,20 +209,19 @@ impl Model {
         if own.granularity() == Granularity::Hourly {
             let of_type = |metric_type| Duty {
                 must: true,
-                in_order: self.in_order(metric_type, own),
+                observes: self.in_order(metric_type, own).and(is_in_time(run, own)),
                 own: true,
             };
             duties.insert(own.start(), std::array::from_fn(|each| Some(of_type(each))));
             for hour in back(own).take(TRAILING_HOURS).filter(|hour| hour.start() >= begin.start())
             {
-                let again = Duty { must: true, in_order: InOrder::No, own: false };
+                let again = Duty { must: true, observes: Observes::No, own: false };
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
-            let owed: Vec<BTreeSet<Period>> =
-                self.waiting.iter().map(|first| owed(*first, own)).collect();
+            let owed = self.backlog.owed(own);
             for hour in owed.iter().flatten().filter(|hour| hour.start() >= begin.start()) {
-                let must = !self.may_have_failed && owed.iter().all(|owed| owed.contains(hour));
-                let again = Duty { must, in_order: InOrder::No, own: false };
+                let must = owed.iter().all(|owed| owed.contains(hour));
+                let again = Duty { must, observes: Observes::No, own: false };
                 duties.insert(hour.start(), [Some(again); TYPES.len()]);
             }
         }
@@ -221,7 +237,11 @@ impl Model {
             let is_last = hour.end() == own.end();
             let of_type = |metric_type| Duty {
                 must: due && self.is_missing(metric_type, hour),
-                in_order: if is_last { self.in_time(metric_type, hour, own) } else { InOrder::No },
+                observes: if is_last {
+                    self.stands_in(metric_type, hour, run)
+                } else {
+                    Observes::No
+                },
                 own: is_last,
             };
             duties.insert(hour.start(), std::array::from_fn(|each| Some(of_type(each))));
@@ -245,49 +265,39 @@ impl Model {
         (0..TYPES.len()).any(|metric_type| self.is_missing(metric_type, period))
     }
 
-    fn in_order(&self, metric_type: usize, hour: Period) -> InOrder {
+    fn in_order(&self, metric_type: usize, hour: Period) -> Observes {
         let later = |latest: Option<Period>| latest.is_some_and(|at| at.start() > hour.start());
         if later(self.latest_hour[metric_type]) {
-            InOrder::No
+            Observes::No
         } else if later(self.latest_hour_perhaps[metric_type]) {
-            InOrder::Perhaps
+            Observes::Perhaps
         } else {
-            InOrder::Yes
+            Observes::Yes
         }
     }
 
-    /// The same for the last hour of `own`, made by the run of that day, week or month: a daily run
-    /// stands in for the hour's own run that did not come.
-    fn in_time(&self, metric_type: usize, hour: Period, own: Period) -> InOrder {
+    /// Whether `run`, of a day, a week or a month, observes its last hour: a daily run stands in for
+    /// the hour's own run that did not come.
+    fn stands_in(&self, metric_type: usize, hour: Period, run: &Run) -> Observes {
         let all_missing = (0..TYPES.len()).all(|each| self.is_missing(each, hour));
-        match self.in_order(metric_type, hour) {
-            InOrder::Yes if own.granularity() == Granularity::Daily && all_missing => InOrder::Yes,
-            InOrder::No => InOrder::No,
-            _ => InOrder::Perhaps,
-        }
+        let stands_in = if run.period.granularity() == Granularity::Daily && all_missing {
+            Observes::Yes
+        } else {
+            Observes::Perhaps
+        };
+        self.in_order(metric_type, hour).and(stands_in).and(is_in_time(run, hour))
     }
 
+    /// How many users left in `hour`: only two observed totals can tell.
     fn departures(&self, hour: Period, total: i64, arrivals: &Value) -> Option<Value> {
-        let before = self.stored.get(&(USERS, hour.previous()))?.content.stock?;
+        let before = &self.stored.get(&(USERS, hour.previous()))?.content.marked;
+        let (None, Some(Value::Count(before))) =
+            (before.marks.get("totalUsers"), before.values.get("totalUsers"))
+        else {
+            return None;
+        };
         let Value::Count(arrivals) = arrivals else { unreachable!("a count") };
         Some(Value::Count((before + arrivals - total).max(0)))
-    }
-
-    /// An hour's record when `counted` is stored over what is there: what the table forgets is kept
-    /// as it was stored, and added only by the hour's own run.
-    fn counted(&self, key: Key, counted: &Values, stock: Option<i64>, in_order: bool) -> Content {
-        let before = self.stored.get(&key).map(|stored| &stored.content);
-        let mut values = counted.clone();
-        for metric in METRICS[key.0].iter().filter(|metric| metric.current_only) {
-            let kept = before.and_then(|before| before.values.get(metric.name));
-            let value = kept.or(counted.get(metric.name).filter(|_| in_order)).cloned();
-            match value {
-                Some(value) => values.insert(metric.name, value),
-                None => values.remove(metric.name),
-            };
-        }
-        let stock = before.and_then(|before| before.stock).or(stock.filter(|_| in_order));
-        Content { values, stock, coverage: None }
     }
 
     /// The records of days that `run` was to make or could make, from the hours as they are now.
@@ -296,45 +306,35 @@ impl Model {
     }
 
     /// The same for weeks and months, from their days.
-    pub fn weeks_or_months(&self, run: &Run) -> Vec<Expected> {
+    pub fn weeks_and_months(&self, run: &Run) -> Vec<Expected> {
         let mut expected = self.rolled_up(run, Granularity::Weekly);
         expected.extend(self.rolled_up(run, Granularity::Monthly));
         expected
     }
 
-    /// What a run has to make is of its own granularity, or missing under it; whatever else is missing
-    /// or stale it may refresh.
+    /// Every run refreshes what a finer record has changed of, whoever changed it.
     fn rolled_up(&self, run: &Run, granularity: Granularity) -> Vec<Expected> {
-        let Some(begin) = self.begin else { return Vec::new() };
-        let own = run.period;
-        let is_own = granularity == own.granularity();
-        let is_below = granularity == Granularity::Daily && own.granularity() > Granularity::Daily;
-        let mut periods: BTreeMap<DateTime<Utc>, bool> = BTreeMap::new();
-        let first = Period::containing(granularity, begin.start());
-        for period in successors(Some(first), |period| Some(period.next())) {
-            if period.start() > own.end() {
-                break;
-            }
-            if period == own {
-                periods.insert(period.start(), true);
-            } else if self.lacks(period) {
-                let within = Period::containing(own.granularity(), period.start());
-                let due = is_own || is_below && (within == own || self.lacks(within));
-                periods.insert(period.start(), due);
-            }
-        }
+        let mut periods = self.to_make(run, granularity);
         for (_, start) in self.stale.iter().filter(|(stale, _)| *stale == granularity) {
             let period = Period::containing(granularity, *start);
-            // What was never made is not stale.
-            if (0..TYPES.len()).any(|metric_type| !self.is_missing(metric_type, period)) {
-                // A later one, of which this event knows nothing, may be left to its own run.
-                periods.entry(*start).or_insert(is_own && *start <= own.start());
+            // What is not over has no record.
+            if period.end() < run.begun {
+                periods.entry(*start).or_insert(Making::Refresh);
             }
         }
         let mut expected = Vec::new();
-        for (start, must) in periods {
+        for (start, making) in periods {
             let period = Period::containing(granularity, start);
             for metric_type in 0..TYPES.len() {
+                let must = match making {
+                    Making::Must => true,
+                    Making::May => false,
+                    // A later one, of which this event knows nothing, may be left to its own run,
+                    // and so may one that was never made.
+                    Making::Refresh => {
+                        period.end() <= run.period.end() && !self.is_missing(metric_type, period)
+                    }
+                };
                 let mut candidates = Vec::new();
                 if !must || run.harm.concerns(metric_type) {
                     candidates.push(Candidate::AsBefore);
@@ -350,15 +350,43 @@ impl Model {
         expected
     }
 
+    /// The periods that the run of a day, a week or a month makes: its own one and what is missing
+    /// before it, also the days of these.
+    fn to_make(&self, run: &Run, granularity: Granularity) -> BTreeMap<DateTime<Utc>, Making> {
+        let mut periods = BTreeMap::new();
+        let own = run.period;
+        let makes = match own.granularity() {
+            Granularity::Hourly => false,
+            Granularity::Daily => granularity == Granularity::Daily,
+            coarse => granularity == coarse || granularity == Granularity::Daily,
+        };
+        let Some(begin) = self.begin.filter(|_| makes) else { return periods };
+        let first = Period::containing(granularity, begin.start());
+        for period in successors(Some(first), |period| Some(period.next())) {
+            if period.start() > own.end() {
+                break;
+            }
+            let within = Period::containing(own.granularity(), period.start());
+            if period == own {
+                periods.insert(period.start(), Making::Must);
+            } else if self.lacks(period) {
+                let due = within == own || self.lacks(within);
+                let must = granularity == own.granularity() || due;
+                periods.insert(period.start(), if must { Making::Must } else { Making::May });
+            }
+        }
+        periods
+    }
+
     /// A rolled-up record from the finer ones as they are now.
     fn together(&self, metric_type: usize, period: Period) -> Option<Content> {
-        let finer: Vec<Option<&Values>> = finer(period)
+        let finer: Vec<Option<&Marked>> = finer(period)
             .map(|finer| self.stored.get(&(metric_type, finer)))
-            .map(|stored| stored.map(|stored| &stored.content.values))
+            .map(|stored| stored.map(|stored| &stored.content.marked))
             .collect();
         let coverage = Coverage { present: finer.iter().flatten().count(), expected: finer.len() };
-        let values = roll_up(metric_type, &finer);
-        (coverage.present > 0).then_some(Content { values, stock: None, coverage: Some(coverage) })
+        let marked = roll_up_marked(metric_type, &finer);
+        (coverage.present > 0).then_some(Content { marked, coverage: Some(coverage) })
     }
 
     /// Takes in what is stored after `run`.
@@ -455,7 +483,9 @@ impl Model {
         let stale = std::mem::take(&mut self.stale);
         self.stale = stale
             .into_iter()
-            .filter(|(stale, start)| !self.is_up_to_date(Period::containing(*stale, *start)))
+            .filter(|(granularity, start)| {
+                !self.is_up_to_date(Period::containing(*granularity, *start))
+            })
             .collect();
         if period.granularity() == Granularity::Hourly {
             self.wait_from(run);
@@ -477,36 +507,15 @@ impl Model {
         periods.filter(is_made).collect()
     }
 
-    /// Notes which hours wait for their last counting after `run`: those that the next run counts
-    /// again in any case, or, where this one failed to, those that it was to count.
+    /// Notes which hours wait for their last counting after `run`.
     fn wait_from(&mut self, run: &Run) {
         let own = run.period;
-        let earliest = back(own).nth(TRAILING_HOURS - 1);
-        let next = back(own.next()).nth(TRAILING_HOURS - 1);
         let counts_again = self.begin.is_some_and(|begin| begin.start() < own.start());
-        let before = std::mem::take(&mut self.waiting);
-        let before = if before.is_empty() { BTreeSet::from([None]) } else { before };
-        for first in &before {
-            let succeeded = (*first).max(next);
-            let failed = first.map_or(earliest, |first| Some(first).min(earliest));
-            match &run.harm {
-                Harm::Types(types) if counts_again && !types.is_empty() => {
-                    self.waiting.insert(failed);
-                }
-                Harm::None | Harm::Types(_) => {
-                    self.waiting.insert(succeeded);
-                    if self.may_have_failed {
-                        self.waiting.insert(failed);
-                    }
-                }
-                Harm::Killed => self.waiting.extend([*first, succeeded, failed]),
-            }
-        }
-        self.may_have_failed = match &run.harm {
-            Harm::None => false,
-            Harm::Types(types) => !types.is_empty(),
-            Harm::Killed => true,
-        };
+        let mut orders = (0..TYPES.len()).map(|metric_type| self.in_order(metric_type, own));
+        let first = orders.next().unwrap_or(Observes::Perhaps);
+        let in_order =
+            orders.fold(first, |one, other| if one == other { one } else { Observes::Perhaps });
+        self.backlog.note(run, in_order, counts_again);
     }
 
     /// Whether the record ought to be absent at this time, as far as runs that have been go.
@@ -514,12 +523,10 @@ impl Model {
         self.is_missing(key.0, key.1)
     }
 
-    /// Asserts that nothing is absent that can be known, in any period whose event has
-    /// come through. Returns how many weeks and months are out of date until the event that ends the
-    /// next one; days must not be.
-    pub fn assert_whole(&mut self) -> usize {
+    /// Asserts that nothing is absent that can be known, in any period whose event has come through,
+    /// and that every coarser period says what its finer ones say.
+    pub fn assert_whole(&mut self) {
         let Some(begin) = self.begin else { panic!("no run at all") };
-        let mut stale = BTreeSet::new();
         for (granularity, latest) in self.latest.clone() {
             let first = Period::containing(granularity, begin.start());
             for period in successors(Some(first), |period| Some(period.next())) {
@@ -532,20 +539,16 @@ impl Model {
                     let stored = stored
                         .unwrap_or_else(|| panic!("{name} of {granularity} {period:?} is absent"));
                     let content = &stored.content;
+                    self.tally.marked += u64::from(!content.marked.marks.is_empty());
                     if granularity == Granularity::Hourly {
-                        let lacks = |current_only: bool| {
+                        let lacks = |forgotten: bool| {
                             METRICS[metric_type].iter().any(|metric| {
-                                metric.current_only == current_only
-                                    && !content.values.contains_key(metric.name)
+                                (metric.past == Past::Forgotten) == forgotten
+                                    && !content.marked.values.contains_key(metric.name)
                             })
                         };
-                        assert!(!lacks(false), "{name} of {period:?} lacks an exact metric");
+                        assert!(!lacks(false), "{name} of {period:?} lacks what can be filled");
                         self.tally.forgotten += u64::from(lacks(true));
-                        continue;
-                    }
-                    let waits = self.stale.contains(&(granularity, period.start()));
-                    if waits && granularity != Granularity::Daily {
-                        stale.insert((granularity, period.start()));
                         continue;
                     }
                     let now = self.together(metric_type, period);
@@ -553,7 +556,6 @@ impl Model {
                 }
             }
         }
-        stale.len()
     }
 
     /// How what is stored differs from what has to be, each record of all.
@@ -585,19 +587,40 @@ fn later(latest: &mut Option<Period>, period: Period) {
     }
 }
 
-/// The hours that a run for `own` counts again besides those before it: those that wait since
-/// `first`, as many as it counts again anyway.
-fn owed(first: Option<Period>, own: Period) -> BTreeSet<Period> {
-    let earliest = back(own).nth(TRAILING_HOURS - 1);
-    let (Some(first), Some(earliest)) = (first, earliest) else { return BTreeSet::new() };
-    successors(Some(first), |hour| Some(hour.next()))
-        .take_while(|hour| *hour < earliest)
-        .take(TRAILING_HOURS)
-        .collect()
+/// Whether `run` counts `hour` soon enough after its end.
+fn is_in_time(run: &Run, hour: Period) -> Observes {
+    // The end is the hour's last millisecond; which of two milliseconds counts is of no account.
+    let limit = hour.end() + MAXIMUM_LATENESS;
+    if run.ended <= limit {
+        Observes::Yes
+    } else if run.begun > limit + TimeDelta::milliseconds(1) {
+        Observes::No
+    } else {
+        Observes::Perhaps
+    }
+}
+
+/// The ways in which `run` may count `hour`.
+fn countings(run: &Run, hour: Period, observes: Observes) -> Vec<Counting> {
+    let settles = hour.end() + SETTLES_AFTER;
+    let mut countings = Vec::new();
+    if observes != Observes::No {
+        countings.push(Counting::OnTime);
+    }
+    if observes != Observes::Yes {
+        // It can settle while the run is at it.
+        if run.begun < settles {
+            countings.push(Counting::BeforeItSettled);
+        }
+        if run.ended >= settles {
+            countings.push(Counting::Settled);
+        }
+    }
+    countings
 }
 
 /// The periods before `period`, latest first.
-fn back(period: Period) -> impl Iterator<Item = Period> {
+pub fn back(period: Period) -> impl Iterator<Item = Period> {
     successors(Some(period.previous()), |period| Some(period.previous()))
 }
 
@@ -627,7 +650,7 @@ fn compare_kept(before: Option<&Stored>, found: Option<&Record>) -> Result<(), S
 }
 
 fn compare_content(content: &Content, found: &Record) -> Result<(), String> {
-    if let Some(difference) = difference(&found.metrics, &metrics(&content.values)) {
+    if let Some(difference) = compare_marked(found, &content.marked) {
         return Err(difference);
     }
     if found.coverage != content.coverage {

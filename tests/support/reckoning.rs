@@ -11,7 +11,9 @@ use std::{
     sync::Arc,
 };
 
+use Reconstruction::{Estimate, LowerBound};
 use chrono::{DateTime, TimeDelta, Utc};
+use edge_analytics::record::Reconstruction;
 use sample_platform::Item;
 use serde_json::{Map, Value as Json, json};
 
@@ -28,66 +30,96 @@ pub enum Rollup {
     Together,
 }
 
+/// What the table still tells of a metric in a past period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Of what happened in the period, that which still exists.
+    Flow,
+    /// The same, as far as it meets a condition that can have changed since.
+    ConditionalFlow,
+    /// Of what existed at the period's end, that which still exists, as it is now.
+    Survivors,
+    /// Nothing: only the period's own time could tell.
+    Forgotten,
+}
+
 /// One metric.
 pub struct Metric {
     pub name: &'static str,
     pub rollup: Rollup,
-    /// The table forgets it.
-    pub current_only: bool,
+    pub past: Past,
+    /// What a value is that was computed later.
+    pub mark: Reconstruction,
 }
 
-const fn exact(name: &'static str, rollup: Rollup) -> Metric {
-    Metric { name, rollup, current_only: false }
+const fn metric(name: &'static str, rollup: Rollup, past: Past, mark: Reconstruction) -> Metric {
+    Metric { name, rollup, past, mark }
 }
 
-const fn current(name: &'static str, rollup: Rollup) -> Metric {
-    Metric { name, rollup, current_only: true }
+/// A count of what exists, without a condition: later, what was deleted is lacking.
+const fn total(name: &'static str) -> Metric {
+    metric(name, Rollup::Last, Past::Survivors, LowerBound)
+}
+
+/// A stock with a condition, or a sum.
+const fn stock(name: &'static str) -> Metric {
+    metric(name, Rollup::Last, Past::Survivors, Estimate)
+}
+
+/// A count of what happened, without a condition.
+const fn arrivals(name: &'static str) -> Metric {
+    metric(name, Rollup::Sum, Past::Flow, LowerBound)
+}
+
+/// A flow with a condition.
+const fn conditional(name: &'static str, rollup: Rollup) -> Metric {
+    metric(name, rollup, Past::ConditionalFlow, Estimate)
+}
+
+/// Only its own time could tell.
+const fn forgotten(name: &'static str, rollup: Rollup) -> Metric {
+    metric(name, rollup, Past::Forgotten, Estimate)
 }
 
 /// The metrics of each type, in the order of [`TYPES`].
 pub const METRICS: [&[Metric]; TYPES.len()] = [
     &[
-        exact("totalUsers", Rollup::Last),
-        exact("newUsers", Rollup::Sum),
-        current("activeUsers", Rollup::Together),
-        current("deletedUsers", Rollup::Sum),
-        exact("visitors", Rollup::Together),
+        stock("totalUsers"),
+        conditional("newUsers", Rollup::Sum),
+        forgotten("activeUsers", Rollup::Together),
+        forgotten("deletedUsers", Rollup::Sum),
+        metric("visitors", Rollup::Together, Past::Flow, LowerBound),
     ],
     &[
-        exact("totalMedia", Rollup::Last),
-        exact("publicMedia", Rollup::Last),
-        exact("privateMedia", Rollup::Last),
-        exact("newMedia", Rollup::Sum),
-        current("mediaByStatus", Rollup::Last),
+        total("totalMedia"),
+        stock("publicMedia"),
+        stock("privateMedia"),
+        arrivals("newMedia"),
+        forgotten("mediaByStatus", Rollup::Last),
+    ],
+    &[total("totalAlbums"), stock("publicAlbums"), stock("privateAlbums"), arrivals("newAlbums")],
+    &[
+        total("totalLikes"),
+        arrivals("newLikes"),
+        total("totalBookmarks"),
+        arrivals("newBookmarks"),
+        total("totalComments"),
+        arrivals("newComments"),
+        metric("newViews", Rollup::Sum, Past::Flow, Estimate),
+        forgotten("totalViews", Rollup::Last),
+        metric("mostEngaged", Rollup::Together, Past::Flow, Estimate),
     ],
     &[
-        exact("totalAlbums", Rollup::Last),
-        exact("publicAlbums", Rollup::Last),
-        exact("privateAlbums", Rollup::Last),
-        exact("newAlbums", Rollup::Sum),
+        total("totalGenerations"),
+        arrivals("newGenerations"),
+        conditional("successfulGenerations", Rollup::Sum),
+        conditional("failedGenerations", Rollup::Sum),
+        conditional("averageGenerationTime", Rollup::Together),
     ],
     &[
-        exact("totalLikes", Rollup::Last),
-        exact("newLikes", Rollup::Sum),
-        exact("totalBookmarks", Rollup::Last),
-        exact("newBookmarks", Rollup::Sum),
-        exact("totalComments", Rollup::Last),
-        exact("newComments", Rollup::Sum),
-        exact("newViews", Rollup::Sum),
-        current("totalViews", Rollup::Last),
-        exact("mostEngaged", Rollup::Together),
-    ],
-    &[
-        exact("totalGenerations", Rollup::Last),
-        exact("newGenerations", Rollup::Sum),
-        exact("successfulGenerations", Rollup::Sum),
-        exact("failedGenerations", Rollup::Sum),
-        exact("averageGenerationTime", Rollup::Together),
-    ],
-    &[
-        current("MRR", Rollup::Last),
-        exact("totalRevenue", Rollup::Last),
-        exact("newRevenue", Rollup::Sum),
+        forgotten("MRR", Rollup::Last),
+        stock("totalRevenue"),
+        conditional("newRevenue", Rollup::Sum),
     ],
 ];
 
@@ -445,6 +477,17 @@ impl Value {
                 Self::Targets(both.into())
             }
             (one, other) => panic!("{one:?} and {other:?} have no sum"),
+        }
+    }
+
+    /// How much it is, to tell which of two counts of the same flow is the larger.
+    pub fn size(&self) -> i64 {
+        match self {
+            Self::Count(amount) | Self::Cents(amount) => *amount,
+            Self::Statuses(counts) => counts.iter().sum(),
+            Self::Set(set) => i64::try_from(set.len()).unwrap(),
+            Self::Mean(_, count) => *count,
+            Self::Targets(targets) => targets.values().flatten().sum(),
         }
     }
 
