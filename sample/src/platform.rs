@@ -472,14 +472,14 @@ impl Platform<'_> {
 
     fn add_view_counts(&mut self, users: u32) {
         let now = hour_of(self.life.end);
-        let broken = now - TimeDelta::hours(5);
         let mut views = BTreeMap::new();
         let mut hour = hour_of(self.life.start);
         while hour <= now {
             let busy = self.life.activity(hour.max(self.life.start));
             let count = self.random.below(4 + u64::from(users) * busy / 2_000_000);
-            // An hour without views has no item, nor has the one that is added below.
-            if count > 0 && hour != broken {
+            // An hour without views has no item. None is malformed: an hour has one item, and would
+            // have no value.
+            if count > 0 {
                 let periods = [
                     ("hourly", hour),
                     ("daily", day_of(hour)),
@@ -494,9 +494,6 @@ impl Platform<'_> {
         }
         for ((granularity, start), count) in views {
             self.add(view_count(granularity, start).number("newViews", count), Reason::Ordinary);
-        }
-        if broken >= self.life.start {
-            self.add(view_count("hourly", broken).text("newViews", "many"), Reason::Ordinary);
         }
     }
 

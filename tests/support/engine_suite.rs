@@ -39,8 +39,6 @@ pub fn platform(users: u32) -> Vec<Item> {
 /// The same with another end.
 pub fn platform_until(users: u32, seed: u64, end: DateTime<Utc>) -> Vec<Item> {
     let mut items = generate(&Shape { users, days: 40, seed, end });
-    // An hour has one count of views.
-    items.retain(|item| item.get("newViews").is_none_or(|views| views["N"].is_string()));
     let companions: Vec<Item> = items.iter().filter_map(companion).collect();
     items.extend(companions);
     items.extend((0..3).map(first_order));

@@ -4,7 +4,6 @@ import { openOverview, realtimeAge } from './harness/overview.ts';
 import { visit } from './harness/scene.ts';
 import { strike, theStage } from './harness/stage.ts';
 
-const DAYS = 36;
 const RUNS = 10;
 
 interface Paints {
@@ -44,7 +43,7 @@ const median = (values: number[]) => {
 };
 
 try {
-  const stage = await theStage(DAYS);
+  const stage = await theStage();
   const context = await visit(stage, {});
   const page = await context.newPage();
 

@@ -8,9 +8,6 @@ import { chartsLoaded, realtimeAge, region } from './harness/overview.ts';
 import { DESKTOP, PHONE, visit } from './harness/scene.ts';
 import { strike, theStage } from './harness/stage.ts';
 
-/** So that every preset up to 30 days is full. */
-const DAYS = 36;
-
 const folder = resolve(process.argv[2] ?? join(ROOT, '.edge-analytics/screenshots'));
 
 async function overview(page: Page): Promise<void> {
@@ -37,7 +34,7 @@ const README = { width: 1280, height: 1440 };
 const SIZES = { desktop: DESKTOP, phone: PHONE };
 
 try {
-  const stage = await theStage(DAYS);
+  const stage = await theStage();
   mkdirSync(folder, { recursive: true });
   for (const colorScheme of ['light', 'dark'] as const) {
     for (const [size, viewport] of Object.entries(SIZES)) {

@@ -15,6 +15,7 @@ use crate::{
     dev::current_hour,
     embedded_dynamodb::{EmbeddedDynamoDb, TABLE},
     error::{Error, Result},
+    history,
     package::{Recipe, build},
     processes::Signals,
     project::Project,
@@ -24,6 +25,9 @@ use crate::{
 
 /// The platform is older than everything that is counted.
 const DAYS: u32 = 60;
+
+/// How many whole days, and today, are counted hour by hour; those before are made by their days.
+const LIVE_DAYS: u32 = 9;
 
 const SEED: u64 = 1;
 
@@ -49,6 +53,14 @@ impl Work {
             Self::Tests => "e2e",
             Self::Screenshots => "screenshots",
             Self::Measurements => "measure",
+        }
+    }
+
+    /// How many whole days have records: enough to compare weeks, or to fill a chart.
+    fn days_counted(self) -> u32 {
+        match self {
+            Self::Tests => 16,
+            Self::Screenshots | Self::Measurements => 36,
         }
     }
 
@@ -111,6 +123,7 @@ async fn in_chromium(
     let sample = Shape { users: work.users(), days: DAYS, seed: SEED, end: current_hour() };
     let dynamodb = EmbeddedDynamoDb::start(&folder.0).await?;
     dynamodb.import(generate(&sample)).await?;
+    history::count(&dynamodb, sample.end, work.days_counted(), LIVE_DAYS).await?;
     let accounts = accounts(SEED);
 
     let mut command = project.command("npm");

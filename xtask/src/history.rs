@@ -189,24 +189,47 @@ pub async fn prepare(
     Ok((database, stored))
 }
 
+/// Counts the past of a platform that stands still: of the `days` before today each day, week and month,
+/// and hour by hour the last `live` days and today, all in time; the hours before are made by their days.
+pub async fn count(
+    database: &EmbeddedDynamoDb,
+    end: DateTime<Utc>,
+    days: u32,
+    live: u32,
+) -> Result<()> {
+    let today = Period::containing(Granularity::Daily, end).start();
+    let first = today - TimeDelta::days(days.into());
+    let live = today - TimeDelta::days(live.into());
+    let activity = Activity::start(&format!("counting the last {days} days"), "half a minute");
+    let counter = Counter::new(database)?;
+    for (number, event) in events_between(first, end).into_iter().enumerate() {
+        if number == 0 || event.granularity != Granularity::Hourly || event.at > live {
+            counter.run(event).await?;
+        }
+    }
+    activity.finish("counted");
+    Ok(())
+}
+
 /// A life that is being played.
 struct Player<'database> {
     database: &'database EmbeddedDynamoDb,
     changes: std::iter::Peekable<std::vec::IntoIter<Change>>,
     begin: DateTime<Utc>,
+    counter: Counter,
+}
+
+/// What counts the past at its own time.
+struct Counter {
     host: Arc<SimulatedHost>,
     engine: Engine,
 }
 
 impl<'database> Player<'database> {
     fn new(database: &'database EmbeddedDynamoDb, sample: Sample) -> Result<Self> {
-        let host = Arc::new(SimulatedHost::default());
-        let catalogue = Catalogue::embedded()
-            .map_err(|error| Error::History { problem: format!("metrics.toml: {error}") })?;
-        let client = database.client(host.clone());
-        let engine = Engine::new(client, host.clone(), TABLE.to_owned(), catalogue);
         let changes = sample.changes().into_iter().peekable();
-        Ok(Self { database, changes, begin: sample.begin(), host, engine })
+        let counter = Counter::new(database)?;
+        Ok(Self { database, changes, begin: sample.begin(), counter })
     }
 
     async fn play_until(mut self, end: DateTime<Utc>, activity: &Activity) -> Result<String> {
@@ -215,7 +238,7 @@ impl<'database> Player<'database> {
         let mut played = 0;
         for (number, event) in events.iter().enumerate() {
             played += self.play(event.at).await?;
-            self.run(*event).await?;
+            self.counter.run(*event).await?;
             if number > 0 && number.is_multiple_of(10) {
                 activity.note(&how_far(number, events.len(), started.elapsed(), event.at));
             }
@@ -230,6 +253,17 @@ impl<'database> Player<'database> {
         let count = changes.len();
         self.database.play(changes).await?;
         Ok(count)
+    }
+}
+
+impl Counter {
+    fn new(database: &EmbeddedDynamoDb) -> Result<Self> {
+        let host = Arc::new(SimulatedHost::default());
+        let catalogue = Catalogue::embedded()
+            .map_err(|error| Error::History { problem: format!("metrics.toml: {error}") })?;
+        let client = database.client(host.clone());
+        let engine = Engine::new(client, host.clone(), TABLE.to_owned(), catalogue);
+        Ok(Self { host, engine })
     }
 
     /// Has the engine do the work of `event`, at its time.

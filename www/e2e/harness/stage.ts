@@ -2,17 +2,10 @@
 // last days are counted, the browser.
 import { createHash, randomBytes } from 'node:crypto';
 import { type Browser, chromium } from 'playwright-core';
-import { DAY, HOUR } from '../../src/model/period.ts';
 import { Api } from './api.ts';
-import { CHROMIUM, DYNAMODB, END, TABLE } from './environment.ts';
+import { CHROMIUM, DYNAMODB, TABLE } from './environment.ts';
 import { Gate } from './gate.ts';
 import { Worker } from './worker.ts';
-
-/** How many whole days, and today, are counted hour by hour as in life; those before are caught up with. */
-const LIVE_DAYS = 2;
-
-/** How many whole days have records, unless asked for otherwise: enough to compare weeks. */
-const DAYS = 16;
 
 export interface Stage {
   token: string;
@@ -25,8 +18,8 @@ export interface Stage {
 let stage: Promise<Stage> | null = null;
 
 /** The stage, set up when it is first asked for. */
-export function theStage(days = DAYS): Promise<Stage> {
-  stage ??= setUp(days);
+export function theStage(): Promise<Stage> {
+  stage ??= setUp();
   return stage;
 }
 
@@ -38,7 +31,7 @@ export async function strike(): Promise<void> {
   await standing?.gate.shut();
 }
 
-async function setUp(days: number): Promise<Stage> {
+async function setUp(): Promise<Stage> {
   const gate = new Gate(DYNAMODB);
   await gate.open();
   const token = randomBytes(24).toString('hex');
@@ -51,7 +44,6 @@ async function setUp(days: number): Promise<Stage> {
     API_TOKENS: `browser:${createHash('sha256').update(token).digest('hex')}`,
   });
   try {
-    await countHistory(worker, days);
     await worker.fire('*/5 * * * *', Date.now());
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
@@ -71,22 +63,4 @@ async function setUp(days: number): Promise<Stage> {
     await gate.shut();
     throw error;
   }
-}
-
-/** Fires the events of the past days as Cloudflare would have, but for what one run catches up with. */
-async function countHistory(worker: Worker, days: number): Promise<void> {
-  const begun = Date.now();
-  const first = Math.floor(END / DAY) * DAY - days * DAY;
-  const hour = (start: number) => worker.fire('0 * * * *', start + HOUR);
-  const day = (start: number) => worker.fire('5 0 * * *', start + DAY + 5 * 60_000);
-  await hour(first);
-  const today = Math.floor(END / DAY) * DAY;
-  for (let start = today - LIVE_DAYS * DAY; start < END; start += HOUR) await hour(start);
-  for (let start = first; start + DAY <= END; start += DAY) {
-    await day(start);
-    const next = new Date(start + DAY);
-    if (next.getUTCDay() === 1) await worker.fire('10 0 * * MON', start + DAY + 10 * 60_000);
-    if (next.getUTCDate() === 1) await worker.fire('15 0 1 * *', start + DAY + 15 * 60_000);
-  }
-  console.log(`history of ${days} days counted in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 }
