@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("metrics.toml cannot be read: {error}"))?;
     match catalogue::check::parse(&text) {
         Ok(definition) => {
-            let target = Path::new(&env::var("OUT_DIR")?).join("catalogue.json");
-            let catalogue = serde_json::to_string(&definition)?;
+            let target = Path::new(&env::var("OUT_DIR")?).join("catalogue.postcard");
+            let catalogue = postcard::to_allocvec(&definition)?;
             let mut hasher = DefaultHasher::new();
             catalogue.hash(&mut hasher);
             println!("cargo::rustc-env=CATALOGUE_FINGERPRINT={:016x}", hasher.finish());

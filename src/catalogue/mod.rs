@@ -59,9 +59,9 @@ impl Catalogue {
     ///
     /// # Errors
     ///
-    /// When the embedded text is damaged.
+    /// When the embedded bytes are damaged.
     pub fn embedded() -> Result<Self, CatalogueError> {
-        serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/catalogue.json")))
+        postcard::from_bytes(include_bytes!(concat!(env!("OUT_DIR"), "/catalogue.postcard")))
             .map(Self::new)
             .map_err(|error| CatalogueError(error.to_string()))
     }
