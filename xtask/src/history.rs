@@ -202,8 +202,10 @@ pub async fn count(
     let live = today - TimeDelta::days(live.into());
     let activity = Activity::start(&format!("counting the last {days} days"), "half a minute");
     let counter = Counter::new(database)?;
-    for (number, event) in events_between(first, end).into_iter().enumerate() {
-        if number == 0 || event.granularity != Granularity::Hourly || event.at > live {
+    let events = events_between(first, end);
+    let begins = events.iter().find(|event| event.granularity == Granularity::Hourly).copied();
+    for event in events {
+        if Some(event) == begins || event.granularity != Granularity::Hourly || event.at > live {
             counter.run(event).await?;
         }
     }
@@ -372,6 +374,23 @@ mod tests {
         let (database, again) = prepare(&folder, sample(), 2).await.unwrap();
         assert_eq!(again, stored);
         assert_eq!(fs::metadata(folder.join(MARKER)).unwrap().modified().unwrap(), before);
+        database.stop().await;
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_platform_that_stands_still_has_every_day_and_the_last_hours() {
+        let folder = folder("still-history");
+        let database = EmbeddedDynamoDb::start(&folder).await.unwrap();
+        let end = "2026-06-02T03:00:00Z".parse().unwrap();
+        let sample = sample_platform::Shape { users: 60, days: 20, seed: 1, end };
+        database.import(sample_platform::generate(&sample)).await.unwrap();
+        count(&database, end, 4, 1).await.unwrap();
+        let days = records(&database, "ANALYTICS#users#daily").await;
+        assert_eq!(days.len(), 4);
+        assert_eq!(days[0], "2026-05-29T00:00:00.000Z");
+        // The hours before the last day were made for their days.
+        assert_eq!(records(&database, "ANALYTICS#users#hourly").await.len(), 4 * 24 + 3);
         database.stop().await;
         fs::remove_dir_all(&folder).unwrap();
     }
