@@ -123,7 +123,7 @@ async fn in_chromium(
     let sample = Shape { users: work.users(), days: DAYS, seed: SEED, end: current_hour() };
     let dynamodb = EmbeddedDynamoDb::start(&folder.0).await?;
     dynamodb.import(generate(&sample)).await?;
-    history::count(&dynamodb, sample.end, work.days_counted(), LIVE_DAYS).await?;
+    Box::pin(history::count(&dynamodb, sample.end, work.days_counted(), LIVE_DAYS)).await?;
     let accounts = accounts(SEED);
 
     let mut command = project.command("npm");
