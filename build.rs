@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-#[path = "src/catalogue"]
+#[path = "src/metrics/catalogue"]
 mod catalogue {
     pub mod check;
     pub mod check_values;
@@ -21,7 +21,7 @@ mod catalogue {
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=metrics.toml");
-    println!("cargo::rerun-if-changed=src/catalogue");
+    println!("cargo::rerun-if-changed=src/metrics/catalogue");
     let text = fs::read_to_string("metrics.toml")
         .map_err(|error| format!("metrics.toml cannot be read: {error}"))?;
     match catalogue::check::parse(&text) {

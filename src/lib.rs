@@ -1,32 +1,25 @@
 //! Analytics for applications that live on DynamoDB, computed and served at the edge.
 //!
-//! The entry points are in `edge`; they call [`api`] and [`run`], which use the domain
-//! ([`catalogue`], [`plan`], [`fold`], [`record`], [`summary`], [`period`]) and [`dynamodb`].
+//! Layers, each of which uses only those below it:
+//!
+//! 1. `edge`: the Worker's entry points for requests, cron events and queue messages;
+//! 2. [`api`]: the HTTP API;
+//! 3. [`run`], [`realtime`], [`monitor`]: scheduled runs and recalculation, realtime counters, health;
+//! 4. [`store`], [`query`]: our own items in the table; reading the platform's;
+//! 5. [`metrics`]: the domain, which knows neither DynamoDB's API nor Workers.
+//!
+//! Beside them: [`dynamodb`], the client; [`host`], what the runtime provides; [`settings`]. A test keeps
+//! the order.
 
-pub mod amount;
 pub mod api;
-pub mod catalogue;
 pub mod dynamodb;
 #[cfg(target_arch = "wasm32")]
 mod edge;
-pub mod expiry;
-pub mod fold;
-pub mod health;
 pub mod host;
-pub mod job;
-pub mod ledger;
-pub mod numbers;
-mod ordered;
-pub mod part;
-pub mod period;
-pub mod plan;
-pub mod ranking;
+pub mod metrics;
+pub mod monitor;
+pub mod query;
 pub mod realtime;
-pub mod record;
-pub mod retention;
-pub mod rollup;
-mod row;
 pub mod run;
 pub mod settings;
-pub mod sketch;
-pub mod summary;
+pub mod store;

@@ -24,9 +24,8 @@ use edge_analytics::{
     api::misconfigured,
     dynamodb::{RetryPolicy, WriteRequest, key},
     host::Severity,
-    period::Granularity,
-    run::Options,
-    settings::Settings,
+    metrics::period::Granularity,
+    settings::{Options, Settings},
 };
 use http::{HeaderValue, Method, Request, StatusCode};
 use proptest::{prelude::*, test_runner::TestRunner};

@@ -8,7 +8,7 @@
 mod support;
 
 use chrono::TimeDelta;
-use edge_analytics::{dynamodb::TableName, period::Granularity, run::Status};
+use edge_analytics::{dynamodb::TableName, metrics::period::Granularity, store::ledger::Status};
 use support::{
     database::{Backend, TestTable},
     engine_suite::{self, TYPES, assert_same, end, engine_at, platform, stored},

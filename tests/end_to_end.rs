@@ -25,7 +25,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::period::{Granularity, Period};
+use edge_analytics::metrics::period::{Granularity, Period};
 use http::Method;
 use sample_platform::{Accounts, Item, accounts};
 use serde_json::{Map, Value, json};
@@ -839,10 +839,10 @@ fn a_recalculation_that_cannot_be_done_ends_as_failed() {
     end_to_end(async |shared| {
         // A type that holds a record of a newer version cannot be overwritten.
         let hour = end() - TimeDelta::hours(2);
-        let key = edge_analytics::record::record_key(
+        let key = edge_analytics::store::record::record_key(
             "albums",
-            edge_analytics::period::Period::containing(
-                edge_analytics::period::Granularity::Hourly,
+            edge_analytics::metrics::period::Period::containing(
+                edge_analytics::metrics::period::Granularity::Hourly,
                 hour,
             ),
         );

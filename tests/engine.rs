@@ -9,7 +9,7 @@
 mod support;
 
 use chrono::TimeDelta;
-use edge_analytics::{period::Granularity, run::Status};
+use edge_analytics::{metrics::period::Granularity, store::ledger::Status};
 use sample_platform::{Counts, generate_counts};
 use support::{
     database::{Backend, TestTable},

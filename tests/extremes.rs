@@ -13,12 +13,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::WriteRequest,
-    part::{Part, Parts},
-    period::{Granularity, Period},
-    ranking::Ranking,
-    record::{Record, record_key},
-    retention::Retention,
+    metrics::{
+        part::{Part, Parts},
+        period::{Granularity, Period},
+        ranking::Ranking,
+        record::Record,
+        retention::Retention,
+    },
     run::Report,
+    store::record::record_key,
 };
 use http::StatusCode;
 use rust_decimal::Decimal;

@@ -18,15 +18,18 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::{
         Cancellation, Client, Error, ErrorKind, Item, PutItem, Query, Read, RetryPolicy,
         TransactWriteItems, UpdateItem, WriteRequest, key, string,
     },
     host::Severity,
-    period::{Granularity, Period, parse_instant},
-    record::{Coverage, record_key},
-    run::{Engine, Report, Status},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, parse_instant},
+        record::Coverage,
+    },
+    run::{Engine, Report},
+    store::{ledger::Status, record::record_key},
 };
 use serde_json::Value;
 use support::{

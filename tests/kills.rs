@@ -13,9 +13,10 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{RetryPolicy, WriteRequest},
-    period::{Granularity, Period, format_instant},
-    record::record_key,
-    run::{Options, Report, Status},
+    metrics::period::{Granularity, Period, format_instant},
+    run::Report,
+    settings::Options,
+    store::{ledger::Status, record::record_key},
 };
 use sample_platform::Item;
 use support::{

@@ -18,9 +18,10 @@ use std::{
 use chrono::TimeDelta;
 use edge_analytics::{
     dynamodb::RetryPolicy,
-    ledger::Entry,
-    period::{Granularity, Period},
-    run::{Options, Report, Status},
+    metrics::period::{Granularity, Period},
+    run::Report,
+    settings::Options,
+    store::ledger::{Entry, Status},
 };
 use sample_platform::Item;
 use support::{

@@ -23,9 +23,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{AttributeValue, Query, text},
     host::Severity,
-    period::Granularity,
-    run::{Report, Status},
+    metrics::period::Granularity,
+    run::Report,
     settings::Settings,
+    store::ledger::Status,
 };
 use http::Request;
 use sample_platform::Item;

@@ -6,7 +6,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use chrono::{DateTime, Datelike, TimeDelta, TimeZone, Timelike, Utc, Weekday};
-use edge_analytics::period::{Granularity, Period, format_instant, parse_instant};
+use edge_analytics::metrics::period::{Granularity, Period, format_instant, parse_instant};
 use proptest::prelude::*;
 
 /// Any millisecond from 1900 to 2300.

@@ -16,13 +16,15 @@ use std::sync::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::{Client, UpdateItem, WriteRequest, number, string},
     host::{Severity, SharedHost},
-    period::{Granularity, Period},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period},
+    },
     realtime::{DAILY_WRITES, Occasion, Outcome, REQUESTED_DAILY_WRITES, Refresher, Snapshot},
-    run::Status,
     settings::Settings,
+    store::ledger::Status,
 };
 use sample_platform::Item;
 use serde_json::{Value, json};
@@ -207,7 +209,7 @@ impl World {
 
     async fn delete(&self, metric_type: &str, hour: DateTime<Utc>) {
         let hour = Period::containing(Granularity::Hourly, hour);
-        let key = edge_analytics::record::record_key(metric_type, hour);
+        let key = edge_analytics::store::record::record_key(metric_type, hour);
         let delete = vec![WriteRequest::DeleteRequest { key }];
         self.table.client().batch_write(&self.table.name, delete).await.unwrap();
     }

@@ -21,15 +21,21 @@ use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
-    catalogue::Catalogue,
     dynamodb::{AttributeValue, Client, Read, RetryPolicy, UpdateItem, number, string},
     host::Host,
-    job::Message,
-    ledger::Trigger,
-    period::{Granularity, Period, format_instant},
-    record::{Reconstruction, Record, record_key},
-    run::{Engine, Next, Revived, Status, revive_jobs},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, format_instant},
+        record::{Reconstruction, Record},
+    },
+    run::{Engine, Next},
     settings::Settings,
+    store::{
+        job::Message,
+        jobs::{Revived, revive_jobs},
+        ledger::{Status, Trigger},
+        record::record_key,
+    },
 };
 use http::{Method, Request, StatusCode, header};
 use sample_platform::Item;
@@ -482,7 +488,7 @@ async fn a_slice_says_what_it_could_not_read() {
     let after = stored_in(&world.table, "albums", hour).await.unwrap();
     assert_eq!(after.metrics, before.metrics);
     let entries = support::ledger::entries(&world.table).await;
-    let of_slice = |entry: &&edge_analytics::ledger::Entry| {
+    let of_slice = |entry: &&edge_analytics::store::ledger::Entry| {
         entry.trigger == Trigger::Recalculate && entry.granularity == "hourly"
     };
     let entry = entries.iter().find(of_slice).unwrap();
@@ -815,7 +821,7 @@ impl World {
 
     /// How many jobs the table names as unfinished.
     async fn unfinished(&self) -> usize {
-        let key = edge_analytics::job::unfinished_key();
+        let key = edge_analytics::store::job::unfinished_key();
         let client = self.table.client();
         let item = client.get(&self.table.name, key, Read::Consistent).await.unwrap().unwrap();
         match item.get("unfinishedJobs") {
@@ -1125,7 +1131,7 @@ async fn a_stale_request_for_the_lease_is_ignored() {
         let at = (world.host.now() - TimeDelta::seconds(seconds_ago)).timestamp_millis();
         let update = UpdateItem::new(
             &world.table.name,
-            edge_analytics::run::state_key(Granularity::Hourly),
+            edge_analytics::store::run_state::state_key(Granularity::Hourly),
             "SET leaseWantedBy = :run, leaseWantedAt = :at",
             None,
             [(":run", string("dead")), (":at", number(&at))],

@@ -19,8 +19,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::RetryPolicy,
-    period::{Granularity, Period, format_instant},
-    run::{Engine, Options, Report, Status},
+    metrics::period::{Granularity, Period, format_instant},
+    run::{Engine, Report},
+    settings::Options,
+    store::ledger::Status,
 };
 use sample_platform::Item;
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ mod truth;
 use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Timelike};
-use edge_analytics::period::{Granularity, Period};
+use edge_analytics::metrics::period::{Granularity, Period};
 use serde_json::json;
 use support::{
     engine_suite::TYPES,

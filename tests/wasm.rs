@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 
 use chrono::{TimeZone, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::Item,
-    part::{self, Part},
-    period::{Granularity, Period},
-    plan::plan,
-    record::Record,
-    retention::Retention,
-    sketch::Distinct,
+    metrics::{
+        catalogue::Catalogue,
+        part::{self, Part},
+        period::{Granularity, Period},
+        record::Record,
+        retention::Retention,
+        sketch::Distinct,
+    },
+    query::plan::plan,
 };
 use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test;

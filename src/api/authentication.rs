@@ -17,9 +17,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     dynamodb::{AttributeValue, Item, Read, key, text},
-    numbers,
-    period::parse_instant,
-    row::truth_of,
+    metrics::{numbers, period::parse_instant, row::truth_of},
     settings::{ApiToken, HealthToken},
 };
 

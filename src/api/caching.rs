@@ -15,7 +15,7 @@ use http::HeaderValue;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{host::Severity, period::Period, run::State as RunState};
+use crate::{host::Severity, metrics::period::Period, store::run_state::State as RunState};
 
 use super::{App, RequestId};
 

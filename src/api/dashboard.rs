@@ -18,14 +18,19 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    catalogue::definition::{Metric, Rollup},
     dynamodb::{Error, Item, Read},
     host::Severity,
-    numbers,
-    period::{Granularity, Period, format_instant},
+    metrics::{
+        catalogue::definition::{Metric, Rollup},
+        numbers,
+        period::{Granularity, Period, format_instant},
+        record::{Reconstructed, Reconstruction, Record},
+    },
     realtime::Snapshot,
-    record::{Reconstructed, Reconstruction, Record, query_of_all_types},
-    run::{State as RunState, state_key},
+    store::{
+        record::query_of_all_types,
+        run_state::{State as RunState, state_key},
+    },
 };
 
 use super::{

@@ -4,7 +4,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 
-use crate::{dynamodb, host::RandomnessError, run::StateError, settings::Misconfigured};
+use crate::{
+    dynamodb, host::RandomnessError, settings::Misconfigured, store::stored_state::StateError,
+};
 
 use super::json_response;
 

@@ -11,13 +11,17 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::store::realtime_state;
 use crate::{
     dynamodb::{Error, Item, Read, text},
-    health::{Health, Level, judge, judge_counters},
     host::Severity,
-    period::Granularity,
-    realtime,
-    run::{State as RunState, StateError, check_lease, state_key},
+    metrics::period::Granularity,
+    monitor::health::{Health, Level, judge, judge_counters},
+    store::{
+        lease::check_lease,
+        run_state::{State as RunState, state_key},
+        stored_state::StateError,
+    },
 };
 
 use super::{
@@ -38,7 +42,7 @@ pub async fn health(
 ) -> Result<Response, ApiError> {
     Parameters::parse(query.as_deref().unwrap_or(""), &[])?;
     let mut keys = Granularity::ALL.map(state_key).to_vec();
-    keys.push(realtime::state_key());
+    keys.push(realtime_state::state_key());
     let client = app.client.with_patience(PATIENCE);
     let found = client.batch_get(&app.settings.table, keys, Read::Eventual).await;
     let now = app.host.now();
@@ -91,11 +95,11 @@ fn with_counters(
     request_id: &RequestId,
     now: DateTime<Utc>,
 ) -> Health {
-    let is_it = |item: &&Item| text(item, "SK") == Some(realtime::STATE_NAME);
+    let is_it = |item: &&Item| text(item, "SK") == Some(realtime_state::STATE_NAME);
     let item = items.iter().find(is_it);
-    let quality = realtime::quality(item.cloned());
+    let quality = realtime_state::quality(item.cloned());
     let refreshed = match &quality {
-        Ok(_) => realtime::refreshed_at(item.cloned(), now),
+        Ok(_) => realtime_state::refreshed_at(item.cloned(), now),
         Err(error) => Err(error.clone()),
     };
     if let Err(error) = &refreshed {

@@ -21,12 +21,17 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::{
-    catalogue::Catalogue,
     dynamodb::{Item, Read},
     host::Severity,
-    period::{Granularity, Period, format_instant},
-    record::{Record, query_of_all_types, query_of_type},
-    run::{State as RunState, state_key},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, format_instant},
+        record::Record,
+    },
+    store::{
+        record::{query_of_all_types, query_of_type},
+        run_state::{State as RunState, state_key},
+    },
 };
 
 use super::{

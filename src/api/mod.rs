@@ -36,12 +36,12 @@ use serde_json::{Value as Json, json};
 use tower_http::cors::CorsLayer;
 
 use crate::{
-    catalogue::Catalogue,
     dynamodb::Client,
     host::{Background, ResponseCache, Severity, SharedHost},
-    job::JobQueue,
+    metrics::catalogue::Catalogue,
     realtime::SnapshotStore,
     settings::{Misconfigured, Settings},
+    store::job::JobQueue,
 };
 
 use admission::Admission;

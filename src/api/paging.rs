@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::period::{Period, format_instant, parse_instant};
+use crate::metrics::period::{Period, format_instant, parse_instant};
 
 use super::{error::ApiError, parameters::Parameters, series::MAXIMUM_RECORDS};
 

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::json;
 
-use crate::period::parse_instant;
+use crate::metrics::period::parse_instant;
 
 use super::error::ApiError;
 
@@ -304,7 +304,7 @@ fn parse_date(text: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::period::format_instant;
+    use crate::metrics::period::format_instant;
 
     #[test]
     fn dates_and_date_times_with_a_zone_are_read() {

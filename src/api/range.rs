@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::{
+use crate::metrics::{
     catalogue::Catalogue,
     period::{Granularity, Period, format_instant},
 };

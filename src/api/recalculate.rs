@@ -13,13 +13,18 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::ordered::Ordered;
 use crate::{
     dynamodb::Read,
-    job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
-    period::{Granularity, Period, format_instant, parse_instant},
-    retention::RUNS_AND_JOBS,
-    run::{StartError, State as RunState, end_job, read_live_job, start_job, state_key},
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant, parse_instant},
+        retention::RUNS_AND_JOBS,
+    },
+    store::{
+        job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
+        jobs::{StartError, end_job, read_live_job, start_job},
+        run_state::{State as RunState, state_key},
+    },
 };
 
 use super::{

@@ -8,13 +8,18 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use crate::{
-    catalogue::Catalogue,
     host::Severity,
-    period::{Granularity, Period, Span},
-    plan::{is_key_range, plan},
-    record::{Record, record_key},
-    rollup::{finer_periods, roll_up},
-    run::read,
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, Span},
+        record::Record,
+        rollup::{finer_periods, roll_up},
+    },
+    query::{
+        plan::{is_key_range, plan},
+        reading::read,
+    },
+    store::record::record_key,
 };
 
 use super::{App, RequestId, error::ApiError};

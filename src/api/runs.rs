@@ -16,9 +16,11 @@ use serde_json::json;
 use crate::{
     dynamodb::{Item, text},
     host::Severity,
-    ledger::{Entry, Status, query},
-    period::{Granularity, format_instant},
-    retention::RUNS_AND_JOBS,
+    metrics::{
+        period::{Granularity, format_instant},
+        retention::RUNS_AND_JOBS,
+    },
+    store::ledger::{Entry, Status, query},
 };
 
 use super::{

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::ordered::Ordered;
-use crate::{
+use crate::metrics::{
     catalogue::Catalogue,
+    ordered::Ordered,
     period::{Period, format_instant},
     record::{Coverage, Reconstructed, Record},
     summary::Summariser,

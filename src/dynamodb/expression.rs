@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::ordered::Ordered;
-
 /// Attribute names of one request, each behind a placeholder of its own (`#0`, `#1`, …).
 #[derive(Debug, Clone, Default)]
 pub struct NamedAttributes {
@@ -34,7 +32,9 @@ impl NamedAttributes {
     /// The `ExpressionAttributeNames` of the request.
     #[must_use]
     pub fn into_names(self) -> BTreeMap<String, String> {
-        self.placeholders.into_iter().map(|(name, placeholder)| (placeholder, name)).ordered_map()
+        let mut names = BTreeMap::new();
+        names.extend(self.placeholders.into_iter().map(|(name, placeholder)| (placeholder, name)));
+        names
     }
 }
 

@@ -16,7 +16,7 @@ mod workers;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::NativeHost;
 #[cfg(target_arch = "wasm32")]
-pub use workers::{WorkersBackground, WorkersCache, WorkersHost, WorkersQueue, WorkersSnapshots};
+pub use workers::{WorkersBackground, WorkersCache, WorkersHost};
 
 /// A boxed future that can move between threads, as axum's handlers must.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

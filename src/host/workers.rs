@@ -7,15 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream;
 use send_wrapper::SendWrapper;
 
-use crate::{
-    job::{JobQueue, Message},
-    realtime::SnapshotStore,
-};
-
 use super::{Background, BoxFuture, Host, RandomnessError, ResponseCache, Severity, random_bits};
-
-/// The key of the snapshot in Workers KV.
-const SNAPSHOT_KEY: &str = "realtime";
 
 /// The host of the URLs under which answers are kept. `.invalid` never resolves
 /// ([RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.4)), so no request from outside can
@@ -55,22 +47,6 @@ impl Host for WorkersHost {
     }
 }
 
-/// A Cloudflare Queue. A message's body is text.
-#[derive(Debug, Clone)]
-pub struct WorkersQueue(pub worker::Queue);
-
-impl JobQueue for WorkersQueue {
-    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>> {
-        let queue = self.0.clone();
-        Box::pin(SendWrapper::new(async move {
-            let message = worker::RawMessageBuilder::new(message.to_body().into())
-                .delay_seconds(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX))
-                .build_with_content_type(worker::QueueContentType::Text);
-            queue.send_raw(message).await.map_err(|error| error.to_string())
-        }))
-    }
-}
-
 /// What goes on after the answer, for as long as the runtime allows: 30 seconds.
 #[derive(Debug)]
 pub struct WorkersBackground(pub worker::Context);
@@ -78,27 +54,6 @@ pub struct WorkersBackground(pub worker::Context);
 impl Background for WorkersBackground {
     fn run(&self, work: BoxFuture<'static, ()>) {
         self.0.wait_until(work);
-    }
-}
-
-/// The snapshot in Workers KV.
-#[derive(Debug, Clone)]
-pub struct WorkersSnapshots(pub worker::kv::KvStore);
-
-impl SnapshotStore for WorkersSnapshots {
-    fn get(&self) -> BoxFuture<'static, Result<Option<String>, String>> {
-        let namespace = self.0.clone();
-        Box::pin(SendWrapper::new(async move {
-            namespace.get(SNAPSHOT_KEY).text().await.map_err(|error| error.to_string())
-        }))
-    }
-
-    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), String>> {
-        let namespace = self.0.clone();
-        Box::pin(SendWrapper::new(async move {
-            let put = namespace.put(SNAPSHOT_KEY, snapshot).map_err(|error| error.to_string())?;
-            put.execute().await.map_err(|error| error.to_string())
-        }))
     }
 }
 

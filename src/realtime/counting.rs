@@ -7,26 +7,32 @@
 //! is as of the last one. A total is the latest record's; one that nothing but the creation of items
 //! makes grow is brought up to now by what came since. What is deleted shows at the next hourly run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::join;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::ordered::Ordered;
+use crate::store::realtime_state::Quality;
 use crate::{
-    amount::Amount,
-    catalogue::{
-        Catalogue,
-        definition::{Measure, Metric, Past, Recent, Rollup, Window},
-    },
     dynamodb::{Client, Error, Item, Query, text},
-    expiry::{expiry_of, has_expired},
-    period::{Granularity, Period, Span, parse_instant},
-    plan::{is_key_range, key_range, plan},
-    record::{Record, query_of_all_types},
-    run::{Findings, Malformed, read},
+    metrics::{
+        amount::Amount,
+        catalogue::{
+            Catalogue,
+            definition::{Measure, Metric, Past, Recent, Rollup, Window},
+        },
+        expiry::{expiry_of, has_expired},
+        findings::Malformed,
+        ordered::Ordered,
+        period::{Granularity, Period, Span, parse_instant},
+        record::Record,
+    },
+    query::{
+        plan::{is_key_range, plan, range_of},
+        reading::{Findings, read},
+    },
+    store::record::query_of_all_types,
 };
 
 use super::{CARRIED_TTL, COUNTED_TTL, Counter, Snapshot};
@@ -44,17 +50,6 @@ pub struct Counted {
     pub problems: Vec<String>,
     /// What was found wrong with the items that were read.
     pub quality: Quality,
-}
-
-/// What is wrong with the items that the counters are made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Quality {
-    /// Items that were left out because they are malformed, by metric or counter.
-    pub malformed: BTreeMap<String, Malformed>,
-    /// Metrics and counters of which no item could be read in a part of the time that they are for,
-    /// and why, without saying how many items there are.
-    pub unreadable: BTreeMap<String, String>,
 }
 
 /// The metrics of the last hours by type and hour.
@@ -418,7 +413,7 @@ async fn count_recent(
                 partition_key: partition_key.clone(),
                 sort_key: sort_key.clone(),
                 partition: partition.clone(),
-                range: Some(key_range(span(longest), time.format)),
+                range: Some(range_of(span(longest), time.format)),
                 projection: attributes.iter().map(|attribute| (*attribute).to_owned()).collect(),
                 descending: false,
             };

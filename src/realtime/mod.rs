@@ -13,14 +13,16 @@ use serde_json::Value as Json;
 
 use crate::{
     host::BoxFuture,
-    period::{Granularity, Period, format_instant, parse_instant},
-    retention::Retention,
+    metrics::{
+        period::{Granularity, Period, format_instant, parse_instant},
+        retention::Retention,
+    },
 };
 
-pub use counting::{Counted, Quality, count};
+pub use counting::{Counted, count};
 pub use refreshing::{
     DAILY_WRITES, FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, REQUESTED_DAILY_WRITES,
-    Refresher, STATE_NAME, StateError, quality, refreshed_at, state_key,
+    Refresher,
 };
 
 /// How long a counter holds that every refresh makes anew: two ticks of five minutes.

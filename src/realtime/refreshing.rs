@@ -9,21 +9,22 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::ordered::Ordered;
 use crate::{
-    catalogue::{Catalogue, definition::Rollup},
     dynamodb::{
-        AttributeValue, Client, Error, Item, Read, UpdateItem, from_item, key, number, string,
-        to_attribute,
+        AttributeValue, Client, Error, Item, Read, UpdateItem, number, string, to_attribute,
     },
     host::{Severity, SharedHost},
-    period::format_instant,
+    metrics::{
+        catalogue::{Catalogue, definition::Rollup},
+        ordered::Ordered,
+        period::format_instant,
+    },
 };
 
-use super::{Quality, Snapshot, SnapshotStore, count};
+use super::{Snapshot, SnapshotStore, count};
+use crate::store::realtime_state::{ATTRIBUTES, Quality, RealtimeState, state_key};
 
 /// How long a refresh may take before another one may begin.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
@@ -82,88 +83,6 @@ pub struct Refresher<'app> {
     pub store: &'app dyn SnapshotStore,
 }
 
-/// The item's attributes. Instants are milliseconds since 1970.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Stored {
-    lease_holder: Option<String>,
-    lease_expires_at: i64,
-    /// When a snapshot was last written, or was about to be.
-    written_at: i64,
-    writes_of: String,
-    writes: u32,
-    /// When a snapshot was last written successfully; when refreshing began, before the first one.
-    refreshed_at: Option<i64>,
-}
-
-/// The names of all of [`Stored`]'s attributes.
-const ATTRIBUTES: [&str; 6] =
-    ["leaseHolder", "leaseExpiresAt", "writtenAt", "writesOf", "writes", "refreshedAt"];
-
-/// How far in the future a stored instant may lie: more than any lease, and than clocks are apart.
-/// One that lies later would stop every refresh until then.
-const FUTURE: TimeDelta = TimeDelta::minutes(10);
-
-/// The item cannot be read, or says what cannot be.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) cannot be read: {0}")]
-pub struct StateError(String);
-
-impl Stored {
-    /// Reads the item; without one, nothing was refreshed yet.
-    fn from_item(item: Option<Item>, now: DateTime<Utc>) -> Result<Self, StateError> {
-        let stored: Option<Self> =
-            item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
-        let stored = stored.unwrap_or_default();
-        let latest = (now + FUTURE).timestamp_millis();
-        let refreshed_at = stored.refreshed_at.unwrap_or_default();
-        for (name, instant) in [
-            ("leaseExpiresAt", stored.lease_expires_at),
-            ("writtenAt", stored.written_at),
-            ("refreshedAt", refreshed_at),
-        ] {
-            if !(0..=latest).contains(&instant) {
-                return Err(StateError(format!(
-                    "{name} is {instant}, which lies in the future or before 1970"
-                )));
-            }
-        }
-        Ok(stored)
-    }
-}
-
-/// When the snapshot was last refreshed, by the state item as it was read at `now`; `None` before the
-/// first refresh.
-///
-/// # Errors
-///
-/// When the item is damaged. The next refresh replaces it.
-pub fn refreshed_at(
-    item: Option<Item>,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StateError> {
-    let stored = Stored::from_item(item, now)?;
-    let millis = stored.refreshed_at.or((stored.written_at > 0).then_some(stored.written_at));
-    Ok(millis.and_then(DateTime::from_timestamp_millis))
-}
-
-/// What is wrong with the items that the last refresh counted, by the state item; nothing before the
-/// first one.
-///
-/// # Errors
-///
-/// When that part of the item is damaged. The next refresh replaces it.
-pub fn quality(item: Option<Item>) -> Result<Quality, StateError> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Part {
-        quality: Quality,
-    }
-    let part: Option<Part> =
-        item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
-    Ok(part.unwrap_or_default().quality)
-}
-
 /// A lease that was taken.
 struct Lease {
     holder: String,
@@ -183,15 +102,6 @@ enum Acquired {
     /// must find the lease taken for it.
     NotNeeded,
     Not(Outcome),
-}
-
-/// The sort key of the state item.
-pub const STATE_NAME: &str = "realtime";
-
-/// The state item's key.
-#[must_use]
-pub fn state_key() -> Item {
-    key("ANALYTICS_STATE", STATE_NAME)
 }
 
 /// The condition that the item still has the attributes that were read, with the values that it
@@ -351,11 +261,11 @@ impl Refresher<'_> {
         let now = self.host.now();
         // A damaged item is replaced by a fresh state if it has not changed meanwhile. The day's
         // count of writes is lost with it.
-        let (stored, damaged) = match Stored::from_item(item.clone(), now) {
+        let (stored, damaged) = match RealtimeState::from_item(item.clone(), now) {
             Ok(stored) => (stored, None),
             Err(error) => {
                 problems.push(format!("{error}; it is replaced"));
-                (Stored::default(), item)
+                (RealtimeState::default(), item)
             }
         };
         if stored.lease_expires_at > now.timestamp_millis() {

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::ordered::Ordered;
 use crate::{
-    period::{Period, Span},
-    plan::plan,
+    metrics::{
+        ordered::Ordered,
+        period::{Period, Span},
+        provenance::Occasion,
+    },
+    query::plan::plan,
+    store::record_writer::Writer,
 };
 
 use super::{
     Engine, Report, Run,
     completeness::{Lacking, note_made},
-    writing::{Occasion, Writer},
 };
 
 /// How many hours are looked at and counted together: a piece's writes stay far below what a run may

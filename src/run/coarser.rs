@@ -8,18 +8,23 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::ordered::Ordered;
 use crate::{
-    period::{Granularity, Period, format_instant},
-    rollup::coarser_than,
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant},
+        rollup::coarser_than,
+    },
+    store::{
+        ledger::Status,
+        run_state::{Progress, Settled, State, note_refreshed, write_progress},
+    },
 };
 
 use super::{
-    Engine, Progress, Report, Run, State, Status,
+    Engine, Report, Run,
     completeness::{Lacking, note_made},
     refreshing::{COARSER, States, settle, understood},
     rolling::Made,
-    state::{Settled, note_refreshed, write_progress},
 };
 
 /// What a run of one granularity has to make besides its own period.

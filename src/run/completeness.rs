@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ordered::Ordered;
-use crate::period::{Granularity, Period, format_instant, parse_instant};
+use crate::{
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant, parse_instant},
+    },
+    store::run_state::Progress,
+};
 
-use super::{PeriodReport, Progress, periods_between};
+use super::{PeriodReport, periods_between};
 
 /// The types that periods lack or may lack.
 pub(super) type Lacking<'name> = BTreeMap<Period, BTreeSet<&'name str>>;

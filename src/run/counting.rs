@@ -9,25 +9,32 @@ use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
-use crate::ordered::Ordered;
 use crate::{
-    catalogue::definition::Metric,
     dynamodb::{Client, Read, text},
-    fold::Unreadable,
-    numbers,
-    part::Part,
-    period::{Granularity, Period, Span},
-    plan::plan,
-    record::{Record, RecordError, record_key},
-    rollup::coarser_than,
+    metrics::{
+        catalogue::definition::Metric,
+        findings::{Malformed, SourceFindings},
+        fold::Unreadable,
+        numbers,
+        ordered::Ordered,
+        part::Part,
+        period::{Granularity, Period, Span},
+        provenance::Occasion,
+        record::Record,
+        rollup::coarser_than,
+    },
+    query::{
+        plan::plan,
+        reading::{Findings, MAXIMUM_CONCURRENCY, read},
+    },
+    store::{
+        record::{RecordError, record_key},
+        record_writer::{Change, WriteOutcome, Writer},
+        run_state::unsettle,
+    },
 };
 
-use super::{
-    Engine, PeriodReport,
-    reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read},
-    state::unsettle,
-    writing::{Change, Occasion, WriteOutcome, Writer},
-};
+use super::{Engine, PeriodReport};
 
 /// A record as it is stored, or why it cannot be read, by type and period.
 pub(super) type StoredRecords = HashMap<(String, Period), Result<Record, RecordError>>;

@@ -6,16 +6,22 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
-use crate::ordered::Ordered;
-use crate::period::{Granularity, Period, format_instant};
+use crate::{
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant},
+        provenance::Occasion,
+    },
+    store::{
+        lease::{HOUR_BY_CRON, LEASE, Lease, LeaseLost},
+        ledger::Status,
+        record_writer::Writer,
+        run_state::Progress,
+    },
+};
 
 use super::{
-    Engine, PeriodReport, Progress, Report, Run, Status,
-    completeness::Lacking,
-    counting::Counted,
-    lease::{HOUR_BY_CRON, LEASE, Lease, LeaseLost},
-    periods_between,
-    writing::{Occasion, Writer},
+    Engine, PeriodReport, Report, Run, completeness::Lacking, counting::Counted, periods_between,
 };
 
 impl Engine {

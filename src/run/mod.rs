@@ -11,48 +11,34 @@ mod coarser;
 mod completeness;
 mod counting;
 mod hourly;
-mod jobs;
-mod lease;
-mod marks;
-mod options;
-mod provenance;
-mod reading;
 mod recalculating;
 mod refreshing;
 mod report;
 mod retaining;
 mod rolling;
-mod state;
-mod stored_state;
-mod writing;
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-pub use crate::ledger::Status;
-use crate::ordered::Ordered;
 use crate::{
-    catalogue::Catalogue,
     dynamodb::{Client, PutItem, Usage},
     host::{Severity, SharedHost},
-    ledger::{Entry, Trigger},
-    period::{Granularity, Period, format_instant},
+    metrics::{
+        catalogue::Catalogue,
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant},
+    },
+    settings::Options,
+    store::ledger::{Entry, Trigger},
+    store::{
+        lease::DeadHolder, ledger::Status, marks::OwnMarks, record_writer::Writer,
+        run_state::Progress,
+    },
 };
-pub use jobs::{
-    Revived, StartError, end_job, move_job, read_job, read_live_job, revive_jobs, start_job,
-};
-use lease::DeadHolder;
-pub use lease::{LEASE, check_lease};
-use marks::OwnMarks;
-pub use options::{Budget, Options, Prices};
-pub use reading::{Findings, MAXIMUM_CONCURRENCY, Malformed, SourceFindings, read};
 pub use recalculating::Next;
 use report::Piece;
 pub use report::{PeriodReport, Report};
-pub use state::{MAXIMUM_HOLES, Progress, State, emptied, state_key};
-pub use stored_state::StateError;
-use writing::Writer;
 
 /// Computes and stores records.
 #[derive(Clone)]
@@ -259,12 +245,12 @@ impl Engine {
             _ => Trigger::Cron,
         };
         let granularity = words.next().and_then(Granularity::from_name);
-        let start = words.next().and_then(crate::period::parse_instant);
+        let start = words.next().and_then(crate::metrics::period::parse_instant);
         let (Some(granularity), Some(start)) = (granularity, start) else { return };
         let mut period = PeriodReport::new(Period::containing(granularity, start));
         let why = "the run ended without giving its lease back";
         period.fail(self.catalogue.recorded_types(), why);
-        let started = crate::period::parse_instant(&dead.since).unwrap_or(run.begun);
+        let started = crate::metrics::period::parse_instant(&dead.since).unwrap_or(run.begun);
         let piece = Piece {
             run_id: &dead.holder,
             trigger,

@@ -10,24 +10,26 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::ordered::Ordered;
 use crate::{
     dynamodb::{Client, Read},
     host::{Severity, SharedHost},
-    job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice, Work},
-    ledger::{Status, Trigger},
-    period::{Period, format_instant},
+    metrics::{
+        ordered::Ordered,
+        period::{Period, format_instant},
+        provenance::Occasion,
+    },
+    store::{
+        job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice, Work},
+        jobs::{StartError, move_job, read_job, read_live_job},
+        lease::{Ended, Lease, LeaseError},
+        ledger::{Status, Trigger},
+        marks::OwnMarks,
+        record_writer::Writer,
+        run_state::{State, state_key},
+    },
 };
 
-use super::{
-    Engine, PeriodReport, Report, Run, StartError,
-    jobs::{move_job, read_job, read_live_job},
-    lease::{Ended, Lease, LeaseError},
-    marks::OwnMarks,
-    report::Piece,
-    state::{State, state_key},
-    writing::{Occasion, Writer},
-};
+use super::{Engine, PeriodReport, Report, Run, report::Piece};
 
 /// How long a slice waits that gave way to a scheduled hourly run, which takes seconds.
 const AFTER_GIVING_WAY: Duration = Duration::from_secs(30);

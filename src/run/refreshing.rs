@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::ordered::Ordered;
 use crate::{
     dynamodb::Read,
-    period::{Granularity, Period},
-    rollup::finer_periods,
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period},
+        rollup::finer_periods,
+    },
+    store::run_state::{SETTLED_AFTER, Settled, State, remove_settled, state_key, withdraw},
 };
 
-use super::{
-    Engine, PeriodReport, Report, Run, State,
-    state::{SETTLED_AFTER, Settled, remove_settled, state_key, withdraw},
-};
+use super::{Engine, PeriodReport, Report, Run};
 
 /// The granularities that can be stale, in the order in which they are refreshed.
 pub(super) const COARSER: [Granularity; 3] =
@@ -154,7 +154,9 @@ impl Engine {
             .all(|granularity| states.get(granularity).is_some_and(|state| state.marks.is_empty()));
         if none_is_left && run.marks.is_empty() {
             let has_ended = |entry: &String| {
-                let at = entry.split_once('#').and_then(|(at, _)| crate::period::parse_instant(at));
+                let at = entry
+                    .split_once('#')
+                    .and_then(|(at, _)| crate::metrics::period::parse_instant(at));
                 at.is_some_and(|at| at + SETTLED_AFTER <= run.begun)
             };
             withdrawn.extend(left_by_others.into_iter().filter(has_ended));

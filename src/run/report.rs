@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::ordered::Ordered;
 use crate::{
     dynamodb::Usage,
-    fold::Unreadable,
-    ledger::{Entry, Status, Trigger},
-    period::{Granularity, Period, format_instant},
-    record::Coverage,
-    rollup::made_from,
+    metrics::{
+        fold::Unreadable,
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant},
+        record::Coverage,
+        rollup::made_from,
+    },
+    settings::Prices,
+    store::{
+        ledger::{Entry, Status, Trigger},
+        record_writer::WriteOutcome,
+    },
 };
-
-use super::{options::Prices, writing::WriteOutcome};
 
 /// What became of the records of one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

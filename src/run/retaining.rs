@@ -10,11 +10,12 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     dynamodb::{AttributeValue, Error, Item, UpdateItem, key, number, text},
-    period::{Granularity, Period, parse_instant},
-    record::query_of_expiries,
+    metrics::period::{Granularity, Period, parse_instant},
+    store::{record::query_of_expiries, run_state::Progress},
 };
 
-use super::{Engine, MAXIMUM_CONCURRENCY, Progress, Report, Run};
+use super::{Engine, Report, Run};
+use crate::query::reading::MAXIMUM_CONCURRENCY;
 
 /// A record whose `ttl` is to be changed: its key, and the new one.
 struct Change {

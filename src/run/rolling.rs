@@ -11,26 +11,26 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
-use crate::ordered::Ordered;
 use crate::{
-    catalogue::definition::Past,
     dynamodb::{Error, TransactWriteItems},
-    part::Part,
-    period::{Granularity, Period, format_instant},
-    plan::plan,
-    record::{Record, RecordError},
-    rollup::{finer_periods, roll_up},
+    metrics::{
+        catalogue::definition::Past,
+        ordered::Ordered,
+        part::Part,
+        period::{Granularity, Period, format_instant},
+        provenance::{Occasion, settle_ranking},
+        record::Record,
+        rollup::{finer_periods, roll_up},
+    },
+    query::{plan::plan, reading::read},
+    store::{
+        lease::{Ended, Lease},
+        record::RecordError,
+        record_writer::{Change, WriteOutcome, Writer},
+    },
 };
 
-use super::{
-    Engine, PeriodReport, Report, Run,
-    completeness::Lacking,
-    counting::StoredRecords,
-    lease::{Ended, Lease},
-    provenance::settle_ranking,
-    reading::read,
-    writing::{Change, Occasion, WriteOutcome, Writer},
-};
+use super::{Engine, PeriodReport, Report, Run, completeness::Lacking, counting::StoredRecords};
 
 /// How often a period whose records change under our hands is made again before they are written one
 /// by one.

@@ -10,12 +10,11 @@ use axum::{Router, body::Body};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
-    catalogue::Catalogue,
     dynamodb::{Client, RetryPolicy},
     host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedHost},
-    period::Granularity,
-    run::Status,
+    metrics::{catalogue::Catalogue, period::Granularity},
     settings::Settings,
+    store::ledger::Status,
 };
 use http::{HeaderMap, Request, StatusCode, request::Builder};
 use http_body_util::BodyExt;

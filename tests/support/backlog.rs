@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, iter::successors};
 
-use edge_analytics::period::Period;
+use edge_analytics::metrics::period::Period;
 
 use super::model::{Harm, Observes, Run, TRAILING_HOURS, back};
 

@@ -1,8 +1,8 @@
 //! Catalogues of a test's own, read as the build reads `metrics.toml`.
 
-use edge_analytics::catalogue::Catalogue;
+use edge_analytics::metrics::catalogue::Catalogue;
 
-#[path = "../../src/catalogue"]
+#[path = "../../src/metrics/catalogue"]
 #[allow(clippy::pedantic, reason = "linted where they belong")]
 mod parser {
     pub mod check;

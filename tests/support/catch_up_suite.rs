@@ -6,11 +6,16 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{AttributeValue, RetryPolicy},
-    ledger::{Entry, Trigger},
-    period::{Granularity, Period, format_instant},
-    record::query_of_expiries,
-    retention::Retention,
-    run::{Budget, Options, Report, Status},
+    metrics::{
+        period::{Granularity, Period, format_instant},
+        retention::Retention,
+    },
+    run::Report,
+    settings::{Budget, Options},
+    store::{
+        ledger::{Entry, Status, Trigger},
+        record::query_of_expiries,
+    },
 };
 use sample_platform::Item;
 use serde_json::{Value, json};

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::{AttributeValue, Query, Read},
     host::{Host, SharedHost},
-    period::{Granularity, Period},
-    record::{Record, record_key},
-    run::{Engine, Report, Status},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period},
+        record::Record,
+    },
+    run::{Engine, Report},
+    store::{ledger::Status, record::record_key},
 };
 use sample_platform::{Item, Shape, generate};
 use serde_json::{Map, Value, json};

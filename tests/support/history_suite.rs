@@ -10,12 +10,15 @@ use std::{
 
 use chrono::{DateTime, Datelike, TimeDelta, TimeZone, Timelike, Utc, Weekday};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::{AttributeValue, Client, Query, Read, RetryPolicy, Usage, WriteRequest, key},
     host::{Host, NativeHost},
-    period::{Granularity, Period, format_instant},
-    record::{Record, record_key},
-    run::{Engine, Report, Status},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, format_instant},
+        record::Record,
+    },
+    run::{Engine, Report},
+    store::{ledger::Status, record::record_key},
 };
 use sample_platform::{Change, Counts, Item, Key as ItemKey, Random, history};
 

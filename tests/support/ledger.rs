@@ -1,6 +1,6 @@
 //! The ledger as tests read it.
 
-use edge_analytics::{dynamodb::Query, ledger::Entry};
+use edge_analytics::{dynamodb::Query, store::ledger::Entry};
 
 use super::database::TestTable;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::{
+use edge_analytics::metrics::{
     period::{Granularity, Period},
     record::{Coverage, Record},
 };

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edge_analytics::record::{Reconstruction, Record};
+use edge_analytics::metrics::record::{Reconstruction, Record};
 
 use super::reckoning::{
     METRICS, Metric, Past, Rollup, Value, Values, difference, metrics, roll_up,

@@ -9,8 +9,8 @@ use std::{
 
 use edge_analytics::{
     host::{BoxFuture, Host},
-    job::{JobQueue, Message},
     run::{Engine, Next},
+    store::job::{JobQueue, Message},
 };
 
 use super::host::TestHost;

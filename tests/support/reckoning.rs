@@ -13,7 +13,7 @@ use std::{
 
 use Reconstruction::{Estimate, LowerBound};
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::record::Reconstruction;
+use edge_analytics::metrics::record::Reconstruction;
 use sample_platform::Item;
 use serde_json::{Map, Value as Json, json};
 

@@ -4,9 +4,11 @@
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use edge_analytics::{
     dynamodb::{Read, WriteRequest},
-    period::{Granularity, Period},
-    record::{Coverage, record_key},
-    run::Status,
+    metrics::{
+        period::{Granularity, Period},
+        record::Coverage,
+    },
+    store::{ledger::Status, record::record_key},
 };
 use sample_platform::Item;
 use serde_json::{Map, Value, json};
@@ -178,7 +180,7 @@ pub async fn an_hour_under_a_dead_lease_is_taken_over(backend: Backend) {
 
 /// Lets somebody else hold the lease of the hours for the run of `hour`.
 async fn hold_lease(table: &TestTable, hour: &str, expires_at: DateTime<Utc>) {
-    let key = || edge_analytics::run::state_key(Granularity::Hourly);
+    let key = || edge_analytics::store::run_state::state_key(Granularity::Hourly);
     let client = table.client();
     let state = client.get(&table.name, key(), Read::Consistent).await.unwrap().unwrap();
     let mut state = serde_json::to_value(&state).unwrap();

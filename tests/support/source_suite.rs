@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
-    period::{Granularity, Period, Span},
-    plan::plan,
+    metrics::{
+        catalogue::Catalogue,
+        findings::{Malformed, SourceFindings},
+        period::{Granularity, Period, Span},
+    },
+    query::{
+        plan::plan,
+        reading::{Findings, read},
+    },
     realtime,
-    run::{Engine, Findings, Malformed, SourceFindings, Status, read},
+    run::Engine,
+    store::ledger::Status,
 };
 use sample_platform::Item;
 use serde_json::{Value, json};
@@ -117,7 +124,7 @@ async fn findings(table: &TestTable, catalogue: &Catalogue, spans: &[Span]) -> F
 
 fn values(findings: &Findings, span: usize) -> BTreeMap<&str, Value> {
     let value = |(name, outcomes): (&'_ String, &Vec<_>)| {
-        let outcome: &edge_analytics::fold::Outcome = &outcomes[span];
+        let outcome: &edge_analytics::metrics::fold::Outcome = &outcomes[span];
         Some((name.clone(), outcome.value.clone()?))
     };
     let found: BTreeMap<String, Value> = findings.outcomes.iter().filter_map(value).collect();

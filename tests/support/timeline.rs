@@ -7,13 +7,20 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     dynamodb::{Client, Read, RetryPolicy},
     host::SharedHost,
-    ledger::{self, Entry},
-    period::{Granularity, Period, format_instant, parse_instant},
-    record::{Record, record_key},
-    run::{Engine, Options, Report, State, state_key},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period, format_instant, parse_instant},
+        record::Record,
+    },
+    run::{Engine, Report},
+    settings::Options,
+    store::{
+        ledger::{self, Entry},
+        record::record_key,
+        run_state::{State, state_key},
+    },
 };
 use sample_platform::Item;
 use serde_json::{Map, Value, json};

@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 use data_encoding::HEXLOWER;
-use edge_analytics::period::Granularity;
+use edge_analytics::metrics::period::Granularity;
 use sample_platform::Change;
 use sha2::{Digest, Sha256};
 

@@ -10,10 +10,13 @@ use std::{
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use edge_analytics::{
-    catalogue::Catalogue,
     host::{BoxFuture, Host, NativeHost, RandomnessError, Severity},
-    period::{Granularity, Period},
-    run::{Engine, Status},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, Period},
+    },
+    run::Engine,
+    store::ledger::Status,
 };
 use sample_platform::{Change, Counts, Shape, generate_counts, history};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! When the Worker's cron events are due, for a runtime that does not fire them by itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::period::{Granularity, Period};
+use edge_analytics::metrics::period::{Granularity, Period};
 
 /// One event of the cron triggers in wrangler.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use edge_analytics::{
         number, string, text,
     },
     host::NativeHost,
-    period::{Granularity, Period, format_instant},
+    metrics::period::{Granularity, Period, format_instant},
 };
 use sample_platform::Random;
 

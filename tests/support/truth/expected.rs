@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, iter::successors};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::{
+use edge_analytics::metrics::{
     period::{Granularity, Period},
     record::Coverage,
 };

@@ -7,7 +7,7 @@
 //! has both, because a count cannot tell one that is gone from one that has not come.
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use edge_analytics::period::{Granularity, Period};
+use edge_analytics::metrics::period::{Granularity, Period};
 use sample_platform::{Item, Key, Random};
 use serde_json::json;
 

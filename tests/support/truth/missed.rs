@@ -1,7 +1,7 @@
 //! A weekend in which hourly events are missing, late and out of order: what has to be stored then.
 
 use chrono::TimeDelta;
-use edge_analytics::period::{Granularity, format_instant};
+use edge_analytics::metrics::period::{Granularity, format_instant};
 
 use super::{
     expected::{DELAY, Expected, Instant},

@@ -1,6 +1,6 @@
 //! A single hour, of which much comes later than the scheduled runs look.
 
-use edge_analytics::period::format_instant;
+use edge_analytics::metrics::period::format_instant;
 use serde_json::json;
 
 use super::life::Change;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::period::{Granularity, format_instant};
+use edge_analytics::metrics::period::{Granularity, format_instant};
 use sample_platform::{Item, Key};
 
 use super::life::{

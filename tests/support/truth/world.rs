@@ -9,12 +9,15 @@ use axum::body::Body;
 use chrono::{Datelike, TimeDelta, Weekday};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
-    catalogue::Catalogue,
     dynamodb::{Client, Query, WriteRequest, key},
-    period::{Granularity, format_instant},
-    record::{Coverage, Record},
-    run::{Engine, Status},
+    metrics::{
+        catalogue::Catalogue,
+        period::{Granularity, format_instant},
+        record::{Coverage, Record},
+    },
+    run::Engine,
     settings::Settings,
+    store::ledger::Status,
 };
 use http::{Method, Request, StatusCode, header};
 use sample_platform::Item;

@@ -1,0 +1,3 @@
+//! Watching the runs.
+
+pub mod health;

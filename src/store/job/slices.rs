@@ -1,0 +1,336 @@
+//! How a job's periods are cut into slices.
+//!
+//! The cut is stored with the job, so that a deployment in the middle of it changes nothing: not as
+//! one entry a slice, of which there can be thousands, but as groups of consecutive periods and how
+//! many of them make a slice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{JobError, instant};
+use crate::metrics::{
+    period::{Granularity, Period, format_instant},
+    retention::Retention,
+    rollup::{finer_periods, made_into},
+};
+
+/// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
+const ROLLED_UP_AT_ONCE: usize = 10;
+
+/// The most periods in one group. A job of all hours of a hundred years has fewer.
+const MAXIMUM_GROUP: usize = 1_000_000;
+
+/// A bounded part of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// How its periods are made.
+    pub work: Work,
+    /// Its periods, all of one granularity, in order.
+    pub periods: Vec<Period>,
+}
+
+/// How the periods of a slice are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Counted from the platform's items.
+    Count,
+    /// Rolled up from their finer records.
+    RollUp,
+}
+
+/// Consecutive periods that are cut into slices of one size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceGroup {
+    work: Work,
+    granularity: String,
+    first: String,
+    count: usize,
+    at_once: usize,
+}
+
+impl SliceGroup {
+    fn new(work: Work, first: Period, count: usize, at_once: usize) -> Self {
+        Self {
+            work,
+            granularity: first.granularity().name().to_owned(),
+            first: format_instant(first.start()),
+            count,
+            at_once,
+        }
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once.max(1)
+    }
+
+    /// How many slices it is cut into.
+    pub(super) fn slices_len(&self) -> usize {
+        self.count.div_ceil(self.at_once())
+    }
+
+    fn periods(&self) -> Result<Vec<Period>, JobError> {
+        let granularity = Granularity::from_name(&self.granularity).ok_or(JobError::Granularity)?;
+        if self.count > MAXIMUM_GROUP {
+            return Err(JobError::TooManyPeriods);
+        }
+        let first = Period::containing(granularity, instant(&self.first)?);
+        let periods = std::iter::successors(Some(first), |period| Some(period.next()));
+        Ok(periods.take(self.count).collect())
+    }
+
+    fn slices(&self) -> Result<Vec<Slice>, JobError> {
+        let periods = self.periods()?;
+        let slices = periods.chunks(self.at_once());
+        Ok(slices.map(|periods| Slice { work: self.work, periods: periods.to_vec() }).collect())
+    }
+}
+
+/// All slices of `groups`, in order.
+pub(super) fn slices_of(groups: &[SliceGroup]) -> Result<Vec<Slice>, JobError> {
+    let slices: Vec<Vec<Slice>> =
+        groups.iter().map(SliceGroup::slices).collect::<Result<_, _>>()?;
+    Ok(slices.into_iter().flatten().collect())
+}
+
+/// The same periods, of which those of slice `from` and of the others of its group are cut into
+/// slices half as large; slices before it stay as they are. `None` where that slice is one period.
+pub(super) fn halved(
+    groups: &[SliceGroup],
+    from: usize,
+) -> Result<Option<Vec<SliceGroup>>, JobError> {
+    let mut before = 0_usize;
+    for (index, group) in groups.iter().enumerate() {
+        let slices = group.slices_len();
+        let Some(done) = from.checked_sub(before).filter(|done| *done < slices) else {
+            // A stored group can have any size.
+            before = before.saturating_add(slices);
+            continue;
+        };
+        let mut periods = group.periods()?;
+        let done = done.saturating_mul(group.at_once()).min(periods.len());
+        let rest = periods.split_off(done);
+        let Some(first) = rest.first().filter(|_| group.at_once().min(rest.len()) > 1) else {
+            return Ok(None);
+        };
+        let at_once = group.at_once().min(rest.len()).div_ceil(2);
+        let mut cut = groups[..index].to_vec();
+        if done > 0 {
+            cut.push(SliceGroup { count: done, ..group.clone() });
+        }
+        cut.push(SliceGroup::new(group.work, *first, rest.len(), at_once));
+        cut.extend_from_slice(&groups[index + 1..]);
+        return Ok(Some(cut));
+    }
+    Ok(None)
+}
+
+/// Decides how periods are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Where our time begins.
+    pub begin: DateTime<Utc>,
+    /// When the job was asked for.
+    pub as_of: DateTime<Utc>,
+    /// How long records are kept.
+    pub retention: Retention,
+}
+
+impl Plan {
+    /// Whether `period` has a record: it is over, of our time, and within retention.
+    #[must_use]
+    pub fn is_ours(&self, period: Period) -> bool {
+        period.end() < self.as_of
+            && period.end() >= self.begin
+            && !self.retention.has_ended(period, self.as_of)
+    }
+
+    /// The finer periods from which `period` is rolled up; `None` where they are past retention, so
+    /// that the period itself is counted.
+    fn finer(&self, period: Period) -> Option<Vec<Period>> {
+        let ours: Vec<Period> =
+            finer_periods(period).into_iter().filter(|finer| finer.end() >= self.begin).collect();
+        let there = ours.iter().all(|finer| !self.retention.has_ended(*finer, self.as_of));
+        (!ours.is_empty() && there).then_some(ours)
+    }
+
+    /// The periods that are made for `asked`, by granularity: the finer ones below them, they
+    /// themselves, and the coarser ones above, which are refreshed.
+    #[must_use]
+    pub fn made(&self, asked: &[Period]) -> BTreeMap<Granularity, BTreeSet<Period>> {
+        let mut made: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
+        let mut below: Vec<Period> = asked.to_vec();
+        while let Some(period) = below.pop() {
+            if made.entry(period.granularity()).or_default().insert(period) {
+                below.extend(self.finer(period).into_iter().flatten());
+            }
+        }
+        let mut above: Vec<Period> = asked.to_vec();
+        while let Some(period) = above.pop() {
+            for coarser in made_into(period.granularity()) {
+                let coarser = Period::containing(*coarser, period.start());
+                if self.is_ours(coarser) {
+                    made.entry(coarser.granularity()).or_default().insert(coarser);
+                    above.push(coarser);
+                }
+            }
+        }
+        made
+    }
+
+    /// What is made for `asked`, in the order in which it is done.
+    pub(super) fn groups(&self, asked: &[Period]) -> Vec<SliceGroup> {
+        let mut groups = Vec::new();
+        for (granularity, periods) in self.made(asked) {
+            let (rolled_up, counted): (Vec<Period>, Vec<Period>) =
+                periods.into_iter().partition(|period| self.finer(*period).is_some());
+            groups.extend(consecutive(Work::Count, &counted, counted_at_once(granularity)));
+            groups.extend(consecutive(Work::RollUp, &rolled_up, ROLLED_UP_AT_ONCE));
+        }
+        groups
+    }
+}
+
+/// Groups of `periods`, which are in order; a new one begins after a gap.
+fn consecutive(work: Work, periods: &[Period], at_once: usize) -> Vec<SliceGroup> {
+    periods
+        .chunk_by(|before, after| before.next() == *after)
+        .filter_map(|run| Some(SliceGroup::new(work, *run.first()?, run.len(), at_once)))
+        .collect()
+}
+
+/// How many periods are counted from the platform's items in one slice. They share their passes, and
+/// what they have to keep in memory, such as the distinct visitors of each, grows with their time.
+fn counted_at_once(granularity: Granularity) -> usize {
+    match granularity {
+        Granularity::Hourly => 48,
+        Granularity::Daily => 2,
+        Granularity::Weekly | Granularity::Monthly => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, month, day, hour, 0, 0).unwrap()
+    }
+
+    fn plan() -> Plan {
+        Plan { begin: at(1, 1, 0), as_of: at(6, 10, 12), retention: Retention::default() }
+    }
+
+    fn from(granularity: Granularity, start: DateTime<Utc>, count: usize) -> Vec<Period> {
+        let first = Period::containing(granularity, start);
+        std::iter::successors(Some(first), |period| Some(period.next())).take(count).collect()
+    }
+
+    fn shape(groups: &[SliceGroup]) -> Vec<(Work, &'static str, usize)> {
+        slices_of(groups)
+            .unwrap()
+            .iter()
+            .map(|slice| (slice.work, slice.periods[0].granularity().name(), slice.periods.len()))
+            .collect()
+    }
+
+    #[test]
+    fn hours_are_counted_and_what_lies_above_is_refreshed() {
+        let hours = from(Granularity::Hourly, at(5, 30, 0), 72);
+        assert_eq!(
+            shape(&plan().groups(&hours)),
+            [
+                (Work::Count, "hourly", 48),
+                (Work::Count, "hourly", 24),
+                (Work::RollUp, "daily", 3),
+                // The week of 25 to 31 May is over, and that of 1 June, with the last hour's.
+                (Work::RollUp, "weekly", 2),
+                // May is over, June is not.
+                (Work::RollUp, "monthly", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_day_within_the_hours_retention_is_made_from_its_hours() {
+        let day = from(Granularity::Daily, at(6, 9, 0), 1);
+        assert_eq!(
+            shape(&plan().groups(&day)),
+            [(Work::Count, "hourly", 24), (Work::RollUp, "daily", 1)]
+        );
+    }
+
+    #[test]
+    fn a_day_past_the_hours_retention_is_counted_itself() {
+        let day = from(Granularity::Daily, at(3, 9, 0), 1);
+        assert_eq!(
+            shape(&plan().groups(&day)),
+            [(Work::Count, "daily", 1), (Work::RollUp, "weekly", 1), (Work::RollUp, "monthly", 1)]
+        );
+    }
+
+    #[test]
+    fn what_is_counted_at_once_covers_little_time() {
+        let groups = plan().groups(&from(Granularity::Daily, at(3, 2, 0), 5));
+        let counted: Vec<usize> = shape(&groups)
+            .iter()
+            .filter(|(work, ..)| *work == Work::Count)
+            .map(|(.., periods)| *periods)
+            .collect();
+        assert_eq!(counted, [2, 2, 1]);
+    }
+
+    #[test]
+    fn a_gap_begins_another_group() {
+        let mut hours = from(Granularity::Hourly, at(6, 1, 0), 3);
+        hours.extend(from(Granularity::Hourly, at(6, 1, 5), 2));
+        let groups = consecutive(Work::Count, &hours, 48);
+        let again: Vec<Period> =
+            slices_of(&groups).unwrap().into_iter().flat_map(|slice| slice.periods).collect();
+        assert_eq!((groups.len(), again), (2, hours));
+    }
+
+    #[test]
+    fn slices_are_halved_from_one_on() {
+        let hours = from(Granularity::Hourly, at(5, 30, 0), 120);
+        let groups = plan().groups(&hours);
+        let all = |groups: &[SliceGroup]| -> Vec<Period> {
+            slices_of(groups).unwrap().into_iter().flat_map(|slice| slice.periods).collect()
+        };
+        let sizes = |groups: &[SliceGroup]| -> Vec<usize> {
+            shape(groups).iter().map(|(.., periods)| *periods).collect()
+        };
+        assert_eq!(sizes(&groups), [48, 48, 24, 5, 2, 1]);
+        let once = halved(&groups, 1).unwrap().unwrap();
+        assert_eq!(sizes(&once), [48, 24, 24, 24, 5, 2, 1]);
+        let twice = halved(&once, 3).unwrap().unwrap();
+        assert_eq!(sizes(&twice), [48, 24, 24, 12, 12, 5, 2, 1]);
+        let odd = halved(&twice, 5).unwrap().unwrap();
+        assert_eq!(sizes(&odd), [48, 24, 24, 12, 12, 3, 2, 2, 1]);
+        assert_eq!(all(&odd), all(&groups));
+        // One period cannot be halved, nor is there anything behind the last slice.
+        for from in [8, 9, 1000] {
+            assert_eq!(halved(&odd, from).unwrap(), None, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_group_is_an_error() {
+        let hour = Period::containing(Granularity::Hourly, at(6, 1, 0));
+        let good = SliceGroup::new(Work::Count, hour, 3, 2);
+        for damaged in [
+            SliceGroup { granularity: "yearly".to_owned(), ..good.clone() },
+            SliceGroup { first: "yesterday".to_owned(), ..good.clone() },
+            SliceGroup { count: usize::MAX, ..good.clone() },
+        ] {
+            assert!(slices_of(std::slice::from_ref(&damaged)).is_err(), "{damaged:?}");
+        }
+        let none_at_once = SliceGroup { at_once: 0, ..good };
+        assert_eq!(slices_of(&[none_at_once]).unwrap().len(), 3);
+    }
+}

@@ -1,0 +1,338 @@
+//! The stored jobs: starting one, moving it on, ending it, and sending again a message that was lost.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+
+use crate::{
+    dynamodb::{
+        AttributeValue, Client, Error, Item, PutItem, Read, TransactWriteItems, UpdateItem,
+        from_item, number, string, text,
+    },
+    metrics::period::parse_instant,
+    store::job::{Job, JobError, JobQueue, job_key, latest_key, unfinished_key},
+};
+
+/// How often an item that changes at the same time is read again.
+const MAXIMUM_CONFLICTS: u32 = 5;
+
+/// An entry among the unfinished jobs without a job is kept for so long: its job may be about to be
+/// stored.
+const STORED_WITHIN: TimeDelta = TimeDelta::hours(1);
+
+/// The most jobs that are looked at in one tick, oldest first. Those end in time, so none waits for
+/// ever.
+const REVIVED_AT_ONCE: usize = 20;
+
+/// A job could not be stored or read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// DynamoDB failed.
+    #[error(transparent)]
+    DynamoDb(#[from] Error),
+    /// The job cannot be mapped.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// Others kept changing the job.
+    #[error("the job changed {MAXIMUM_CONFLICTS} times while it was being written")]
+    Conflicts,
+}
+
+impl StartError {
+    fn is_condition_failure(&self) -> bool {
+        matches!(self, Self::DynamoDb(error) if error.is_condition_failure())
+    }
+}
+
+/// Stores `job` and makes it the latest of its request, unless one of the same request is under way,
+/// which is then returned with `false`. A dead one is ended.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn start_job(
+    client: &Client,
+    table: &str,
+    job: Job,
+    token: u128,
+    now: DateTime<Utc>,
+) -> Result<(Job, bool), StartError> {
+    let latest = latest_key(&job.request);
+    let item = job.to_item()?;
+    let mut attempts = 0;
+    loop {
+        let known = client.get(table, latest.clone(), Read::Consistent).await?;
+        let known = known.as_ref().and_then(|item| text(item, "jobId")).map(str::to_owned);
+        if let Some(job_id) = &known
+            && let Some(running) = read_live_job(client, table, job_id, now).await?
+            && running.finished_at.is_none()
+        {
+            return Ok((running, false));
+        }
+        // Before the job itself: one that is stored but not noted could be lost.
+        note_unfinished(client, table, &job).await?;
+        let put_job = PutItem::new(table, item.clone()).only_if("attribute_not_exists(PK)", []);
+        let mut pointer = latest.clone().into_inner();
+        pointer.insert("jobId".to_owned(), string(&job.job_id));
+        pointer.insert("EntityType".to_owned(), string("AnalyticsJobRequest"));
+        if let Some(ttl) = item.get("ttl") {
+            pointer.insert("ttl".to_owned(), ttl.clone());
+        }
+        let put_latest = PutItem::new(table, Item::from(pointer));
+        let put_latest = match known {
+            None => put_latest.only_if("attribute_not_exists(PK)", []),
+            Some(known) => put_latest.only_if("jobId = :known", [(":known", string(known))]),
+        };
+        let puts = vec![put_job.into(), put_latest.into()];
+        match client.send(&TransactWriteItems::new(puts, token.wrapping_add(attempts))).await {
+            Ok(_) => return Ok((job, true)),
+            // Somebody else has asked for the same at the same time.
+            Err(error) if error.is_cancelled_transaction() && attempts < 3 => attempts += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads a job; `None` if there is none of this name.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn read_job(
+    client: &Client,
+    table: &str,
+    job_id: &str,
+) -> Result<Option<Job>, StartError> {
+    let item = client.get(table, job_key(job_id), Read::Consistent).await?;
+    Ok(item.map(Job::from_item).transpose()?)
+}
+
+/// Reads a job, and ends it if it is dead.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn read_live_job(
+    client: &Client,
+    table: &str,
+    job_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>, StartError> {
+    end_if(client, table, job_id, |job| {
+        let is_dead = job.is_dead(now);
+        if is_dead {
+            job.end_dead(now);
+        }
+        is_dead
+    })
+    .await
+}
+
+/// Ends a job that has not finished, for this reason; one that has is left as it is. Its messages do
+/// nothing from then on. `None` if there is none of this name.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn end_job(
+    client: &Client,
+    table: &str,
+    job_id: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>, StartError> {
+    end_if(client, table, job_id, |job| {
+        let is_unfinished = job.finished_at.is_none();
+        if is_unfinished {
+            job.end(reason, now);
+        }
+        is_unfinished
+    })
+    .await
+}
+
+/// Reads a job and stores it if `end` ends it; read again when it has moved meanwhile.
+async fn end_if(
+    client: &Client,
+    table: &str,
+    job_id: &str,
+    end: impl Fn(&mut Job) -> bool,
+) -> Result<Option<Job>, StartError> {
+    for _ in 0..MAXIMUM_CONFLICTS {
+        let Some(mut job) = read_job(client, table, job_id).await? else { return Ok(None) };
+        let seen = job.next_slice;
+        if !end(&mut job) {
+            return Ok(Some(job));
+        }
+        match move_job(client, table, &job, seen).await {
+            // It stays among the unfinished ones until the next tick finds that it has ended.
+            Ok(()) => return Ok(Some(job)),
+            Err(error) if error.is_condition_failure() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StartError::Conflicts)
+}
+
+/// Stores a job that has changed, if it still is at the slice `seen` and not finished.
+///
+/// # Errors
+///
+/// [`StartError`]; a condition failure means that somebody else has moved it.
+pub async fn move_job(
+    client: &Client,
+    table: &str,
+    job: &Job,
+    seen: usize,
+) -> Result<(), StartError> {
+    let put = PutItem::new(table, job.to_item()?).only_if(
+        "nextSlice = :seen AND (attribute_not_exists(finishedAt) OR attribute_type(finishedAt, :null))",
+        [(":seen", number(&seen)), (":null", string("NULL"))],
+    );
+    client.send(&put).await?;
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------
+// The unfinished jobs
+
+/// The item that names them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Unfinished {
+    unfinished_jobs: BTreeSet<String>,
+}
+
+/// What [`revive_jobs`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revived {
+    /// Jobs whose message was sent again.
+    pub sent: Vec<String>,
+    /// Jobs that were dead and ended.
+    pub ended: Vec<String>,
+    /// What could not be done, and why.
+    pub problems: Vec<String>,
+}
+
+impl Revived {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.sent.is_empty() && self.ended.is_empty() && self.problems.is_empty()
+    }
+}
+
+/// Looks after the jobs that have not finished: ends those that are dead, and sends the message of
+/// those that are stuck again, because theirs was lost. Reads one item where there are none.
+pub async fn revive_jobs(
+    client: &Client,
+    table: &str,
+    queue: &dyn JobQueue,
+    now: DateTime<Utc>,
+) -> Revived {
+    let mut revived = Revived::default();
+    let unfinished = match read_unfinished(client, table).await {
+        Ok(unfinished) => unfinished,
+        Err(error) => {
+            revived.problems.push(format!("the unfinished jobs could not be read: {error}"));
+            return revived;
+        }
+    };
+    let mut by_start: Vec<(&str, &str, &String)> = unfinished
+        .iter()
+        .filter_map(|entry| entry.split_once('#').map(|(id, start)| (start, id, entry)))
+        .collect();
+    by_start.sort_unstable();
+    let mut over = Vec::new();
+    for (start, job_id, entry) in by_start.into_iter().take(REVIVED_AT_ONCE) {
+        match revive(client, table, queue, job_id, now, &mut revived).await {
+            Ok(Some(job)) if job.finished_at.is_some() => over.push(entry.clone()),
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                if parse_instant(start).is_none_or(|start| now - start > STORED_WITHIN) {
+                    over.push(entry.clone());
+                }
+            }
+            Err(error) => revived.problems.push(format!("job {job_id}: {error}")),
+        }
+    }
+    if !over.is_empty()
+        && let Err(error) = forget_unfinished(client, table, over).await
+    {
+        revived.problems.push(format!("the unfinished jobs could not be written: {error}"));
+    }
+    revived
+}
+
+async fn revive(
+    client: &Client,
+    table: &str,
+    queue: &dyn JobQueue,
+    job_id: &str,
+    now: DateTime<Utc>,
+    revived: &mut Revived,
+) -> Result<Option<Job>, StartError> {
+    let Some(before) = read_job(client, table, job_id).await? else { return Ok(None) };
+    if before.is_dead(now) {
+        revived.ended.push(job_id.to_owned());
+        return read_live_job(client, table, job_id, now).await;
+    }
+    if !before.is_stuck(now) {
+        return Ok(Some(before));
+    }
+    let mut job = before;
+    if let Err(why) = queue.send(job.message(), Duration::ZERO).await {
+        revived.problems.push(format!("job {job_id}: could not enqueue its message: {why}"));
+        return Ok(Some(job));
+    }
+    revived.sent.push(job_id.to_owned());
+    // Afterwards: a second message does no harm, a job noted as revived without one is lost.
+    job.note_revived(now);
+    match move_job(client, table, &job, job.next_slice).await {
+        Err(error) if !error.is_condition_failure() => Err(error),
+        _ => Ok(Some(job)),
+    }
+}
+
+/// The unfinished jobs, each as `{jobId}#{startedAt}`.
+async fn read_unfinished(client: &Client, table: &str) -> Result<BTreeSet<String>, StartError> {
+    let item = client.get(table, unfinished_key(), Read::Eventual).await?;
+    let unfinished: Option<Unfinished> = item
+        .map(from_item)
+        .transpose()
+        .map_err(|error| JobError::Mapping(format!("ANALYTICS_JOB / unfinished: {error}")))?;
+    Ok(unfinished.unwrap_or_default().unfinished_jobs)
+}
+
+fn entry(job: &Job) -> String {
+    format!("{}#{}", job.job_id, job.started_at)
+}
+
+async fn note_unfinished(client: &Client, table: &str, job: &Job) -> Result<(), Error> {
+    let entries = AttributeValue::Ss(vec![entry(job)]);
+    let update = UpdateItem::new(
+        table,
+        unfinished_key(),
+        "ADD unfinishedJobs :jobs SET EntityType = :entity",
+        None,
+        [(":jobs", entries), (":entity", string("AnalyticsJobs"))],
+    );
+    client.send(&update).await.map(|_| ())
+}
+
+async fn forget_unfinished(
+    client: &Client,
+    table: &str,
+    entries: impl IntoIterator<Item = String>,
+) -> Result<(), Error> {
+    let entries = AttributeValue::Ss(entries.into_iter().collect());
+    let update = UpdateItem::new(
+        table,
+        unfinished_key(),
+        "DELETE unfinishedJobs :jobs",
+        None,
+        [(":jobs", entries)],
+    );
+    client.send(&update).await.map(|_| ())
+}

@@ -1,0 +1,228 @@
+//! Aggregated records: their keys, their attributes, how they are read and written.
+//!
+//! Source: the platform's contract, section 4.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    dynamodb::{AttributeValue, Item, KeyRange, Query, from_item, key, to_item},
+    metrics::record::{Coverage, Reconstructed, Record},
+    metrics::{
+        part::{self, PartError, Parts},
+        period::{Granularity, Period, format_instant, parse_instant},
+        retention::Retention,
+    },
+};
+
+/// The version of the records' schema that we write; a reader accepts older ones.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A stored record could not be read, or a record not written as an item.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// The item does not map to a record.
+    #[error("a stored record cannot be mapped: {0}")]
+    Mapping(String),
+    /// An attribute has an impossible value.
+    #[error("a stored record has an impossible {0}")]
+    Attribute(&'static str),
+    /// The record was written by a newer version.
+    #[error("a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}")]
+    Version(u32),
+    /// The packed parts are damaged.
+    #[error(transparent)]
+    Parts(#[from] PartError),
+}
+
+/// A record as an item.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    #[serde(rename = "PK", default)]
+    partition: String,
+    #[serde(rename = "SK", default)]
+    sort: String,
+    #[serde(rename = "GSI1PK", default)]
+    by_time_partition: String,
+    #[serde(rename = "GSI1SK", default)]
+    by_time_sort: String,
+    #[serde(rename = "GSI2PK", default)]
+    by_type_partition: String,
+    #[serde(rename = "GSI2SK", default)]
+    by_type_sort: String,
+    #[serde(rename = "EntityType", default)]
+    entity_type: String,
+    metric_type: String,
+    granularity: String,
+    timestamp: String,
+    end_timestamp: String,
+    metrics: Map<String, Json>,
+    calculated_at: String,
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coverage: Option<Coverage>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    reconstructed: Reconstructed,
+}
+
+/// The partition of the index that holds all records of all types.
+const BY_TIME_PARTITION: &str = "ANALYTICS";
+
+/// The attributes a reader of metrics needs: all but the keys and the parts.
+const READ_PROJECTION: [&str; 9] = [
+    "metricType",
+    "granularity",
+    "timestamp",
+    "endTimestamp",
+    "metrics",
+    "calculatedAt",
+    "coverage",
+    "reconstructed",
+    "version",
+];
+
+fn partition(metric_type: &str, granularity: Granularity) -> String {
+    format!("ANALYTICS#{metric_type}#{granularity}")
+}
+
+/// The key of the record of `metric_type` in `period`.
+#[must_use]
+pub fn record_key(metric_type: &str, period: Period) -> Item {
+    key(partition(metric_type, period.granularity()), format_instant(period.start()))
+}
+
+/// Reads the records of one type whose periods start from `first` to `last`, newest first, without
+/// their parts.
+#[must_use]
+pub fn query_of_type(
+    table: &str,
+    metric_type: &str,
+    granularity: Granularity,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+) -> Query {
+    Query {
+        table: table.to_owned(),
+        index: None,
+        partition_key: "PK".to_owned(),
+        sort_key: "SK".to_owned(),
+        partition: partition(metric_type, granularity),
+        range: Some(KeyRange { from: format_instant(first), to: format_instant(last) }),
+        projection: READ_PROJECTION.map(str::to_owned).to_vec(),
+        descending: true,
+    }
+}
+
+/// Reads the records of all types whose periods start from `first` to `last`, newest first, in one
+/// query on `GSI1`, without their parts.
+#[must_use]
+pub fn query_of_all_types(
+    table: &str,
+    granularity: Granularity,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+) -> Query {
+    // `~` sorts behind the `#` that follows the time.
+    let range = KeyRange {
+        from: format!("{granularity}#{}", format_instant(first)),
+        to: format!("{granularity}#{}~", format_instant(last)),
+    };
+    Query { descending: true, ..query_by_time(table, range, &READ_PROJECTION) }
+}
+
+/// Reads when the records of all types and periods of `granularity` may be deleted: key and `ttl`.
+#[must_use]
+pub fn query_of_expiries(table: &str, granularity: Granularity) -> Query {
+    let range = KeyRange { from: format!("{granularity}#"), to: format!("{granularity}#~") };
+    query_by_time(table, range, &["PK", "SK", "timestamp", "ttl"])
+}
+
+/// Reads the index that holds all records of all types, oldest first.
+fn query_by_time(table: &str, range: KeyRange, projection: &[&str]) -> Query {
+    Query {
+        table: table.to_owned(),
+        index: Some("GSI1".to_owned()),
+        partition_key: "GSI1PK".to_owned(),
+        sort_key: "GSI1SK".to_owned(),
+        partition: BY_TIME_PARTITION.to_owned(),
+        range: Some(range),
+        projection: projection.iter().map(|name| (*name).to_owned()).collect(),
+        descending: false,
+    }
+}
+
+impl Record {
+    /// The record as an item that is kept for as long as `retention` says.
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be written.
+    pub fn to_item(&self, retention: &Retention) -> Result<Item, RecordError> {
+        let granularity = self.period.granularity();
+        let timestamp = format_instant(self.period.start());
+        let stored = Stored {
+            partition: partition(&self.metric_type, granularity),
+            sort: timestamp.clone(),
+            by_time_partition: BY_TIME_PARTITION.to_owned(),
+            by_time_sort: format!("{granularity}#{timestamp}#{}", self.metric_type),
+            by_type_partition: format!("ANALYTICS_TYPE#{}", self.metric_type),
+            by_type_sort: timestamp.clone(),
+            entity_type: "Analytics".to_owned(),
+            metric_type: self.metric_type.clone(),
+            granularity: granularity.to_string(),
+            timestamp,
+            end_timestamp: format_instant(self.period.end()),
+            metrics: self.metrics.clone(),
+            calculated_at: format_instant(self.calculated_at),
+            version: SCHEMA_VERSION,
+            ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
+            coverage: self.coverage,
+            reconstructed: self.reconstructed.clone(),
+        };
+        let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
+        let mut attributes = item.into_inner();
+        if !self.parts.is_empty() {
+            attributes.insert("parts".to_owned(), AttributeValue::B(part::pack(&self.parts)?));
+        }
+        Ok(Item::from(attributes))
+    }
+
+    /// Reads a stored item; parts that were not read are empty.
+    ///
+    /// # Errors
+    ///
+    /// When the item is no record that we understand.
+    pub fn from_item(item: Item) -> Result<Self, RecordError> {
+        let mut attributes = item.into_inner();
+        let parts = match attributes.remove("parts") {
+            None => Parts::new(),
+            Some(AttributeValue::B(packed)) => part::unpack(&packed)?,
+            Some(_) => return Err(RecordError::Attribute("parts")),
+        };
+        let stored: Stored = from_item(Item::from(attributes))
+            .map_err(|error| RecordError::Mapping(error.to_string()))?;
+        if stored.version > SCHEMA_VERSION {
+            return Err(RecordError::Version(stored.version));
+        }
+        let granularity = Granularity::from_name(&stored.granularity)
+            .ok_or(RecordError::Attribute("granularity"))?;
+        let start = parse_instant(&stored.timestamp).ok_or(RecordError::Attribute("timestamp"))?;
+        let calculated_at =
+            parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
+        Ok(Self {
+            metric_type: stored.metric_type,
+            period: Period::containing(granularity, start),
+            metrics: stored.metrics,
+            parts,
+            calculated_at,
+            coverage: stored.coverage,
+            reconstructed: stored.reconstructed,
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! Writing a record: what is kept of the stored one, and the conditions under which it is replaced.
+
+use crate::{
+    dynamodb::{Client, Error, PutItem, Read, string},
+    host::SharedHost,
+    metrics::{
+        catalogue::Catalogue,
+        period::format_instant,
+        provenance::{Occasion, merge},
+        record::Record,
+        retention::Retention,
+    },
+    store::{
+        lease::{Fence, LeaseLost},
+        marks::OwnMarks,
+        record::{RecordError, record_key},
+        run_state::unsettle,
+    },
+};
+
+/// How often a record that changes under our hands is read again before we give up.
+const MAXIMUM_CONFLICTS: u32 = 5;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It was written.
+    Stored,
+    /// The stored one already says the same.
+    Unchanged,
+    /// The stored one comes from a newer calculation.
+    Superseded,
+}
+
+/// What is to be done about a record.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub(crate) enum Change {
+    /// Nothing, for this reason.
+    Nothing(WriteOutcome),
+    /// This is to be written.
+    Write(Record),
+}
+
+/// A record could not be written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// DynamoDB failed.
+    #[error(transparent)]
+    DynamoDb(#[from] Error),
+    /// The stored record or the new one is not what it should be.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The run may not write any more.
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
+    /// The record kept changing.
+    #[error("the stored record changed {MAXIMUM_CONFLICTS} times while it was being written")]
+    Conflicts,
+}
+
+/// Writes records of one run.
+pub(crate) struct Writer<'run> {
+    pub(crate) client: &'run Client,
+    pub(crate) host: SharedHost,
+    pub(crate) table: &'run str,
+    pub(crate) catalogue: &'run Catalogue,
+    pub(crate) retention: Retention,
+    /// Of a run under a lease.
+    pub(crate) fence: Option<Fence>,
+    /// The marks that the run sets.
+    pub(crate) marks: &'run OwnMarks,
+    /// Also write what says the same, with the new time of calculation: because somebody asked, or
+    /// after a dead holder, so that it finds everything changed should it come back.
+    pub(crate) rewrites: bool,
+}
+
+impl Writer<'_> {
+    /// What of `fresh` is to be written over `stored`.
+    ///
+    /// # Errors
+    ///
+    /// When what is stored is damaged.
+    pub(crate) fn changed(
+        &self,
+        fresh: &Record,
+        stored: Option<&Record>,
+        occasion: Occasion,
+    ) -> Result<Change, RecordError> {
+        if stored.is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
+            return Ok(Change::Nothing(WriteOutcome::Superseded));
+        }
+        let merged = merge(self.catalogue, fresh, stored, occasion)?;
+        let always = self.rewrites || occasion == Occasion::Scheduled;
+        if !always && says_the_same(&merged, stored) {
+            return Ok(Change::Nothing(WriteOutcome::Unchanged));
+        }
+        Ok(Change::Write(merged))
+    }
+
+    /// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation
+    /// has been there. A record that has changed since is read and merged again: nothing that
+    /// another run stored is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub(crate) async fn write(
+        &self,
+        fresh: &Record,
+        mut stored: Option<Record>,
+        occasion: Occasion,
+    ) -> Result<WriteOutcome, WriteError> {
+        for _ in 0..MAXIMUM_CONFLICTS {
+            let merged = match self.changed(fresh, stored.as_ref(), occasion)? {
+                Change::Write(merged) => merged,
+                Change::Nothing(outcome) => return Ok(outcome),
+            };
+            if let Some(fence) = &self.fence {
+                fence.check()?;
+            }
+            match self.client.send(&self.put_over(&merged, stored.as_ref())?).await {
+                Ok(_) => return Ok(WriteOutcome::Stored),
+                Err(error) if error.is_condition_failure() => {}
+                Err(error) => return Err(error.into()),
+            }
+            let key = record_key(&fresh.metric_type, fresh.period);
+            let found = self.client.get(self.table, key, Read::Consistent).await?;
+            stored = found.map(Record::from_item).transpose()?;
+            // Our own write, of which only the answer was lost.
+            if stored.as_ref() == Some(&merged) {
+                return Ok(WriteOutcome::Stored);
+            }
+            let granularity = fresh.period.granularity();
+            unsettle(self.client, self.table, granularity, self.host.now()).await?;
+        }
+        Err(WriteError::Conflicts)
+    }
+
+    /// Writes `record` if the stored one still is what was read.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be written as an item.
+    pub(crate) fn put_over(
+        &self,
+        record: &Record,
+        stored: Option<&Record>,
+    ) -> Result<PutItem, RecordError> {
+        let put = PutItem::new(self.table, record.to_item(&self.retention)?);
+        Ok(match stored {
+            None => put.only_if("attribute_not_exists(PK)", []),
+            Some(stored) => {
+                let seen = string(format_instant(stored.calculated_at));
+                put.only_if("calculatedAt = :seen", [(":seen", seen)])
+            }
+        })
+    }
+}
+
+/// Whether `record` says what is stored already.
+fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
+    stored.is_some_and(|stored| {
+        stored.metrics == record.metrics
+            && stored.parts == record.parts
+            && stored.reconstructed == record.reconstructed
+            && stored.coverage == record.coverage
+    })
+}
