@@ -56,9 +56,10 @@ pub struct Options {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// How many of the last hours the Worker's own cron handler counts at the start
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=720))]
-    hours: u32,
+    /// How many of the last hours the Worker's own cron handler counts at the start. It does so late,
+    /// and marks them [default: 0, and 3 with --endpoint]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=720))]
+    hours: Option<u32>,
 
     /// Leave the sample platform as it is: nobody comes, nothing happens
     #[arg(long)]
@@ -118,19 +119,20 @@ impl Running {
         dashboard::build(project).await?;
         build(project, &tools, &Recipe::release()).await?;
 
-        let mut source = plan.carry_out(&folder, options.hours).await?;
+        let mut source = plan.carry_out(&folder, options.hours.unwrap_or(0)).await?;
         let token = random_token()?;
         let mut settings = source.settings.clone();
         settings.extend(own_settings(&token, options.port));
         let worker = Worker::start(project, &tools, options.port, &settings, &token).await?;
         match &mut source.embedded {
             Some((database, stored)) => {
-                bring_up_to_date(&worker, database, stored, &folder, options.hours).await?;
+                let hours = options.hours.unwrap_or(0);
+                bring_up_to_date(&worker, database, stored, &folder, hours).await?;
                 // Whoever opens the dashboard now sees the counters; the clock's first tick may be
                 // five minutes away.
                 worker.cron_sender().fire(TICK, Utc::now()).await?;
             }
-            None => aggregate(&worker, current_hour(), options.hours).await?,
+            None => aggregate(&worker, current_hour(), options.hours.unwrap_or(3)).await?,
         }
         Ok(Self { worker, source, token, folder, _lock: lock })
     }
