@@ -40,8 +40,10 @@ async fn a_table_may_be_named_by_its_arn() {
     let table = TestTable::with(Backend::DynamoDbLocal, &items).await;
     let arn = format!("arn:aws:dynamodb:eu-central-1:000000000000:table/{}", table.name);
     assert!(TableName::parse(&arn).is_some(), "{arn}");
-    let engine = engine_at(&table.endpoint, &arn, TestHost::new());
+    let host = TestHost::new();
+    let engine = engine_at(&table.endpoint, &arn, host.clone());
     for event in [end() - TimeDelta::hours(1), end()] {
+        host.set(event + TimeDelta::seconds(5));
         let report = engine.run(Granularity::Hourly, event).await;
         assert_eq!(report.status, Status::Complete, "{report:?}");
     }
