@@ -203,7 +203,7 @@ pub async fn count(
     let today = Period::containing(Granularity::Daily, end).start();
     let first = today - TimeDelta::days(days.into());
     let live = today - TimeDelta::days(live.into());
-    let activity = Activity::start(&format!("counting the last {days} days"), "half a minute");
+    let activity = Activity::start(&format!("counting the last {days} days"), "up to two minutes");
     let counter = Counter::new(database)?;
     let events = events_between(first, end);
     let begins = events.iter().find(|event| event.granularity == Granularity::Hourly).copied();
