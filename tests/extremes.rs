@@ -301,8 +301,9 @@ async fn a_date_at_the_ends_of_time_is_understood_or_reported() {
         let (records, report) = counted(&items).await;
         let media = if is_past { 2.0 } else { 1.0 };
         assert_metric(&records, "media", "totalMedia", Some(media), date);
-        // One medium can be read, and one that cannot may be of this hour: nobody knows.
-        let new = (!is_malformed).then_some(0.0);
+        // One medium can be read, and one that cannot may be of this hour: nobody knows. The day that
+        // February does not have is another one all the same.
+        let new = (!is_malformed || date.starts_with("2026-02")).then_some(0.0);
         assert_metric(&records, "media", "newMedia", new, date);
         // A plan that ends in the year 9999 goes on, one that ended in the year 0 does not.
         let subscribers = if is_past || is_malformed { 1.0 } else { 2.0 };
