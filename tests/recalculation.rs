@@ -20,7 +20,6 @@ use std::{
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    api::{App, IsolateMemory, SessionMemory, router},
     dynamodb::{AttributeValue, Client, Read, RetryPolicy, UpdateItem, number, string},
     host::Host,
     metrics::{
@@ -111,18 +110,7 @@ impl World {
         let queue = TestQueue::default();
         let surroundings = Surroundings::default();
         let settings = Settings::read(|name| variable(name, &endpoint, &table.name)).unwrap();
-        let api = Api(router(App {
-            client: Client::with_policy(settings.connection.clone(), host.clone(), POLICY),
-            settings,
-            catalogue: Catalogue::embedded().unwrap(),
-            host: host.clone(),
-            sessions: SessionMemory::default(),
-            queue: Arc::new(queue.clone()),
-            snapshots: Arc::new(surroundings.snapshots.clone()),
-            background: Arc::new(surroundings.background.clone()),
-            cache: Arc::new(surroundings.cache.clone()),
-            memory: IsolateMemory::default(),
-        }));
+        let api = Api::with_queue(settings, host.clone(), POLICY, &surroundings, queue.clone());
         let engine = Self::engine(&endpoint, &table.name, &host);
         Self { table, items, host, queue, endpoint, api, engine, surroundings }
     }

@@ -3,8 +3,8 @@
 //!
 //! KV cannot tell what was just written, so all of this is decided in an item of the table,
 //! `ANALYTICS_STATE` / `realtime`: who is refreshing and until when, when the snapshot was last
-//! written, how often today, when that last succeeded, and what is wrong with the items. It changes by conditional writes: of two
-//! that read the same item one finds it changed. A damaged item is replaced.
+//! written, how often today, when that last succeeded, and what is wrong with the items. It changes by
+//! conditional writes: of two that read the same item one finds it changed. A damaged item is replaced.
 
 use std::collections::BTreeMap;
 
@@ -154,7 +154,8 @@ impl Refresher<'_> {
         let malformed: BTreeMap<&String, u64> =
             quality.malformed.iter().map(|(name, rows)| (name, rows.malformed)).ordered_map();
         let line = json!({
-            "event": "realtime", "malformed": malformed, "occasion": occasion, "status": status, "problems": problems,
+            "event": "realtime", "malformed": malformed, "occasion": occasion,
+            "status": status, "problems": problems,
             "requests": usage.requests, "pages": usage.pages,
             "readUnits": usage.read_units, "writeUnits": usage.write_units,
             "milliseconds": (self.host.now() - begun).num_milliseconds(),

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     Engine, Report, Run,
-    completeness::{Lacking, note_made},
+    completeness::{Lacking, keep, note_made},
 };
 
 /// How many hours are looked at and counted together: a piece's writes stay far below what a run may
@@ -58,11 +58,7 @@ impl Engine {
                 .read_stored(run.client, &piece.iter().copied().ordered_set(), &names)
                 .await
                 .map_err(|error| format!("the stored records could not be read: {error}"))?;
-            let is_stored =
-                |hour: Period, name: &str| stored.contains_key(&(name.to_owned(), hour));
-            for hour in piece {
-                remove(lacking, *hour, |name| is_stored(*hour, name));
-            }
+            keep(lacking, |hour, name| !stored.contains_key(&(name.to_owned(), hour)));
             let wanted = without(lacking, &report.failing);
             let names = union(&wanted, piece);
             if names.is_empty() {
@@ -109,24 +105,11 @@ impl Engine {
 /// What is lacking but for the types that fail.
 fn without<'name>(lacking: &Lacking<'name>, failing: &BTreeSet<String>) -> Lacking<'name> {
     let mut wanted = lacking.clone();
-    wanted.retain(|_, names| {
-        names.retain(|name| !failing.contains(*name));
-        !names.is_empty()
-    });
+    keep(&mut wanted, |_, name| !failing.contains(name));
     wanted
 }
 
 /// All types that `hours` lack.
 fn union<'name>(lacking: &Lacking<'name>, hours: &[Period]) -> BTreeSet<&'name str> {
     hours.iter().filter_map(|hour| lacking.get(hour)).flatten().copied().ordered_set()
-}
-
-/// Removes the types of which `is_there` says that they are there.
-fn remove(lacking: &mut Lacking<'_>, hour: Period, is_there: impl Fn(&str) -> bool) {
-    if let Some(names) = lacking.get_mut(&hour) {
-        names.retain(|name| !is_there(name));
-        if names.is_empty() {
-            lacking.remove(&hour);
-        }
-    }
 }

@@ -22,8 +22,8 @@ use crate::{
 
 use super::{
     Engine, Report, Run,
-    completeness::{Lacking, note_made},
-    refreshing::{COARSER, States, settle, understood},
+    completeness::{Lacking, keep, note_made},
+    refreshing::{COARSER, States, forget, settle, understood},
     rolling::Made,
 };
 
@@ -53,10 +53,7 @@ impl<'run> Pending<'run> {
         all: &BTreeSet<&'run str>,
     ) -> Lacking<'run> {
         let mut before = self.lacking.clone();
-        before.retain(|_, names| {
-            names.retain(|name| types.contains(name));
-            !names.is_empty()
-        });
+        keep(&mut before, |_, name| types.contains(name));
         before.extend(self.stale.iter().map(|period| (*period, all.clone())));
         before.retain(|period, _| *period < own);
         before
@@ -107,13 +104,12 @@ impl Engine {
         settled.refreshes.extend(state.orphaned_refreshes());
         settled.refreshes.sort_unstable();
         settled.refreshes.dedup();
-        if let Some(state) = states.get_mut(&granularity) {
-            state.marks.retain(|mark| !settled.marks.contains(mark));
-        }
-        run.marks.forget(granularity, &settled.marks);
         // Whose mark stays, because a writer from before it may still be running.
         self.write_refreshed(run, &refreshed, report).await;
-        self.write_progress(run, granularity, &progress, settled, report).await;
+        let removed = settled.marks.clone();
+        if self.write_progress(run, granularity, &progress, settled, report).await {
+            forget(run, &mut states, granularity, &removed);
+        }
         // What this run has changed.
         let coarser: Vec<Granularity> = coarser_than(granularity).collect();
         self.refresh(run, &coarser, &mut states, begin, report).await;
@@ -216,6 +212,7 @@ impl Engine {
         }
     }
 
+    /// Writes what the run leaves and removes what is settled; whether that succeeded.
     async fn write_progress(
         &self,
         run: &Run<'_>,
@@ -223,16 +220,17 @@ impl Engine {
         progress: &Progress,
         settled: Settled,
         report: &mut Report,
-    ) {
+    ) -> bool {
         let written = match progress.to_attribute() {
             Ok(progress) => write_progress(run.client, &self.table, granularity, progress, settled)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(why) = written {
+        if let Err(why) = &written {
             report.problems.push(format!("the state of the runs could not be written: {why}"));
         }
+        written.is_ok()
     }
 
     /// The state of the hours, and those of the coarser granularities. That of `granularity` must be

@@ -71,6 +71,14 @@ impl Progress {
     }
 }
 
+/// Keeps the types of each period for which `is_kept`, and no period without a type.
+pub(super) fn keep(lacking: &mut Lacking<'_>, is_kept: impl Fn(Period, &str) -> bool) {
+    lacking.retain(|period, names| {
+        names.retain(|name| is_kept(*period, name));
+        !names.is_empty()
+    });
+}
+
 /// Removes from `lacking` what was made of `types` by the period's report.
 pub(super) fn note_made(lacking: &mut Lacking<'_>, types: &BTreeSet<&str>, report: &PeriodReport) {
     if let Some(names) = lacking.get_mut(&report.period) {

@@ -2,9 +2,9 @@
 //!
 //! A run can be repeated: which period it works on follows from the event's scheduled time, what it
 //! writes from the table. Hours are counted from the platform's items (`hourly`, `counting`), coarser
-//! periods are rolled up (`coarser`, `rolling`); both first look how far their granularity has come
-//! (`state`) and fill what is missing. What is stale is refreshed (`marks`, `refreshing`). What each
-//! did is in the ledger.
+//! periods are rolled up (`coarser`, `rolling`). Both first read from the run state how far their
+//! granularity is complete, and compute what is missing. What is stale is refreshed (`refreshing`).
+//! What each run did is in the ledger. The items themselves are in [`crate::store`].
 
 mod catching_up;
 mod coarser;

@@ -126,12 +126,9 @@ impl Engine {
             }
             let (settled, noted) = settle(run, &state, &refreshed, report);
             self.write_refreshed(run, &noted, report).await;
-            if let Some(state) = states.get_mut(&granularity) {
-                state.marks.retain(|mark| !settled.marks.contains(mark));
-            }
             let removed = settled.marks.clone();
             match remove_settled(run.client, &self.table, granularity, settled).await {
-                Ok(()) => run.marks.forget(granularity, &removed),
+                Ok(()) => forget(run, states, granularity, &removed),
                 Err(error) => report.problems.push(format!(
                     "the marks of refreshed {granularity} periods could not be removed: {error}"
                 )),
@@ -210,6 +207,19 @@ enum Unrefreshed {
     Left,
     /// The stored records could not be read.
     Failed(String),
+}
+
+/// Forgets marks that are removed from the item of `granularity`.
+pub(super) fn forget(
+    run: &Run<'_>,
+    states: &mut States,
+    granularity: Granularity,
+    removed: &[String],
+) {
+    if let Some(state) = states.get_mut(&granularity) {
+        state.marks.retain(|mark| !removed.contains(mark));
+    }
+    run.marks.forget(granularity, removed);
 }
 
 /// The states that can be understood; of the others the report says why.

@@ -32,8 +32,8 @@ pub struct Settings {
     /// administrator: `HEALTH_TOKEN`.
     pub health_token: Option<HealthToken>,
     /// What is decided about runs: `RETENTION_HOURLY_DAYS`, `RETENTION_DAILY_DAYS`,
-    /// `RETENTION_WEEKLY_DAYS`, `RETENTION_MONTHLY_DAYS`, `TRAILING_HOURS`, `MAXIMUM_LATENESS`, `CATCH_UP_REQUESTS`,
-    /// `CATCH_UP_SECONDS`, `READ_UNITS_PRICE`, `WRITE_UNITS_PRICE`.
+    /// `RETENTION_WEEKLY_DAYS`, `RETENTION_MONTHLY_DAYS`, `TRAILING_HOURS`,
+    /// `MAXIMUM_LATENESS`, `CATCH_UP_REQUESTS`, `CATCH_UP_SECONDS`, `READ_UNITS_PRICE`, `WRITE_UNITS_PRICE`.
     pub options: Options,
     /// The cron expression of the events that refresh the realtime counters: `REALTIME_CRON`.
     pub realtime_cron: String,

@@ -99,6 +99,16 @@ impl Api {
         policy: RetryPolicy,
         surroundings: &Surroundings,
     ) -> Self {
+        Self::with_queue(settings, host, policy, surroundings, TestQueue::default())
+    }
+
+    pub fn with_queue(
+        settings: Settings,
+        host: SharedHost,
+        policy: RetryPolicy,
+        surroundings: &Surroundings,
+        queue: TestQueue,
+    ) -> Self {
         let Surroundings { snapshots, background, cache } = surroundings.clone();
         Self(router(App {
             client: Client::with_policy(settings.connection.clone(), host.clone(), policy),
@@ -106,7 +116,7 @@ impl Api {
             catalogue: Catalogue::embedded().unwrap(),
             host,
             sessions: SessionMemory::default(),
-            queue: Arc::new(TestQueue::default()),
+            queue: Arc::new(queue),
             snapshots: Arc::new(snapshots),
             background: Arc::new(background),
             cache: Arc::new(cache),

@@ -2,6 +2,7 @@
 //! Local where `EDGE_ANALYTICS_DYNAMODB_LOCAL` says.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{
         Arc,
@@ -11,11 +12,11 @@ use std::{
 
 use dynoxide::{Database, ImportOptions, server};
 use edge_analytics::{
-    dynamodb::{Client, Connection, CreateTable, Credentials, WriteRequest},
+    dynamodb::{Client, Connection, CreateTable, Credentials, WriteRequest, key},
     host::{NativeHost, SharedHost},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use sample_platform::{Item, table_definition};
+use sample_platform::{Item, Key, table_definition};
 use tokio::net::TcpListener;
 
 /// The variable that holds DynamoDB Local's URL; `cargo xtask test` starts one and sets it.
@@ -98,6 +99,18 @@ impl TestTable {
             .try_collect::<Vec<()>>()
             .await
             .unwrap();
+    }
+
+    /// Brings the items at these keys to what they are now: `None` is deleted.
+    #[allow(dead_code, reason = "not every test file plays changes")]
+    pub async fn apply(&self, client: &Client, changed: BTreeMap<Key, Option<Item>>) {
+        let write = |((partition, sort), item): (Key, Option<Item>)| match item {
+            Some(item) => {
+                WriteRequest::PutRequest { item: serde_json::from_value(item.into()).unwrap() }
+            }
+            None => WriteRequest::DeleteRequest { key: key(partition, sort) },
+        };
+        client.batch_write(&self.name, changed.into_iter().map(write).collect()).await.unwrap();
     }
 
     /// Deletes the items at `keys`, at most 25.

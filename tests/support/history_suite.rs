@@ -363,19 +363,6 @@ impl Platform {
     }
 }
 
-async fn apply(table: &TestTable, client: &Client, changed: BTreeMap<ItemKey, Option<Item>>) {
-    let entries: Vec<WriteRequest> = changed
-        .into_iter()
-        .map(|((pk, sk), item)| match item {
-            Some(item) => {
-                WriteRequest::PutRequest { item: serde_json::from_value(item.into()).unwrap() }
-            }
-            None => WriteRequest::DeleteRequest { key: key(pk, sk) },
-        })
-        .collect();
-    client.batch_write(&table.name, entries).await.unwrap();
-}
-
 /// What the runs of one granularity came to.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spent {
@@ -510,7 +497,7 @@ pub async fn play(backend: Backend, scenario: Scenario) {
 impl Drive {
     async fn deliver(&mut self, number: usize, delivery: &Delivery) {
         let changed = self.platform.advance(delivery.at);
-        apply(&self.table, &self.client, changed).await;
+        self.table.apply(&self.client, changed).await;
         self.host.set(delivery.at);
         let (mode, name) = match delivery.fate {
             Fate::Fine => (Mode::Pass, "fine"),

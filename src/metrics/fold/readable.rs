@@ -16,7 +16,7 @@ use crate::metrics::{
     key_range::key_range,
     numbers,
     period::{Span, format_instant},
-    row::{Fault, present},
+    row::{Fault, present, text_of},
 };
 
 /// From how many malformed rows of a span on they are no exceptions, though more rows of the rest of a
@@ -142,7 +142,7 @@ impl<'catalogue> Evidence<'catalogue> {
 
     fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<Place<'row>> {
         let by_key = self.sort_key.and_then(|(name, format)| {
-            let key = string_in(row, name).filter(|key| begins_with_an_hour(key))?;
+            let key = text_of(row, name).ok()?.filter(|key| begins_with_an_hour(key))?;
             Some(Place::Text(key, format))
         });
         by_key.or_else(|| match present(row, attribute)? {
@@ -241,12 +241,5 @@ impl Place<'_> {
             (Self::Instant(instant), Window::Period) => span.contains(*instant),
             (Self::Instant(instant), Window::ToDate) => span.reaches(*instant),
         }
-    }
-}
-/// The string in an attribute, if it is there and is a string.
-fn string_in<'row>(row: &'row Item, attribute: &str) -> Option<&'row str> {
-    match row.get(attribute) {
-        Some(AttributeValue::S(text)) => Some(text),
-        _ => None,
     }
 }

@@ -8,8 +8,7 @@ use std::{
 use axum::body::Body;
 use chrono::{Datelike, TimeDelta, Weekday};
 use edge_analytics::{
-    api::{App, IsolateMemory, SessionMemory, router},
-    dynamodb::{Client, Query, WriteRequest, key},
+    dynamodb::{Client, Query, RetryPolicy},
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, format_instant},
@@ -71,19 +70,13 @@ impl World {
         )
         .with_options(settings.options);
         let queue = TestQueue::default();
-        let surroundings = Surroundings::default();
-        let api = Api(router(App {
-            client,
+        let api = Api::with_queue(
             settings,
-            catalogue: Catalogue::embedded().unwrap(),
-            host: host.clone(),
-            sessions: SessionMemory::default(),
-            queue: Arc::new(queue.clone()),
-            snapshots: Arc::new(surroundings.snapshots.clone()),
-            background: Arc::new(surroundings.background.clone()),
-            cache: Arc::new(surroundings.cache.clone()),
-            memory: IsolateMemory::default(),
-        }));
+            host.clone(),
+            RetryPolicy::default(),
+            &Surroundings::default(),
+            queue.clone(),
+        );
         let client = table.client();
         Self { changes, table, client, host, engine, api, queue }
     }
@@ -94,16 +87,7 @@ impl World {
         while let Some(change) = self.changes.next_if(|change| change.at <= now) {
             changed.insert(change.key, change.item);
         }
-        let requests: Vec<WriteRequest> = changed
-            .into_iter()
-            .map(|((pk, sk), item)| match item {
-                Some(item) => {
-                    WriteRequest::PutRequest { item: serde_json::from_value(item.into()).unwrap() }
-                }
-                None => WriteRequest::DeleteRequest { key: key(pk, sk) },
-            })
-            .collect();
-        self.client.batch_write(&self.table.name, requests).await.unwrap();
+        self.table.apply(&self.client, changed).await;
         self.host.set(now);
     }
 
