@@ -177,7 +177,7 @@ pub async fn prepare(
     }
     delete(folder)?;
     let activity = Activity::start(
-        &format!("playing the past of a sample platform of {sample}, and counting each hour of it"),
+        &format!("generating the history of a sample platform of {sample} and counting each hour"),
         "a second or two a day",
     );
     let database = EmbeddedDynamoDb::start(folder).await?;
