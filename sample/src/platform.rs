@@ -532,7 +532,8 @@ impl Platform<'_> {
     }
 
     /// When `count` items come into being: on the edges (each `rounds` times), at ordinary times,
-    /// and one for each of the faults. The edges take at most half.
+    /// and one for each of the faults, in the hour of an edge: an hour whose only item is malformed
+    /// has no value. The edges take at most half.
     fn moments(&mut self, count: u32, rounds: usize, faults: &[Fault]) -> Vec<Moment> {
         let count = count as usize;
         let mut moments = Vec::with_capacity(count);
@@ -540,8 +541,12 @@ impl Platform<'_> {
             moments.extend(self.edges.iter().map(|&at| Moment { at, reason: Reason::Edge(round) }));
         }
         moments.truncate(count / 2);
+        let well_formed: Vec<_> = moments.iter().map(|moment| moment.at).collect();
         for &fault in faults.iter().take(count - moments.len()) {
-            let at = self.life.recent_moment(&mut self.random);
+            let recent = self.life.recent_moment(&mut self.random);
+            let nearest = well_formed.iter().min_by_key(|edge| (recent - **edge).abs());
+            let at = nearest.map_or(recent, |edge| hour_of(*edge) + (recent - hour_of(recent)));
+            let at = at.clamp(self.life.start, self.life.end);
             moments.push(Moment { at, reason: Reason::Fault(fault) });
         }
         while moments.len() < count {

@@ -156,6 +156,33 @@ fn only_the_deliberately_malformed_have_malformed_times() {
 }
 
 #[test]
+fn no_hour_has_malformed_items_alone() {
+    // Every hour of a week as the end: where items lie depends on it.
+    for ago in 0..168 {
+        let end = end() - TimeDelta::hours(ago);
+        let items = generate(&Shape { users: 60, days: 20, seed: 1, end });
+        let mut well_formed: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for item in &items {
+            let (partition, sort, time) = match entity(item) {
+                "visitor" => ("PK", "SK", "timestamp"),
+                "Media" => ("GSI4PK", "GSI4SK", "createdAt"),
+                "Album" => ("GSI1PK", "GSI1SK", "createdAt"),
+                "UserInteraction" => ("GSI3PK", "GSI3SK", "createdAt"),
+                _ => continue,
+            };
+            let (partition, sort) = (text(item, partition).unwrap(), text(item, sort).unwrap());
+            if sort.starts_with("not-a-date") {
+                continue; // in no hour
+            }
+            let is_well_formed = text(item, time).and_then(instant).is_some();
+            *well_formed.entry((partition, &sort[..13])).or_default() += u32::from(is_well_formed);
+        }
+        let alone: Vec<_> = well_formed.iter().filter(|(_, count)| **count == 0).collect();
+        assert!(alone.is_empty(), "until {end}: {alone:?}");
+    }
+}
+
+#[test]
 fn the_other_malformed_items_are_there() {
     let items = &*ITEMS;
     let amounts: BTreeSet<_> = items.iter().filter_map(|item| text(item, "amount")).collect();
