@@ -11,7 +11,7 @@ use crate::{
     store::run_state::Progress,
 };
 
-use super::{PeriodReport, periods_between};
+use super::report::PeriodReport;
 
 /// The types that periods lack or may lack.
 pub(super) type Lacking<'name> = BTreeMap<Period, BTreeSet<&'name str>>;
@@ -69,6 +69,12 @@ impl Progress {
             .filter_map(|(name, reached)| Some((name.to_owned(), start(reached?))))
             .ordered_map();
     }
+}
+
+/// The periods from `first` to before `end`.
+pub(super) fn periods_between(first: Period, end: Period) -> impl Iterator<Item = Period> {
+    std::iter::successors(Some(first), |period| Some(period.next()))
+        .take_while(move |period| *period < end)
 }
 
 /// Keeps the types of each period for which `is_kept`, and no period without a type.

@@ -123,7 +123,7 @@ pub struct Entry {
 
 /// An entry as an item.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct LedgerItem {
     #[serde(rename = "PK")]
     partition: String,
     #[serde(rename = "SK")]
@@ -165,7 +165,7 @@ impl Entry {
         let mut entry = self.clone();
         entry.problems.truncate(MAXIMUM_REASONS);
         let sort = self.sort_key();
-        let stored = Stored {
+        let stored = LedgerItem {
             partition: PARTITION.to_owned(),
             sort: sort.clone(),
             by_granularity_partition: format!("{PARTITION}#{}", self.granularity),
@@ -185,7 +185,7 @@ impl Entry {
     ///
     /// When the item is no entry.
     pub fn from_item(item: Item) -> Result<Self, LedgerError> {
-        let stored: Stored = from_item(item).map_err(|error| LedgerError(error.to_string()))?;
+        let stored: LedgerItem = from_item(item).map_err(|error| LedgerError(error.to_string()))?;
         Ok(stored.entry)
     }
 }

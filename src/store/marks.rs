@@ -75,7 +75,7 @@ struct Kept {
     /// Writes were stopped in the middle: they may still arrive.
     is_interrupted: bool,
     /// Why marks could not be set.
-    failures: Vec<String>,
+    failures: Vec<Error>,
 }
 
 impl OwnMarks {
@@ -149,7 +149,7 @@ impl OwnMarks {
     }
 
     /// Why marks could not be set, since this was asked last.
-    pub(crate) fn failures(&self) -> Vec<String> {
+    pub(crate) fn failures(&self) -> Vec<Error> {
         std::mem::take(&mut self.kept().failures)
     }
 
@@ -167,8 +167,7 @@ impl OwnMarks {
     ) -> Result<(), Error> {
         let set = self.try_to_set(client, table, periods, now).await;
         if let Err(error) = &set {
-            let why = format!("coarser periods could not be marked as stale: {error}");
-            self.kept().failures.push(why);
+            self.kept().failures.push(error.clone());
         }
         set
     }
