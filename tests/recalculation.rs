@@ -24,6 +24,7 @@ use edge_analytics::{
     host::Host,
     metrics::{
         catalogue::Catalogue,
+        maker::Maker,
         period::{Granularity, Period, format_instant},
         record::{Reconstruction, Record},
     },
@@ -528,6 +529,7 @@ async fn days_past_the_retention_of_their_hours_are_counted() {
     let after = stored_in(&world.table, "users", day).await.unwrap();
     assert!(after.calculated_at > before.calculated_at);
     assert_eq!(after.metrics, before.metrics);
+    assert_eq!(after.made_by, Maker::Rollup.into(), "every value was kept");
     let other = stored_in(&world.table, "media", day).await.unwrap();
     assert!(other.calculated_at < after.calculated_at, "only one type was asked for");
 }

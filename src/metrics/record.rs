@@ -26,7 +26,7 @@ pub struct Record {
     /// The metrics whose values were computed later, from a table that has forgotten what was deleted
     /// or changed since; all others were observed.
     pub reconstructed: Reconstructed,
-    /// Which maker made it. Two records that differ in nothing else say the same.
+    /// What its values were made from. A difference in this alone is not a change of the record.
     pub made_by: MadeBy,
 }
 

@@ -16,7 +16,7 @@ use super::{
     completeness::{Lacking, keep, note_made},
     context::Context,
     counting::count,
-    problem::Problem,
+    problem::RunProblem,
     report::PeriodReport,
     storing::read_stored,
 };
@@ -39,7 +39,7 @@ pub(super) struct HourBackfill<'run> {
     pub(super) failing: BTreeSet<String>,
     /// The hours that were counted.
     pub(super) reports: Vec<PeriodReport>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 impl<'run> HourBackfill<'run> {
@@ -91,7 +91,7 @@ impl<'run> HourBackfill<'run> {
         occasion: &dyn Fn(Period) -> Occasion,
         batch: &[Period],
         is_affordable: bool,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool, RunProblem> {
         let context = self.context;
         let start = context.start_batch();
         let types = self.types_of(batch);

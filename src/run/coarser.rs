@@ -15,7 +15,7 @@ use crate::metrics::{
 
 use super::{
     completeness::Lacking, context::Context, counting::count, hours::backfill_hours,
-    problem::Problem, report::PeriodReport, rolling_up::PeriodRollup, storing::read_stored,
+    problem::RunProblem, report::PeriodReport, rolling_up::PeriodRollup, storing::read_stored,
 };
 
 /// What came of computing one period.
@@ -25,7 +25,7 @@ pub(super) struct ComputedPeriod {
     pub(super) is_refreshed: bool,
     /// Finer periods that were missing and were computed before it.
     pub(super) finer: Vec<PeriodReport>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 impl ComputedPeriod {
@@ -40,7 +40,7 @@ impl ComputedPeriod {
 #[derive(Default)]
 struct FinerPeriods {
     reports: Vec<PeriodReport>,
-    problems: Vec<Problem>,
+    problems: Vec<RunProblem>,
 }
 
 /// Computes coarser periods, one after the other.

@@ -12,7 +12,7 @@ use crate::{
     store::{lease::Lease, marks::OwnMarks, record_writer::Writer},
 };
 
-/// One run: the table, the options, and who it is.
+/// One run: the table, the options, and the identity of the run.
 pub(super) struct Context<'run> {
     /// Its meter counts this run alone.
     pub(super) client: &'run Client,

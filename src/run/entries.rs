@@ -17,9 +17,9 @@ use crate::{
 
 use super::{
     context::Context,
-    problem::Problem,
+    problem::RunProblem,
     report::{EntryHead, PeriodReport, RunSummary},
-    slice::{Attempt, SliceResult},
+    slice::{SliceAttempt, SliceResult},
 };
 
 /// An entry could not be written.
@@ -64,7 +64,7 @@ impl Context<'_> {
     }
 
     /// Enters a scheduled run.
-    pub(super) async fn enter_scheduled(&self, summary: &RunSummary) -> Result<(), Problem> {
+    pub(super) async fn enter_scheduled(&self, summary: &RunSummary) -> Result<(), RunProblem> {
         let head = self.head(Trigger::Cron, summary.attempt, self.begun);
         let head = EntryHead { usage: self.not_entered(), ..head };
         let Some(mut entry) = head.entry(&[&summary.own], &self.options.prices) else {
@@ -88,7 +88,7 @@ impl Context<'_> {
         &self,
         start: &BatchStart,
         periods: &[PeriodReport],
-    ) -> Result<(), Problem> {
+    ) -> Result<(), RunProblem> {
         let within = self.entered.get().since(&start.entered);
         let usage = self.client.meter().total().since(&start.used).since(&within);
         self.entered.set(self.entered.get().plus(&usage));
@@ -103,9 +103,9 @@ impl Context<'_> {
     /// Enters an attempt at a slice: what its periods came to, or why it did not have the lease.
     pub(super) async fn enter_slice(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &SliceAttempt<'_>,
         result: &SliceResult,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), RunProblem> {
         let head = self.head(Trigger::Recalculate, attempt.number, self.begun);
         let job_id = Some(attempt.job.job_id.clone());
         let head = EntryHead { usage: self.not_entered(), job_id, ..head };
@@ -137,7 +137,7 @@ impl Context<'_> {
     }
 
     /// Enters a run that never ended, as its lease shows.
-    pub(super) async fn enter_dead(&self, dead: &DeadHolder) -> Result<(), Problem> {
+    pub(super) async fn enter_dead(&self, dead: &DeadHolder) -> Result<(), RunProblem> {
         let mut words = dead.task.split(' ');
         let trigger = match words.next() {
             Some("recalculate") => Trigger::Recalculate,
@@ -165,7 +165,7 @@ impl Context<'_> {
         self.enter(&entry, started).await
     }
 
-    async fn enter(&self, entry: &Entry, started: DateTime<Utc>) -> Result<(), Problem> {
+    async fn enter(&self, entry: &Entry, started: DateTime<Utc>) -> Result<(), RunProblem> {
         let item = entry.to_item(started).map_err(EntryError::from)?;
         let sent = self.client.send(&PutItem::new(self.table, item)).await;
         sent.map_err(EntryError::from)?;

@@ -10,7 +10,7 @@ use crate::{
     store::lease::{Ended, Lease},
 };
 
-use super::{backfill::HourBackfill, completeness::Lacking, context::Context, problem::Problem};
+use super::{backfill::HourBackfill, completeness::Lacking, context::Context, problem::RunProblem};
 
 /// How often a run takes the lease of the hours again after it gave way. Scheduled hourly runs come
 /// once an hour, so a second time is rare already.
@@ -29,7 +29,7 @@ pub(super) async fn backfill_hours<'run>(
             return backfill;
         }
     }
-    backfill.problems.push(Problem::GaveWay);
+    backfill.problems.push(RunProblem::GaveWay);
     backfill
 }
 
@@ -66,7 +66,7 @@ async fn backfill_until_requested(context: &Context<'_>, backfill: &mut HourBack
         }
         Ended::Wanted => {
             context.marks.interrupt();
-            backfill.problems.extend(lease.give_way().await.err().map(Problem::from));
+            backfill.problems.extend(lease.give_way().await.err().map(RunProblem::from));
             return true;
         }
     }
@@ -75,7 +75,7 @@ async fn backfill_until_requested(context: &Context<'_>, backfill: &mut HourBack
         progress.latest = Some(format_instant(last.start()));
     }
     let released = lease.release(&progress, None).await;
-    backfill.problems.extend(released.err().map(Problem::from));
+    backfill.problems.extend(released.err().map(RunProblem::from));
     false
 }
 

@@ -46,7 +46,7 @@ impl From<WriteError> for TypeError {
 
 /// What else went wrong in a run.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum RunProblem {
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
     #[error(transparent)]

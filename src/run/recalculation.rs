@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     Engine,
-    slice::{Attempt, NoLease, run_slice},
+    slice::{NoLease, SliceAttempt, run_slice},
 };
 
 /// How long a slice waits that gave way to a scheduled hourly run, which takes seconds.
@@ -75,7 +75,7 @@ impl<'run> Delivery<'run> {
             return self.advance(job, 0, slices.len()).await;
         };
         let number = self.message.attempt.saturating_add(1);
-        let attempt = Attempt { job: &job, slice, number };
+        let attempt = SliceAttempt { job: &job, slice, number };
         let outcome = match self.attempt(&attempt).await {
             Ok(outcome) => outcome,
             Err(error) => return self.drop_message(&error),
@@ -131,8 +131,8 @@ impl<'run> Delivery<'run> {
     }
 
     /// Makes one attempt at a slice.
-    async fn attempt(&self, attempt: &Attempt<'_>) -> Result<SliceOutcome, JobError> {
-        let Attempt { job, slice, .. } = attempt;
+    async fn attempt(&self, attempt: &SliceAttempt<'_>) -> Result<SliceOutcome, JobError> {
+        let SliceAttempt { job, slice, .. } = attempt;
         if slice.periods.is_empty() {
             return Ok(SliceOutcome::Done);
         }
@@ -240,13 +240,13 @@ impl<'run> Delivery<'run> {
         }
     }
 
-    fn log_attempt(&self, attempt: &Attempt<'_>, outcome: &SliceOutcome) {
+    fn log_attempt(&self, attempt: &SliceAttempt<'_>, outcome: &SliceOutcome) {
         let (severity, status, why) = match outcome {
             SliceOutcome::Done => (Severity::Info, "complete", None),
             SliceOutcome::Held(why) => (Severity::Info, "held", Some(why.to_string())),
             SliceOutcome::Failed { why, .. } => (Severity::Error, "failed", Some(why.clone())),
         };
-        let Attempt { job, slice, number } = attempt;
+        let SliceAttempt { job, slice, number } = attempt;
         let usage = self.client.meter().total();
         let host = &self.engine.host;
         let line = serde_json::json!({

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     context::Context,
-    problem::{Problem, ReadError},
+    problem::{ReadError, RunProblem},
     report::PeriodReport,
     rolling_up::PeriodRollup,
 };
@@ -41,7 +41,7 @@ pub(super) type RefreshedPeriods = Vec<(Period, DateTime<Utc>)>;
 #[derive(Default)]
 pub(super) struct Refreshed {
     pub(super) reports: Vec<PeriodReport>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 /// Which periods are stale in a run, by the run states and by its own marks.
@@ -69,10 +69,10 @@ enum NotRefreshed {
 pub(super) async fn read_states(
     context: &Context<'_>,
     granularities: &[Granularity],
-) -> Result<Vec<(Granularity, Result<State, StateError>)>, Problem> {
+) -> Result<Vec<(Granularity, Result<State, StateError>)>, RunProblem> {
     let keys = granularities.iter().copied().map(state_key).collect();
     let read = context.client.batch_get(context.table, keys, Read::Consistent).await;
-    let items = read.map_err(Problem::States)?;
+    let items = read.map_err(RunProblem::States)?;
     let now = context.now();
     let state_of = |granularity: Granularity| {
         let key = state_key(granularity);
@@ -83,8 +83,8 @@ pub(super) async fn read_states(
     Ok(granularities.iter().copied().map(state_of).collect())
 }
 
-/// Refreshes what an hourly run made stale, and what earlier runs left if the state of the hours says
-/// that some may have: `left_by_others` are those entries. Returns also what is left stale.
+/// Refreshes what became stale by an hourly run, and what earlier runs left if the state of the hours
+/// says that they may have: `left_by_others` are those entries. Returns also what is left stale.
 pub(super) async fn refresh_above_hours(
     context: &Context<'_>,
     makers: Makers,
@@ -118,7 +118,7 @@ impl<'run> StalePeriods<'run> {
         context: &'run Context<'run>,
         makers: Makers,
         read: Vec<(Granularity, Result<State, StateError>)>,
-    ) -> (Self, Vec<Problem>) {
+    ) -> (Self, Vec<RunProblem>) {
         let (mut states, mut problems) = (BTreeMap::new(), Vec::new());
         for (granularity, state) in read {
             match state {
@@ -177,7 +177,7 @@ impl<'run> StalePeriods<'run> {
     /// budget allows.
     pub(super) async fn refresh(&mut self, granularities: &[Granularity], done: &mut Refreshed) {
         let failures = self.context.marks.failures();
-        done.problems.extend(failures.into_iter().map(Problem::Mark));
+        done.problems.extend(failures.into_iter().map(RunProblem::Mark));
         for granularity in granularities.iter().copied() {
             let due = self.due(granularity);
             if due.is_empty() {
@@ -190,7 +190,7 @@ impl<'run> StalePeriods<'run> {
             let Context { client, table, .. } = self.context;
             match remove_settled(client, table, granularity, settled).await {
                 Ok(()) => self.forget(granularity, &removed),
-                Err(error) => done.problems.push(Problem::RemoveMarks(granularity, error)),
+                Err(error) => done.problems.push(RunProblem::RemoveMarks(granularity, error)),
             }
         }
     }
@@ -287,7 +287,7 @@ impl<'run> StalePeriods<'run> {
     pub(super) async fn write_refreshed(
         &self,
         refreshed: &[(Period, DateTime<Utc>)],
-    ) -> Result<(), Problem> {
+    ) -> Result<(), RunProblem> {
         write_refreshed(self.context, refreshed).await
     }
 
@@ -304,7 +304,7 @@ impl<'run> StalePeriods<'run> {
     pub(super) async fn withdraw_announcements(
         &self,
         left_by_others: BTreeSet<String>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), RunProblem> {
         let context = self.context;
         let mut withdrawn: Vec<String> = context.marks.settled_announcement().into_iter().collect();
         let is_unmarked =
@@ -316,7 +316,7 @@ impl<'run> StalePeriods<'run> {
             };
             withdrawn.extend(left_by_others.into_iter().filter(has_ended));
         }
-        withdraw(context.client, context.table, withdrawn).await.map_err(Problem::Withdraw)
+        withdraw(context.client, context.table, withdrawn).await.map_err(RunProblem::Withdraw)
     }
 }
 
@@ -324,9 +324,9 @@ impl<'run> StalePeriods<'run> {
 pub(super) async fn write_refreshed(
     context: &Context<'_>,
     refreshed: &[(Period, DateTime<Utc>)],
-) -> Result<(), Problem> {
+) -> Result<(), RunProblem> {
     let noted = note_refreshed(context.client, context.table, refreshed).await;
-    noted.map_err(Problem::NoteRefreshed)
+    noted.map_err(RunProblem::NoteRefreshed)
 }
 
 /// Whether any of `periods` is finer than `period` and lies in it.

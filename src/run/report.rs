@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-use super::problem::{Problem, TypeError};
+use super::problem::{RunProblem, TypeError};
 
 /// What became of the records of one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,20 +41,20 @@ pub struct PeriodReport {
     pub timestamp: String,
     /// Types whose record was written.
     pub types_written: Vec<String>,
-    /// Types whose record already says the same.
+    /// Types whose record is unchanged.
     pub types_unchanged: Vec<String>,
-    /// Types whose record comes from a newer calculation.
+    /// Types whose stored record comes from a newer calculation.
     pub types_superseded: Vec<String>,
     /// Types that could not be computed or written, and why.
     pub types_failed: BTreeMap<String, String>,
-    /// For a coarser period: how many of its finer periods' records were there, by type, where some
-    /// of our time were not. What would be short by that is absent.
+    /// For a coarser period: how many of its finer periods had a record, by type, if some since the
+    /// first counted hour had none. A metric that would be short by that is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub short: BTreeMap<String, Coverage>,
 }
 
 impl PeriodReport {
-    /// A report on `period` to which nothing has happened yet.
+    /// A report on `period` for which nothing was done yet.
     #[must_use]
     pub fn new(period: Period) -> Self {
         Self {
@@ -69,14 +69,14 @@ impl PeriodReport {
         }
     }
 
-    /// How making the period ended.
+    /// How computing the period ended.
     #[must_use]
     pub fn status(&self) -> Status {
         let nothing = self.types_written.is_empty() && self.types_unchanged.is_empty();
         status_of(self.types_failed.is_empty(), self.short.is_empty(), nothing)
     }
 
-    /// Why metrics are absent though nothing failed here, in words.
+    /// Why metrics are absent although nothing failed, in words.
     fn shortages(&self) -> impl Iterator<Item = String> {
         let finer = made_from(self.period.granularity()).map_or("finer", Granularity::name);
         self.short.iter().map(move |(name, Coverage { present, expected })| {
@@ -88,7 +88,7 @@ impl PeriodReport {
         })
     }
 
-    /// Whether the period still lacks the type, or what the type's record should have.
+    /// Whether the period still lacks the type, or metrics of the type.
     pub(super) fn lacks(&self, name: &str) -> bool {
         self.types_failed.contains_key(name) || self.short.contains_key(name)
     }
@@ -140,7 +140,7 @@ pub(super) struct RunSummary {
     pub(super) stale: BTreeSet<Period>,
     pub(super) malformed: BTreeMap<String, u64>,
     pub(super) unreadable: BTreeMap<String, Unreadable>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 impl RunSummary {
@@ -300,7 +300,7 @@ fn status_of(nothing_failed: bool, is_whole: bool, nothing_written: bool) -> Sta
     }
 }
 
-/// What a ledger entry says of its run, besides what became of the periods.
+/// What a ledger entry says of its run. The rest of it follows from the periods.
 pub(super) struct EntryHead<'run> {
     pub(super) run_id: &'run str,
     pub(super) trigger: Trigger,

@@ -18,7 +18,7 @@ use crate::{
     store::record::query_of_expiries,
 };
 
-use super::{context::Context, problem::Problem};
+use super::{context::Context, problem::RunProblem};
 
 /// A record whose `ttl` is to be changed: its key, and the new one.
 struct ExpiryChange {
@@ -31,7 +31,7 @@ struct ExpiryChange {
 pub(super) struct AppliedRetention {
     /// The retention that now holds for all records, if it is another one than before.
     pub(super) applied: Option<String>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 /// Sets the `ttl` of existing records to what the configuration says, if that was last `applied`
@@ -59,7 +59,7 @@ pub(super) async fn apply_retention(
             Ok(done) => all_done &= done,
             Err(error) => {
                 all_done = false;
-                result.problems.push(Problem::Retention(granularity, error));
+                result.problems.push(RunProblem::Retention(granularity, error));
             }
         }
     }

@@ -132,7 +132,7 @@ impl<'run> PeriodRollup<'run> {
         }
     }
 
-    /// The records of all types from the finer ones; what cannot be made is noted in the report.
+    /// The records of all types from the finer ones; what cannot be rolled up is noted in the report.
     async fn roll_up(&self, report: &mut PeriodReport) -> Vec<Record> {
         let mut records = Vec::with_capacity(self.types.len());
         for name in self.types.iter().copied() {
@@ -180,8 +180,8 @@ impl<'run> PeriodRollup<'run> {
         })
     }
 
-    /// Counts rankings from the platform's items where the kept parts leave open who is best. Later
-    /// than the period's own time, a stored ranking of more rows stays: rows were deleted since.
+    /// Counts rankings from the platform's items if the kept parts do not say which targets are best. If
+    /// that is late, a stored ranking of more rows stays: rows were deleted since.
     async fn settle_rankings(&self, record: &mut Record) -> Result<(), TypeError> {
         let context = self.context;
         let open: Vec<_> = context

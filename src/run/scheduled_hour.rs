@@ -26,7 +26,7 @@ use super::{
     completeness::{Lacking, periods_between},
     context::Context,
     counting::{CountedPeriods, count},
-    problem::Problem,
+    problem::RunProblem,
     refreshing::refresh_above_hours,
     report::{PeriodReport, RunSummary},
 };
@@ -46,7 +46,7 @@ struct ScheduledHour<'run> {
     malformed: BTreeMap<String, u64>,
     unreadable: BTreeMap<String, Unreadable>,
     backfill: Option<HourBackfill<'run>>,
-    problems: Vec<Problem>,
+    problems: Vec<RunProblem>,
 }
 
 /// Does the work of the hour's event.
@@ -77,7 +77,7 @@ pub(super) async fn run_hour(context: &Context<'_>, own: Period) -> RunSummary {
     summary
 }
 
-/// Releases the lease with what the run leaves, then refreshes what it made stale.
+/// Releases the lease together with the run state, then refreshes what became stale.
 async fn release_and_refresh(
     context: &Context<'_>,
     lease: Lease<'_>,
@@ -88,7 +88,7 @@ async fn release_and_refresh(
     let (is_after_dead, marked_by) = (lease.is_after_dead, lease.state.marked_by.clone());
     let announcement = context.marks.announcement(context.now());
     let released = lease.release(&progress, announcement).await;
-    summary.problems.extend(released.err().map(Problem::from));
+    summary.problems.extend(released.err().map(RunProblem::from));
     context.marks.announced_by_lease(false);
     // Rolling up needs no lease.
     let Some(begin) = progress.begin() else { return };
@@ -222,7 +222,7 @@ impl<'run> ScheduledHour<'run> {
             self.note_lacking(hour, &counted.holes);
         }
         let emptied = self.progress.note_sources(&counted.sources);
-        self.problems.extend(emptied.into_iter().map(Problem::EmptiedSource));
+        self.problems.extend(emptied.into_iter().map(RunProblem::EmptiedSource));
         self.malformed = counted.malformed_items();
         self.progress.malformed = counted.malformed;
         self.unreadable = counted.unreadable;

@@ -26,7 +26,7 @@ use super::{
     coarser::{CoarserPeriods, ComputedPeriod},
     completeness::{Lacking, keep, note_made},
     context::Context,
-    problem::Problem,
+    problem::RunProblem,
     refreshing::{COARSER, Refreshed, RefreshedPeriods, StalePeriods, read_states},
     report::{PeriodReport, RunSummary},
     retention::apply_retention,
@@ -91,7 +91,7 @@ pub(super) async fn run_rollup(context: &Context<'_>, own: Period) -> RunSummary
 async fn read_run_states(
     context: &Context<'_>,
     granularity: Granularity,
-) -> Result<(State, Vec<(Granularity, Result<State, StateError>)>), Problem> {
+) -> Result<(State, Vec<(Granularity, Result<State, StateError>)>), RunProblem> {
     let mut read = read_states(context, &Granularity::ALL).await?;
     for (of, state) in &read {
         if let Err(error) = state
@@ -252,7 +252,7 @@ impl<'run> ScheduledRollup<'run> {
         let granularity = self.own.granularity();
         let written = write_progress(client, table, granularity, &self.progress, settled).await;
         let is_written = written.is_ok();
-        self.done.problems.extend(written.err().map(Problem::from));
+        self.done.problems.extend(written.err().map(RunProblem::from));
         is_written
     }
 }

@@ -24,13 +24,13 @@ use super::{
     coarser::{CoarserPeriods, ComputedPeriod},
     context::Context,
     counting::count,
-    problem::Problem,
+    problem::RunProblem,
     refreshing::{RefreshedPeriods, write_refreshed},
     report::PeriodReport,
 };
 
 /// A slice that is being recalculated.
-pub(super) struct Attempt<'job> {
+pub(super) struct SliceAttempt<'job> {
     pub(super) job: &'job Job,
     pub(super) slice: &'job Slice,
     /// From 1.
@@ -53,7 +53,7 @@ pub(super) struct SliceResult {
     pub(super) held: Option<NoLease>,
     pub(super) malformed: BTreeMap<String, u64>,
     pub(super) unreadable: BTreeMap<String, Unreadable>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
 impl SliceResult {
@@ -70,7 +70,7 @@ impl SliceResult {
 /// Recalculates the periods of a slice, where `begin` is the start of the first counted hour.
 pub(super) async fn run_slice(
     context: &Context<'_>,
-    attempt: &Attempt<'_>,
+    attempt: &SliceAttempt<'_>,
     begin: DateTime<Utc>,
 ) -> SliceResult {
     let mut result = SliceResult::default();
@@ -82,7 +82,7 @@ pub(super) async fn run_slice(
 }
 
 /// Counts the slice's periods under the lease of the hours.
-async fn count_slice(context: &Context<'_>, attempt: &Attempt<'_>, result: &mut SliceResult) {
+async fn count_slice(context: &Context<'_>, attempt: &SliceAttempt<'_>, result: &mut SliceResult) {
     let Some(first) = attempt.slice.periods.first() else { return };
     let (granularity, start) = (first.granularity(), format_instant(first.start()));
     let task = format!("recalculate {granularity} {start}");
@@ -108,12 +108,12 @@ async fn count_slice(context: &Context<'_>, attempt: &Attempt<'_>, result: &mut 
     let wanted: Vec<_> = attempt.slice.periods.iter().map(|period| (*period, occasion)).collect();
     let work = count(context, &writer, &wanted, &context.types, context.now());
     let counted = match lease.hold(work).await {
-        Ended::Done(counted) => counted.map_err(Problem::from),
+        Ended::Done(counted) => counted.map_err(RunProblem::from),
         Ended::Lost(lost) => Err(lost.into()),
         Ended::Wanted => {
             // One that cannot be released expires by itself.
             let released = lease.give_way().await;
-            result.problems.extend(released.err().map(Problem::from));
+            result.problems.extend(released.err().map(RunProblem::from));
             result.held = Some(NoLease::GaveWay);
             return;
         }
@@ -121,7 +121,7 @@ async fn count_slice(context: &Context<'_>, attempt: &Attempt<'_>, result: &mut 
     let progress = lease.state.progress.clone();
     // The run has left no marks that are not announced.
     let released = lease.release(&progress, None).await;
-    result.problems.extend(released.err().map(Problem::from));
+    result.problems.extend(released.err().map(RunProblem::from));
     match counted {
         Ok(counted) => {
             result.malformed = counted.malformed_items();
@@ -164,12 +164,12 @@ async fn roll_slice_up(
 async fn marked(
     context: &Context<'_>,
     refreshed: &[(Period, DateTime<Utc>)],
-) -> Result<BTreeSet<Period>, Problem> {
+) -> Result<BTreeSet<Period>, RunProblem> {
     let Some((first, _)) = refreshed.first() else { return Ok(BTreeSet::new()) };
     let granularity = first.granularity();
     let read = context.client.get(context.table, state_key(granularity), Read::Consistent).await;
-    let item = read.map_err(|error| Problem::StateOf(granularity, error))?;
+    let item = read.map_err(|error| RunProblem::StateOf(granularity, error))?;
     let state = State::from_item(item);
-    let state = state.map_err(|error| Problem::DamagedStateOf(granularity, error))?;
+    let state = state.map_err(|error| RunProblem::DamagedStateOf(granularity, error))?;
     Ok(state.stale(granularity))
 }

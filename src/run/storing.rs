@@ -29,7 +29,7 @@ use super::{
 pub(super) type StoredRecords = HashMap<(String, Period), Result<Record, RecordError>>;
 
 /// What became of one record.
-pub(super) struct Written {
+pub(super) struct WrittenRecord {
     pub(super) type_name: String,
     pub(super) period: Period,
     pub(super) result: Result<WriteOutcome, TypeError>,
@@ -73,7 +73,7 @@ pub(super) async fn store(
     writer: &Writer<'_>,
     records: Vec<(Record, Occasion)>,
     stored: &StoredRecords,
-) -> Vec<Written> {
+) -> Vec<WrittenRecord> {
     let is_stored =
         |record: &Record| stored.contains_key(&(record.metric_type.clone(), record.period));
     let (changing, new): (Vec<_>, Vec<_>) =
@@ -81,7 +81,7 @@ pub(super) async fn store(
     let mut written = Vec::new();
     match mark_coarser(writer, &changing, &new, stored).await {
         Ok(()) => written.extend(store_all(writer, changing, stored).await),
-        Err(why) => written.extend(changing.into_iter().map(|(record, _)| Written {
+        Err(why) => written.extend(changing.into_iter().map(|(record, _)| WrittenRecord {
             type_name: record.metric_type,
             period: record.period,
             result: Err(TypeError::Mark(Box::new(why.clone()))),
@@ -95,7 +95,7 @@ async fn store_all(
     writer: &Writer<'_>,
     records: Vec<(Record, Occasion)>,
     stored: &StoredRecords,
-) -> Vec<Written> {
+) -> Vec<WrittenRecord> {
     stream::iter(records)
         .map(|(fresh, occasion)| store_one(writer, fresh, occasion, stored))
         .buffer_unordered(MAXIMUM_CONCURRENCY)
@@ -108,14 +108,14 @@ async fn store_one(
     fresh: Record,
     occasion: Occasion,
     stored: &StoredRecords,
-) -> Written {
+) -> WrittenRecord {
     let key = (fresh.metric_type.clone(), fresh.period);
     let result = match stored.get(&key).cloned().transpose() {
         // A record that we cannot read may hold what we would destroy.
         Err(error) => Err(error.into()),
         Ok(before) => writer.write(&fresh, before, occasion).await.map_err(TypeError::from),
     };
-    Written { type_name: key.0, period: key.1, result }
+    WrittenRecord { type_name: key.0, period: key.1, result }
 }
 
 /// Announces that records are about to change, so that no response computed from them before is used

@@ -34,7 +34,7 @@ pub enum RecordError {
     /// The record was written by a newer version.
     #[error("a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}")]
     Version(u32),
-    /// It was made by a maker that this build does not know.
+    /// `madeBy` is not a maker.
     #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]
     Maker(String),
     /// The packed parts are damaged.
@@ -193,8 +193,7 @@ impl Record {
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
             reconstructed: self.reconstructed.clone(),
-            // Most records do without: an item is written by the kilobyte.
-            made_by: (maker != Maker::usual(granularity)).then(|| maker.name().to_owned()),
+            made_by: maker.is_named(granularity, self.coverage).then(|| maker.name().to_owned()),
             made_otherwise: self.made_by.others.clone(),
         };
         let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
@@ -229,7 +228,7 @@ impl Record {
             parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
         let maker = match stored.made_by {
             Some(name) => Maker::from_name(&name).ok_or(RecordError::Maker(name))?,
-            None => Maker::unnamed(granularity, stored.coverage),
+            None => Maker::unnamed(stored.coverage),
         };
         Ok(Self {
             metric_type: stored.metric_type,
@@ -275,6 +274,8 @@ mod tests {
         for (made_by, coverage, maker, others) in [
             (Maker::Rollup.into(), whole, None, None),
             (Maker::Items.into(), None, Some("items"), None),
+            // Kept when it was counted again.
+            (Maker::Rollup.into(), None, Some("rollup"), None),
             (MadeBy { maker: Maker::Rollup, others: ranking }, whole, None, Some("mostEngaged")),
         ] {
             let record = day(made_by, coverage);

@@ -138,7 +138,7 @@ impl<'client> Applicant<'client> {
         if held.holder != self.holder || held.expires_at <= GIVEN_BACK {
             return Ok(LeaseAttempt::Held(held));
         }
-        // It is ours: the answer was lost, and with it who had it before.
+        // This run has it: the response was lost, and with it the holder before.
         let lease = self.lease(held.expires_at, held.attempt, state);
         Ok(LeaseAttempt::Taken(Box::new(Lease { is_after_dead: true, ..lease })))
     }

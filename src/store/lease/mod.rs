@@ -1,10 +1,10 @@
 //! The lease of the hours: at most one run at a time counts from the platform's items.
 //!
-//! It is part of the hours' state item: taken by a conditional write, which also answers the state;
-//! renewed while the run works; given back at its end together with what the run leaves. A holder
-//! that died is replaced when its lease runs out. A holder that comes back late does no harm: it
-//! begins no write after its lease has run out ([`Fence`]), its state is not taken, and every record
-//! is written on the condition that it still is what the run read.
+//! It is part of the state item of the hours. It is taken by a conditional write, which also returns
+//! the run state, is renewed while the run works, and is released at its end together with the new run
+//! state. A holder that died is replaced when its lease expires. If it continues after that, it does no
+//! harm: it starts no write after its lease has expired ([`Fence`]), cannot write the run state, and
+//! every record is written on the condition that it still is what the run read.
 //!
 //! A scheduled hourly run has priority, because its values can be observed at no other time. While
 //! it waits, it requests the lease (`leaseWantedBy`, `leaseWantedAt`): any other holder releases it
@@ -41,30 +41,30 @@ use crate::{
 use attributes::LeaseAttributes;
 pub use attributes::check_lease;
 
-/// How long a lease holds without being renewed: several times the longest wait of one request, so
-/// that a slow run keeps it, short enough that a repeated event finds a dead one free.
+/// How long a lease is held without being renewed: several times the longest wait for one request, so
+/// that a slow run keeps it, and short enough that a repeated event can take it over from a dead run.
 pub const LEASE_TERM: Duration = Duration::from_secs(90);
 
-/// How long before its end a lease no longer allows a write to begin: the longest a write takes with
-/// all its attempts, and some more.
+/// How long before its end a lease no longer allows a write to start: more than the longest time that
+/// a write takes with all its attempts.
 const WRITE_MARGIN: Duration = Duration::from_secs(40);
 
 /// How often a holder that gives way looks for a request. It costs a read unit each time, 1,800 an
 /// hour of recalculation.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// How long a request for the lease counts. The run that waits repeats it; one of a run that died
-/// holds up nobody for longer.
+/// How long a request for the lease counts. The run that waits repeats it, so a request of a run that
+/// died expires.
 const REQUEST: Duration = Duration::from_mins(1);
 
-/// When a lease expires that was given back.
+/// The expiry of a lease that was released at the end of a run.
 const GIVEN_BACK: i64 = 0;
 
-/// When a lease expires that was released for a scheduled run, in the middle of the work: writes
-/// that were sent may still arrive.
+/// The expiry of a lease that was released for a scheduled run, in the middle of the work: writes that
+/// were sent may still arrive.
 const GAVE_WAY: i64 = -1;
 
-/// What the task of an hour's own run begins with; the hour's start follows.
+/// The start of the task of a scheduled hourly run; the hour's start follows.
 pub const HOUR_BY_CRON: &str = "cron hourly ";
 
 /// A lease that this run holds.
@@ -80,16 +80,16 @@ pub struct Lease<'client> {
     pub attempt: u32,
     /// The hours' state when the lease was taken.
     pub state: State,
-    /// The holder before, if it is known and never gave its lease back.
+    /// The holder before, if it is known and did not release the lease.
     pub dead: Option<DeadHolder>,
     /// Whether writes of the holder before may still arrive: it may have died, or it gave way.
     pub is_after_dead: bool,
 }
 
-/// A run that ended without giving its lease back.
+/// A run that ended without releasing its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadHolder {
-    /// Its run's name.
+    /// The id of its run.
     pub holder: String,
     /// What it was doing.
     pub task: String,
@@ -119,18 +119,18 @@ pub enum LeaseError {
     /// The state in it cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Others have held it for too long.
+    /// Other runs held it for too long.
     #[error("another run ({0}) has held the lease of the hours")]
     Busy(String),
 }
 
-/// The lease is no longer this run's.
+/// This run no longer has the lease.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LeaseLost {
-    /// It ran out and another run took it.
+    /// It expired and another run took it.
     #[error("another run took the lease over")]
     TakenOver,
-    /// It ran out before it could be renewed.
+    /// It expired before it could be renewed.
     #[error("the lease ran out before this was written")]
     RanOut,
     /// It could not be renewed.
@@ -141,13 +141,13 @@ pub enum LeaseLost {
     Wanted,
 }
 
-/// The lease could not be given back.
+/// The lease could not be released.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReleaseError {
     /// What the run leaves cannot be mapped.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// It ran out and another run took it.
+    /// It expired and another run took it.
     #[error("another run took the lease over")]
     TakenOver,
     /// DynamoDB failed.
@@ -155,11 +155,11 @@ pub enum ReleaseError {
     Unreachable(Error),
 }
 
-/// Tells a writer whether its run may still write.
+/// Says whether a run may still write.
 #[derive(Clone)]
 pub struct Fence {
     host: SharedHost,
-    /// When the lease runs out, in milliseconds of the Unix epoch.
+    /// When the lease expires, in milliseconds of the Unix epoch.
     until: Arc<AtomicI64>,
 }
 
@@ -168,7 +168,7 @@ impl Fence {
         Self { host, until: Arc::new(AtomicI64::new(expires_at)) }
     }
 
-    /// Whether a write may begin.
+    /// Whether a write may start.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ fn expiry(now: DateTime<Utc>) -> i64 {
 }
 
 impl Lease<'_> {
-    /// What writers ask whether they may still write.
+    /// The fence that writers check before each write.
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.fence.clone()
@@ -196,12 +196,8 @@ impl Lease<'_> {
 
     /// Renews the lease for as long as it is polled; ends only when it is lost, or requested by a
     /// scheduled hourly run if it gives way.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseLost`], always.
-    pub async fn keep(&self) -> Result<Infallible, LeaseLost> {
-        // A look that takes longer must not delay the renewal.
+    async fn keep(&self) -> Result<Infallible, LeaseLost> {
+        // A slow read must not delay the renewal.
         let looking = self.client.with_patience(CHECK);
         let mut renewed_at = self.host.now();
         loop {
@@ -209,7 +205,7 @@ impl Lease<'_> {
             let now = self.host.now();
             let item = if self.gives_way && now < renewed_at + LEASE_TERM / 3 {
                 let key = state_key(Granularity::Hourly);
-                // Whether the lease is lost is for the renewal to say.
+                // If this fails, the next renewal shows whether the lease is lost.
                 looking.get(self.table, key, Read::Consistent).await.ok().flatten()
             } else {
                 let expires_at = expiry(now);
@@ -232,7 +228,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Does `work` while it keeps the lease. When that is lost or requested, the work is stopped
+    /// Does `work` while it keeps the lease. If the lease is lost or requested, the work is stopped
     /// where it is.
     pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Ended<T> {
         match select(pin!(work), pin!(self.keep())).await {
@@ -243,12 +239,12 @@ impl Lease<'_> {
         }
     }
 
-    /// Gives the lease back, with what the run leaves, and whether it may have left marks in coarser
-    /// granularities.
+    /// Releases the lease together with the new run state, and announces marks that the run may have
+    /// left in coarser granularities.
     ///
     /// # Errors
     ///
-    /// [`ReleaseError`]; the lease then expires by itself, or is another run's, whose state stands.
+    /// [`ReleaseError`]; the lease then expires by itself, or another run has it, whose state stays.
     pub async fn release(
         self,
         progress: &Progress,
@@ -268,9 +264,9 @@ impl Lease<'_> {
         }
     }
 
-    /// Releases the lease for the scheduled hourly run that requested it, and leaves the state as it
-    /// was. What was being written may still arrive: the next holder writes every record anew, as
-    /// after one that died.
+    /// Releases the lease for the scheduled hourly run that requested it, and leaves the run state
+    /// unchanged. What was being written may still arrive, so the next holder rewrites every record, as
+    /// after a holder that died.
     ///
     /// # Errors
     ///
@@ -283,7 +279,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Changes the state item if the lease still is this run's; returns it as it is then.
+    /// Changes the state item if this run still has the lease; returns it as it is then.
     async fn update<'name>(
         &self,
         expression: &str,

@@ -25,18 +25,17 @@ pub use updates::{
     withdraw, write_progress,
 };
 
-/// A mark is taken away only when whoever set it cannot be writing any more: an invocation of a
-/// Worker by a cron event or a queue ends after 15 minutes.
+/// A mark is removed only when the run that set it must have ended: an invocation of a Worker by a cron
+/// event or a queue ends after 15 minutes.
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#wall-time-limits-by-invocation-type).
 pub const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(15);
 
-/// What is known of one granularity.
+/// The run state of one granularity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// What the last run left.
+    /// What the last run noted.
     pub progress: Progress,
-    /// Periods whose finer records have changed since they were made, each with when it was marked
-    /// and by which run: `{start}#{instant}#{run}`.
+    /// Stale periods, each with when it was marked and by which run: `{start}#{instant}#{run}`.
     pub marks: BTreeSet<String>,
     /// Marked periods that were refreshed since, each with when its refresh began to read:
     /// `{start}#{instant}`. A mark outlives that, see [`SETTLED_AFTER`], and an unchanged record keeps
@@ -46,7 +45,7 @@ pub struct State {
     pub cache_version: u64,
     /// Until when they may still be changing; milliseconds since 1970.
     pub unsettled_until: i64,
-    /// Runs that may have left marks in the coarser granularities, each with when it said so:
+    /// Runs that may have left marks in the coarser granularities, each with when it announced that:
     /// `{instant}#{run}`. Only hours have it.
     pub marked_by: BTreeSet<String>,
 }
@@ -68,8 +67,8 @@ impl State {
             .ordered_set()
     }
 
-    /// The periods whose finer records have changed since the last refresh, each with when that was
-    /// marked last. A record that was computed after that has the change already.
+    /// The periods that were marked since their last refresh, each with when that was last. A record
+    /// that was computed after that already includes the change.
     #[must_use]
     pub fn stale_since(&self, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
         let refreshed = latest(&self.refreshes, granularity);
@@ -78,7 +77,7 @@ impl State {
         stale
     }
 
-    /// The same periods, each with when the first change was marked that no refresh has.
+    /// The same periods, each with when the first change was marked that no refresh includes.
     #[must_use]
     pub fn stale_from(&self, granularity: Granularity) -> BTreeMap<Period, DateTime<Utc>> {
         let refreshed = latest(&self.refreshes, granularity);
@@ -93,7 +92,7 @@ impl State {
         stale
     }
 
-    /// The periods that a refresh which begins at `now` is worth: those that were not refreshed since
+    /// The periods that are worth a refresh which starts at `now`: those that were not refreshed since
     /// they were marked, and those whose marks it can remove.
     #[must_use]
     pub fn to_refresh(&self, granularity: Granularity, now: DateTime<Utc>) -> BTreeSet<Period> {
@@ -108,7 +107,7 @@ impl State {
         marks.filter(move |(_, mark)| mark.start == period.start())
     }
 
-    /// The marks of `period` that a refresh which begins at `now` can remove: their runs have ended.
+    /// The marks of `period` that a refresh which starts at `now` can remove: their runs have ended.
     pub fn settled_marks(
         &self,
         period: Period,
@@ -118,13 +117,13 @@ impl State {
         marks.filter(move |(_, mark)| mark.at + SETTLED_AFTER <= now).map(|(entry, _)| entry)
     }
 
-    /// Whether a refresh that begins at `now` can remove every mark of `period`.
+    /// Whether a refresh that starts at `now` can remove every mark of `period`.
     fn is_settled(&self, period: Period, now: DateTime<Utc>) -> bool {
         self.marks_of(period).count() == self.settled_marks(period, now).count()
     }
 
-    /// What a refresh of `period` that began to read `at` removes from the state, besides the run's
-    /// `own` mark, and whether a mark stays.
+    /// What a refresh of `period` that started to read `at` removes from the state, the run's `own`
+    /// mark included, and whether a mark stays.
     #[must_use]
     pub fn settle(&self, period: Period, at: DateTime<Utc>, own: Option<&str>) -> (Settled, bool) {
         let mut marks: Vec<String> = self.settled_marks(period, at).cloned().collect();
@@ -145,7 +144,7 @@ impl State {
         (Settled { marks, refreshes }, stays)
     }
 
-    /// The refreshes whose period has no mark any more.
+    /// The refreshes whose period no longer has a mark.
     #[must_use]
     pub fn orphaned_refreshes(&self) -> Vec<String> {
         let marked: BTreeSet<DateTime<Utc>> =

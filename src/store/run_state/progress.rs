@@ -1,4 +1,4 @@
-//! What a run leaves for the next one: how far its granularity has come, and how the run ended.
+//! What a run notes for the next one: how far its granularity is complete, and how the run ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +17,11 @@ use crate::{
 /// How many of the periods that are known to be incomplete are named.
 pub const MAXIMUM_HOLES: usize = 20;
 
-/// What a run leaves for the next one.
+/// What a run notes for the next one: `runState` of the state item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
-    /// The start of the first hour that was ever counted by its own event: where our time begins.
-    /// Only hours have it.
+    /// The start of the first counted hour. Only hours have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begin: Option<String>,
     /// The start of the last period up to which all records are complete.
@@ -32,13 +31,12 @@ pub struct Progress {
     /// which it is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub complete_by_type: BTreeMap<String, String>,
-    /// The start of the latest period whose own event has been here.
+    /// The start of the latest period whose scheduled run was processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// Which attempt at the latest period that was.
     pub attempt: u32,
-    /// The start of the first hour that has not been calculated again by every run after it that
-    /// ought to. Only hours have it.
+    /// The start of the first hour that trailing runs still have to recompute. Only hours have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recalculate_from: Option<String>,
     /// When the last run started.
@@ -50,8 +48,8 @@ pub struct Progress {
     /// When the last run started that wrote every type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_at: Option<String>,
-    /// The types that the last run could not compute, and single metrics of which no item could be
-    /// understood, and why.
+    /// The types that the last run could not compute, and metrics of which no item could be read, each
+    /// with the reason.
     pub failing_types: BTreeMap<String, String>,
     /// Items that the last run left out because they are malformed, by metric. Only hours have it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -71,7 +69,7 @@ pub struct Progress {
     pub retention: Option<String>,
 }
 
-/// That a source had items and has none now.
+/// The problem that a source had items before and has none now.
 #[must_use]
 pub fn emptied(source: &str) -> String {
     format!(
@@ -81,34 +79,34 @@ pub fn emptied(source: &str) -> String {
 }
 
 impl Progress {
-    /// Where our time begins.
+    /// The start of the first counted hour.
     #[must_use]
     pub fn begin(&self) -> Option<DateTime<Utc>> {
         self.begin.as_deref().and_then(parse_instant)
     }
 
-    /// The period up to which all is complete.
+    /// The period up to which all types are complete.
     #[must_use]
     pub fn watermark(&self, granularity: Granularity) -> Option<Period> {
         let start = self.watermark.as_deref().and_then(parse_instant)?;
         Some(Period::containing(granularity, start))
     }
 
-    /// The first hour that is to be calculated again.
+    /// The first hour that is to be recomputed.
     #[must_use]
     pub fn recalculation_due(&self) -> Option<Period> {
         let start = self.recalculate_from.as_deref().and_then(parse_instant)?;
         Some(Period::containing(Granularity::Hourly, start))
     }
 
-    /// Whether no later period's own event has been here than that of `period`.
+    /// Whether no scheduled run of a later period than `period` was processed.
     #[must_use]
     pub fn is_in_order(&self, period: Period) -> bool {
         let latest = self.latest.as_deref().and_then(parse_instant);
         latest.is_none_or(|latest| period.start() >= latest)
     }
 
-    /// Notes that the own event of the period that starts at `start` has been here, if it is the
+    /// Notes that the scheduled run of the period that starts at `start` was processed, if it is the
     /// latest.
     pub fn note_latest(&mut self, start: DateTime<Utc>) {
         let latest = self.latest.as_deref().and_then(parse_instant);

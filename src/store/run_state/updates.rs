@@ -10,11 +10,11 @@ use crate::{
 
 use super::{Progress, SETTLED_AFTER, state_key};
 
-/// How far behind the index may be that answers are read from; mostly it is less than a second.
+/// How far behind the index may be that responses are read from; mostly it is less than a second.
 const INDEX_LAG: TimeDelta = TimeDelta::minutes(1);
 
 /// Adds `marks` of stale periods: what those are computed from is about to change. Responses that were
-/// cached before do not say so, and are not used again.
+/// cached before do not show that, and are not used again.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub async fn mark_stale(
     client.send(&update).await.map(|_| ())
 }
 
-/// Says in the hours' state that a run may leave marks in the coarser granularities.
+/// Announces in the state of the hours that a run may leave marks in the coarser granularities.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub async fn announce(client: &Client, table: &str, announcement: &str) -> Resul
         table,
         state_key(Granularity::Hourly),
         "ADD markedBy :entry",
-        // Without a state of the hours there is no time of ours, and nothing to be refreshed by them.
+        // Without a state of the hours no hour was counted, and hourly runs have nothing to refresh.
         Some("attribute_exists(runState)"),
         [(":entry", AttributeValue::Ss(vec![announcement.to_owned()]))],
     );
@@ -78,8 +78,8 @@ pub async fn withdraw(
     client.send(&update).await.map(|_| ())
 }
 
-/// Says that existing records of `granularity` are about to change: answers made from them before are
-/// not to be used again, and until the writer has certainly ended none is to be kept.
+/// Announces that existing records of `granularity` are about to change: responses that were cached
+/// before are not used again, and none is cached until the writer must have ended.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub async fn unsettle(
     granularity: Granularity,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    // The index that answers are read from is a moment behind.
+    // The index that responses are read from is a moment behind.
     let until = now + SETTLED_AFTER + INDEX_LAG;
     let update = UpdateItem::new(
         table,
@@ -148,7 +148,7 @@ pub enum StateWriteError {
     DynamoDb(#[from] Error),
 }
 
-/// Writes what a run without a lease leaves, and removes what is `settled`.
+/// Writes the progress of a run without a lease, and removes what is `settled`.
 ///
 /// # Errors
 ///
@@ -190,13 +190,13 @@ pub async fn remove_settled(
 }
 
 impl Settled {
-    /// Removes also what `other` says.
+    /// Removes also what `other` removes.
     pub fn add(&mut self, other: Self) {
         self.marks.extend(other.marks);
         self.refreshes.extend(other.refreshes);
     }
 
-    /// The clause that removes it, with its values added to `values`; empty if there is nothing.
+    /// The clause that removes it, whose values are added to `values`; empty if there is nothing.
     fn removal(self, values: &mut Vec<(&str, AttributeValue)>) -> String {
         let mut removed = Vec::new();
         for (attribute, placeholder, entries) in
