@@ -15,7 +15,7 @@ use crate::{
     host::Severity,
     metrics::{ordered::Ordered, period::format_instant},
     store::{
-        job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice},
+        job::{Job, JobError, MAXIMUM_SLICE_ATTEMPTS, Message, Slice},
         jobs::{StartError, move_job, read_job, read_live_job},
         marks::OwnMarks,
     },
@@ -175,7 +175,7 @@ impl<'run> Delivery<'run> {
     /// What follows a slice that failed.
     async fn fail(&self, mut job: Job, slices: &[Slice], why: &str, is_outage: bool) -> Next {
         job.note_attempt(why, is_outage, self.engine.host.now());
-        if job.failed_attempts >= MAXIMUM_ATTEMPTS {
+        if job.failed_attempts >= MAXIMUM_SLICE_ATTEMPTS {
             return self.give_slice_up(job, slices, why).await;
         }
         // Whether it can be noted or not: the message of the next attempt does not depend on it.
