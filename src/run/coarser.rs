@@ -140,7 +140,7 @@ impl<'run> CoarserPeriods<'run> {
             }
         }
         self.failing.extend(report.types_failed.keys().cloned());
-        let why = "it fails for other periods of this run too, and is left to the next one";
+        let why = "skipped, because it failed for another period of this run; the next run tries it again";
         report.fail(failing, &why);
         report.types_unchanged.extend(kept.into_iter().map(str::to_owned));
         let report = report.sorted();

@@ -148,7 +148,7 @@ impl Context<'_> {
         let start = words.next().and_then(parse_instant);
         let (Some(granularity), Some(start)) = (granularity, start) else { return Ok(()) };
         let mut period = PeriodReport::new(Period::containing(granularity, start));
-        let why = "the run ended without giving its lease back";
+        let why = "the run ended without releasing its lease";
         period.fail(self.catalogue.recorded_types(), &why);
         let started = parse_instant(&dead.since).unwrap_or(self.begun);
         let head = EntryHead {
@@ -158,8 +158,8 @@ impl Context<'_> {
         };
         let Some(mut entry) = head.entry(&[&period], &self.options.prices) else { return Ok(()) };
         entry.problems.push(format!(
-            "{why}; it was ended from outside or lost its connection. What it consumed is not \
-             known. Found by run {}",
+            "{why}: the runtime ended it, or it lost its connection. What it consumed is unknown. \
+             Found by run {}",
             self.run_id
         ));
         self.enter(&entry, started).await

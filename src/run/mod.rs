@@ -102,14 +102,14 @@ impl Engine {
         report
     }
 
-    /// Does the message's slice, if its job still is there.
+    /// Does the message's slice, if its job still exists.
     pub async fn recalculate(&self, message: &Message) -> Next {
         Delivery::new(self, message).process().await
     }
 
-    /// Takes the message's slice back, if its job still is there: its deliveries were ended from
-    /// outside, or could not be answered, too often. A slice of several periods may have been too
-    /// much for one invocation and is halved, a single period is given up.
+    /// Takes the message's slice back, if its job still exists: too many of its deliveries were ended by
+    /// the runtime or could not be acknowledged. A slice of several periods may have been too much for
+    /// one invocation and is halved, a single period is given up.
     pub async fn give_up(&self, message: &Message) -> Next {
         Delivery::new(self, message).give_up().await
     }

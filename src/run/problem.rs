@@ -62,28 +62,28 @@ pub(super) enum RunProblem {
     GaveWay,
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the state of the runs could not be read: {0}")]
+    #[error("the run state could not be read: {0}")]
     States(dynamodb::Error),
-    #[error("the state of the {0} runs could not be read: {1}")]
+    #[error("the {0} run state could not be read: {1}")]
     StateOf(Granularity, dynamodb::Error),
-    #[error("the state of the {0} runs could not be read: {1}")]
+    #[error("the {0} run state could not be read: {1}")]
     DamagedStateOf(Granularity, StateError),
     #[error(transparent)]
     DamagedState(#[from] StateError),
-    #[error("the state of the runs could not be written: {0}")]
+    #[error("the run state could not be written: {0}")]
     StateWrite(#[from] StateWriteError),
     #[error("{}", emptied(.0))]
     EmptiedSource(String),
     #[error("coarser periods could not be marked as stale: {0}")]
     Mark(dynamodb::Error),
-    #[error("the refreshed periods could not be noted: {0}")]
+    #[error("the refreshed periods could not be noted in the run state: {0}")]
     NoteRefreshed(dynamodb::Error),
     #[error("the marks of refreshed {0} periods could not be removed: {1}")]
     RemoveMarks(Granularity, dynamodb::Error),
-    #[error("that no stale periods are left could not be noted: {0}")]
+    #[error("`markedBy` in the run state could not be updated: {0}")]
     Withdraw(dynamodb::Error),
-    #[error("the retention of {0} records could not be changed: {1}")]
+    #[error("the `ttl` of {0} records could not be changed to the new retention: {1}")]
     Retention(Granularity, dynamodb::Error),
-    #[error("the ledger's entry could not be written: {0}")]
+    #[error("the ledger entry could not be written: {0}")]
     Entry(#[from] EntryError),
 }

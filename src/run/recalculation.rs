@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     Engine,
-    slice::{NoLease, SliceAttempt, run_slice},
+    slice::{NoLease, SliceAttempt, SliceRun},
 };
 
 /// How long a slice waits that gave way to a scheduled hourly run, which takes seconds.
@@ -65,7 +65,7 @@ impl<'run> Delivery<'run> {
         Self { engine, client, message, started: engine.host.now() }
     }
 
-    /// Does the message's slice, if its job still is there.
+    /// Does the message's slice, if its job still exists.
     pub(super) async fn process(&self) -> Next {
         let (job, slices) = match self.read_job().await {
             Ok(found) => found,
@@ -93,9 +93,9 @@ impl<'run> Delivery<'run> {
         }
     }
 
-    /// Takes the message's slice back, if its job still is there: its deliveries were ended from
-    /// outside, or could not be answered, too often. A slice of several periods may have been too
-    /// much for one invocation and is halved, a single period is given up.
+    /// Takes the message's slice back, if its job still exists: too many of its deliveries were ended by
+    /// the runtime or could not be acknowledged. A slice of several periods may have been too much for
+    /// one invocation and is halved, a single period is given up.
     pub(super) async fn give_up(&self) -> Next {
         let (mut job, slices) = match self.read_job().await {
             Ok(found) => found,
@@ -108,8 +108,9 @@ impl<'run> Delivery<'run> {
             Err(error) => return self.drop_message(&error),
         }
         let why = job.last_reason.take();
-        let why =
-            why.unwrap_or_else(|| "the slice was ended from outside, several times".to_owned());
+        let why = why.unwrap_or_else(|| {
+            "its invocation was ended several times, for example after 15 minutes".to_owned()
+        });
         self.give_slice_up(job, &slices, &why).await
     }
 
@@ -118,7 +119,7 @@ impl<'run> Delivery<'run> {
         let Self { engine, client, message, started } = self;
         let job = match read_live_job(client, &engine.table, &message.job_id, *started).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Err(self.drop_message(&"there is no such job")),
+            Ok(None) => return Err(self.drop_message(&"the job does not exist")),
             Err(error) => return Err(self.after_error(&error)),
         };
         if let Some(next) = overtaken(&job, message) {
@@ -156,7 +157,7 @@ impl<'run> Delivery<'run> {
         // What was requested shows when it was recalculated, also if it is unchanged.
         context.rewrites = job.asked_for(slice) > 0;
         context.marks = OwnMarks::of(&context.run_id);
-        let result = run_slice(&context, attempt, plan.begin).await;
+        let result = SliceRun::new(&context, attempt).run(plan.begin).await;
         let failure = result.first_failure();
         // The slice is done all the same.
         if let Err(problem) = context.enter_slice(attempt, &result).await {

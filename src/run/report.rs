@@ -81,8 +81,8 @@ impl PeriodReport {
         let finer = made_from(self.period.granularity()).map_or("finer", Granularity::name);
         self.short.iter().map(move |(name, Coverage { present, expected })| {
             format!(
-                "{name} of {}: {present} of {expected} {finer} records were there, so what would \
-                 be short is absent",
+                "{name} of {}: {present} of {expected} {finer} records exist; metrics that need all of \
+                 them are absent",
                 self.timestamp
             )
         })

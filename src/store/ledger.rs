@@ -145,7 +145,7 @@ struct LedgerItem {
 
 /// An entry could not be written as an item or read from one.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("an entry of the ledger cannot be mapped: {0}")]
+#[error("a ledger entry could not be converted to or from an item: {0}")]
 pub struct LedgerError(String);
 
 impl Entry {

@@ -1019,7 +1019,7 @@ async fn a_slice_that_is_never_answered_is_halved() {
         "{ended}"
     );
     let reason = ended["reasons"][0].as_str().unwrap();
-    assert!(reason.starts_with("weekly 2026-05-25") && reason.contains("ended from outside"));
+    assert!(reason.starts_with("weekly 2026-05-25") && reason.contains("was ended several times"));
     let periods: Vec<usize> = support::ledger::entries(&world.table)
         .await
         .iter()

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    DeadHolder, Fence, GAVE_WAY, GIVEN_BACK, HOUR_BY_CRON, LEASE_TERM, Lease, LeaseError, REQUEST,
+    DeadHolder, Fence, GAVE_WAY, HOUR_BY_CRON, LEASE_TERM, Lease, LeaseError, RELEASED, REQUEST,
     attributes::{LeaseAttributes, oldest_request},
     expiry, update_held,
 };
@@ -135,7 +135,7 @@ impl<'client> Applicant<'client> {
         let item = self.read().await?;
         let held = LeaseAttributes::from_item(item.as_ref())?;
         let state = State::from_item(item)?.not_after(Granularity::Hourly, self.host.now())?;
-        if held.holder != self.holder || held.expires_at <= GIVEN_BACK {
+        if held.holder != self.holder || held.expires_at <= RELEASED {
             return Ok(LeaseAttempt::Held(held));
         }
         // This run has it: the response was lost, and with it the holder before.
@@ -187,8 +187,8 @@ impl<'client> Applicant<'client> {
         now: DateTime<Utc>,
     ) -> LeaseAttempt<'client> {
         let attempt = if was.task == self.task { was.attempt.saturating_add(1) } else { 1 };
-        let is_after_dead = was.expires_at != GIVEN_BACK;
-        let dead = (was.expires_at > GIVEN_BACK).then_some(DeadHolder {
+        let is_after_dead = was.expires_at != RELEASED;
+        let dead = (was.expires_at > RELEASED).then_some(DeadHolder {
             holder: was.holder,
             task: was.task,
             since: was.since,
@@ -203,7 +203,7 @@ impl<'client> Applicant<'client> {
         LeaseAttempt::Taken(Box::new(Lease { dead, is_after_dead, ..lease }))
     }
 
-    /// The lease of this run until `expires_at`, after a holder that gave it back.
+    /// The lease of this run until `expires_at`, after a holder that released it.
     fn lease(&self, expires_at: i64, attempt: u32, state: State) -> Lease<'client> {
         Lease {
             client: self.client,

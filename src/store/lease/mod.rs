@@ -58,7 +58,7 @@ const CHECK: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_mins(1);
 
 /// The expiry of a lease that was released at the end of a run.
-const GIVEN_BACK: i64 = 0;
+const RELEASED: i64 = 0;
 
 /// The expiry of a lease that was released for a scheduled run, in the middle of the work: writes that
 /// were sent may still arrive.
@@ -120,7 +120,7 @@ pub enum LeaseError {
     #[error(transparent)]
     State(#[from] StateError),
     /// Other runs held it for too long.
-    #[error("another run ({0}) has held the lease of the hours")]
+    #[error("another run (`{0}`) still holds the lease of the hours")]
     Busy(String),
 }
 
@@ -128,11 +128,11 @@ pub enum LeaseError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LeaseLost {
     /// It expired and another run took it.
-    #[error("another run took the lease over")]
+    #[error("another run took over the lease")]
     TakenOver,
     /// It expired before it could be renewed.
-    #[error("the lease ran out before this was written")]
-    RanOut,
+    #[error("the lease expired before this was written")]
+    Expired,
     /// It could not be renewed.
     #[error("the lease could not be renewed: {0}")]
     Unreachable(Error),
@@ -148,10 +148,10 @@ pub enum ReleaseError {
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// It expired and another run took it.
-    #[error("another run took the lease over")]
+    #[error("another run took over the lease")]
     TakenOver,
     /// DynamoDB failed.
-    #[error("the lease could not be given back and runs out in {seconds} s: {0}", seconds = LEASE_TERM.as_secs())]
+    #[error("the lease could not be released and expires in {seconds} s: {0}", seconds = LEASE_TERM.as_secs())]
     Unreachable(Error),
 }
 
@@ -172,13 +172,13 @@ impl Fence {
     ///
     /// # Errors
     ///
-    /// [`LeaseLost::RanOut`].
+    /// [`LeaseLost::Expired`].
     pub fn check(&self) -> Result<(), LeaseLost> {
         let until = self.until.load(Ordering::Relaxed);
         if (self.host.now() + WRITE_MARGIN).timestamp_millis() < until {
             Ok(())
         } else {
-            Err(LeaseLost::RanOut)
+            Err(LeaseLost::Expired)
         }
     }
 }
@@ -252,7 +252,7 @@ impl Lease<'_> {
     ) -> Result<(), ReleaseError> {
         let progress = progress.to_attribute()?;
         let mut expression = "SET leaseExpiresAt = :expiry, runState = :progress".to_owned();
-        let mut values = vec![(":expiry", number(&GIVEN_BACK)), (":progress", progress)];
+        let mut values = vec![(":expiry", number(&RELEASED)), (":progress", progress)];
         if let Some(announcement) = announcement {
             expression.push_str(" ADD markedBy :announcement");
             values.push((":announcement", AttributeValue::Ss(vec![announcement])));
