@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     check_values::check_values,
     definition::{
-        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, SortKeyFormat, Source,
-        Value, Window,
+        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue, SortKeyFormat,
+        Source, Window,
     },
     document::{self, Mistake, Node, Table, listed},
-    parse::{Entry, attribute, identifier, prices, realtime, source},
+    parse::{CatalogueEntry, attribute, identifier, prices, realtime, source},
     parse_metric::metric,
 };
 
@@ -22,8 +22,8 @@ const ALL_TYPES: &str = "all";
 struct File {
     types: Vec<String>,
     tables: BTreeMap<String, BTreeMap<String, String>>,
-    sources: BTreeMap<String, Entry<Source>>,
-    metrics: Vec<Entry<Metric>>,
+    sources: BTreeMap<String, CatalogueEntry<Source>>,
+    metrics: Vec<CatalogueEntry<Metric>>,
 }
 
 /// Reads the catalogue in `text`.
@@ -102,7 +102,7 @@ fn named<T>(
 
 /// Sources of the same partitions are read together, so they must describe them alike.
 fn check_places(file: &File) -> Result<(), Mistake> {
-    let mut sources: Vec<(&String, &Entry<Source>)> = file.sources.iter().collect();
+    let mut sources: Vec<(&String, &CatalogueEntry<Source>)> = file.sources.iter().collect();
     sources.sort_by_key(|(_, entry)| entry.line);
     for (index, (name, entry)) in sources.iter().enumerate() {
         let mine = &entry.value;
@@ -123,7 +123,7 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
     let entry = &file.metrics[index];
     let metric = &entry.value;
     let fail = |field: &str, reason: String| Err(Mistake::new(entry.line_of(field), reason));
-    let same_name = |other: &&Entry<Metric>| other.value.name == metric.name;
+    let same_name = |other: &&CatalogueEntry<Metric>| other.value.name == metric.name;
     if let Some(first) = file.metrics[..index].iter().find(same_name) {
         return fail(
             "name",
@@ -145,8 +145,8 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
     check_shares(file, entry)?;
     check_values(entry)?;
     match &metric.measure {
-        Measure::Sum { value: Value::Lookup { table, attribute }, .. }
-        | Measure::Avg { value: Value::Lookup { table, attribute }, .. } => {
+        Measure::Sum { value: RowValue::Lookup { table, attribute }, .. }
+        | Measure::Avg { value: RowValue::Lookup { table, attribute }, .. } => {
             check_lookup(file, entry, table, attribute)
         }
         Measure::Departures { stock, arrivals } => check_departures(file, entry, stock, arrivals),
@@ -155,7 +155,7 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
 }
 
 /// What a metric compares or groups by is shared by items, so it does not tell them apart.
-fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result<(), Mistake> {
+fn check_identity(metric: &Metric, name: &str, source: &CatalogueEntry<Source>) -> Result<(), Mistake> {
     let Some(identity) = &source.value.identity else { return Ok(()) };
     let is_compared = metric.conditions().is_some_and(|conditions| {
         conditions.iter().any(|(attribute, condition)| {
@@ -174,7 +174,7 @@ fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result
 }
 
 /// The shares of `top` come from different rows: what lies in two of them would count twice.
-fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
+fn check_shares(file: &File, entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let shares: Vec<_> = entry.value.source_names().collect();
     for (index, (share, name)) in shares.iter().enumerate() {
         for (other_share, other_name) in &shares[..index] {
@@ -202,7 +202,7 @@ fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
 /// The table exists and has every value that the metric lets through.
 fn check_lookup(
     file: &File,
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     table: &str,
     attribute: &str,
 ) -> Result<(), Mistake> {
@@ -229,7 +229,7 @@ fn check_lookup(
 /// Stock before + arrivals - stock now: a number to date and a number of the period.
 fn check_departures(
     file: &File,
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     stock: &str,
     arrivals: &str,
 ) -> Result<(), Mistake> {
@@ -262,7 +262,7 @@ fn check_departures(
 
 /// Flows add up, headlines are numbers, what is recent is found by its hour, and no two counters
 /// have the same name.
-fn check_realtime(entry: &Entry<Realtime>, file: &File) -> Result<(), Mistake> {
+fn check_realtime(entry: &CatalogueEntry<Realtime>, file: &File) -> Result<(), Mistake> {
     let realtime = &entry.value;
     let metrics = || file.metrics.iter().map(|entry| &entry.value);
     let find = |field: &str, name: &str| {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    definition::{Condition, Grouping, Literal, Measure, Metric, Value},
+    definition::{Condition, Grouping, Literal, Measure, Metric, RowValue},
     document::Mistake,
-    parse::Entry,
+    parse::CatalogueEntry,
 };
 
 /// As what an attribute is read.
@@ -56,7 +56,7 @@ impl Kind {
 /// # Errors
 ///
 /// Where an attribute is read as two kinds of values, or a group never counts anything.
-pub fn check_values(entry: &Entry<Metric>) -> Result<(), Mistake> {
+pub fn check_values(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let metric = &entry.value;
     check_kinds(entry)?;
     if let Some(by) = metric.by() {
@@ -92,9 +92,9 @@ fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
             ("value", "value", std::slice::from_ref(attribute), Kind::Text)
         }
         Measure::Sum { value, .. } | Measure::Avg { value, .. } => match value {
-            Value::Attribute(name) => ("value", "value", std::slice::from_ref(name), Kind::Number),
-            Value::Money(name) => ("value", "value", std::slice::from_ref(name), Kind::Money),
-            Value::Lookup { attribute, .. } => {
+            RowValue::Number(name) => ("value", "value", std::slice::from_ref(name), Kind::Number),
+            RowValue::Money(name) => ("value", "value", std::slice::from_ref(name), Kind::Money),
+            RowValue::Lookup { attribute, .. } => {
                 ("value", "value", std::slice::from_ref(attribute), Kind::Text)
             }
         },
@@ -106,7 +106,7 @@ fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
     uses
 }
 
-fn check_kinds(entry: &Entry<Metric>) -> Result<(), Mistake> {
+fn check_kinds(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let mut known: BTreeMap<&str, (String, Kind)> = BTreeMap::new();
     for (field, what, attribute, kind) in uses(&entry.value) {
         match known.get(attribute) {
@@ -130,7 +130,7 @@ fn check_kinds(entry: &Entry<Metric>) -> Result<(), Mistake> {
 
 /// Every group's value gets past the condition on the same attribute.
 fn check_groups(
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     by: &Grouping,
     condition: &Condition,
 ) -> Result<(), Mistake> {

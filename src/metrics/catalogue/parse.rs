@@ -13,7 +13,7 @@ const MAXIMUM_MINUTES: u32 = 1440;
 
 /// A part of the file and where it stands.
 #[derive(Debug)]
-pub struct Entry<T> {
+pub struct CatalogueEntry<T> {
     /// What it says.
     pub value: T,
     /// The line on which it begins.
@@ -21,7 +21,7 @@ pub struct Entry<T> {
     lines: BTreeMap<String, usize>,
 }
 
-impl<T> Entry<T> {
+impl<T> CatalogueEntry<T> {
     /// The line of a field, or of the entry where it has no such field.
     pub fn line_of(&self, field: &str) -> usize {
         self.lines.get(field).copied().unwrap_or(self.line)
@@ -101,9 +101,9 @@ pub fn choice<T: Copy>(field: &str, node: Node, choices: &[(&str, T)]) -> Result
 }
 
 /// Reads `[sources.name]`.
-pub fn source(table: Table) -> Result<Entry<Source>, Mistake> {
+pub fn source(table: Table) -> Result<CatalogueEntry<Source>, Mistake> {
     let known = ["index", "keys", "partitions", "identity", "sort_key_time"];
-    Entry::read(table, read_source, &known)
+    CatalogueEntry::read(table, read_source, &known)
 }
 
 fn read_source(table: &mut Table) -> Result<Source, Mistake> {
@@ -198,7 +198,7 @@ fn is_price(text: &str) -> bool {
 }
 
 /// Reads `[realtime]`, with the line of each flow and headline.
-pub fn realtime(table: Table) -> Result<Entry<Realtime>, Mistake> {
+pub fn realtime(table: Table) -> Result<CatalogueEntry<Realtime>, Mistake> {
     let known = ["flows", "headlines", "recent"];
     let mut lines = BTreeMap::new();
     let read = |table: &mut Table| {
@@ -220,7 +220,7 @@ pub fn realtime(table: Table) -> Result<Entry<Realtime>, Mistake> {
         }
         Ok(Realtime { flows, headlines, recent })
     };
-    let mut entry = Entry::read(table, read, &known)?;
+    let mut entry = CatalogueEntry::read(table, read, &known)?;
     entry.lines.extend(lines);
     Ok(entry)
 }

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{
     definition::{
-        Absent, Condition, Grouping, Literal, Measure, Metric, Rollup, Rows, Value, Window,
+        Absent, Condition, Grouping, Literal, MAXIMUM_TARGETS, Measure, Metric, Rollup, RowValue, Rows, Window,
     },
     document::{Mistake, Node, Table, listed},
-    parse::{Entry, attribute, attributes, choice, identifier, top_level},
+    parse::{CatalogueEntry, attribute, attributes, choice, identifier, top_level},
 };
-
-/// The most targets that a record keeps, so the most that a metric can list.
-const MAXIMUM_TARGETS: u32 = 1000;
 
 const MEASURES: [&str; 6] = ["count", "count_distinct", "sum", "avg", "top", "departures"];
 
@@ -22,12 +19,12 @@ const METRIC_FIELDS: [&str; 18] = [
 ];
 
 /// Reads `[[metrics]]`.
-pub fn metric(table: Table) -> Result<Entry<Metric>, Mistake> {
+pub fn metric(table: Table) -> Result<CatalogueEntry<Metric>, Mistake> {
     let entry = match table.peek("name") {
         Some(name) => format!("metric `{name}`"),
         None => "`[[metrics]]`".to_owned(),
     };
-    Entry::read(table, read_metric, &METRIC_FIELDS).map_err(|mistake| mistake.within(&entry))
+    CatalogueEntry::read(table, read_metric, &METRIC_FIELDS).map_err(|mistake| mistake.within(&entry))
 }
 
 fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
@@ -222,15 +219,15 @@ fn grouping(node: Node) -> Result<Grouping, Mistake> {
     Ok(Grouping { attribute, groups })
 }
 
-fn value(node: Node) -> Result<Value, Mistake> {
+fn value(node: Node) -> Result<RowValue, Mistake> {
     if !node.is_table() {
-        return Ok(Value::Attribute(attribute("value", node)?));
+        return Ok(RowValue::Number(attribute("value", node)?));
     }
     let mut table = node.table("value")?;
     if let Some((_, node)) = table.take("money") {
         let money = attribute("value.money", node)?;
         table.finish(&["money"])?;
-        return Ok(Value::Money(money));
+        return Ok(RowValue::Money(money));
     }
     let line = table.line;
     let (Some((_, name)), Some((_, key))) = (table.take("table"), table.take("attribute")) else {
@@ -238,7 +235,7 @@ fn value(node: Node) -> Result<Value, Mistake> {
                       `{ table = \"…\", attribute = \"…\" }`";
         return Err(Mistake::new(line, reason));
     };
-    let value = Value::Lookup {
+    let value = RowValue::Lookup {
         table: name.text("value.table")?,
         attribute: attribute("value.attribute", key)?,
     };
