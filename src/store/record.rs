@@ -41,7 +41,7 @@ pub enum RecordError {
 /// A record as an item.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stored {
+struct RecordItem {
     #[serde(rename = "PK", default)]
     partition: String,
     #[serde(rename = "SK", default)]
@@ -166,7 +166,7 @@ impl Record {
     pub fn to_item(&self, retention: &Retention) -> Result<Item, RecordError> {
         let granularity = self.period.granularity();
         let timestamp = format_instant(self.period.start());
-        let stored = Stored {
+        let stored = RecordItem {
             partition: partition(&self.metric_type, granularity),
             sort: timestamp.clone(),
             by_time_partition: BY_TIME_PARTITION.to_owned(),
@@ -205,7 +205,7 @@ impl Record {
             Some(AttributeValue::B(packed)) => part::unpack(&packed)?,
             Some(_) => return Err(RecordError::Attribute("parts")),
         };
-        let stored: Stored = from_item(Item::from(attributes))
+        let stored: RecordItem = from_item(Item::from(attributes))
             .map_err(|error| RecordError::Mapping(error.to_string()))?;
         if stored.version > SCHEMA_VERSION {
             return Err(RecordError::Version(stored.version));

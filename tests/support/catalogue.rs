@@ -3,7 +3,7 @@
 use edge_analytics::metrics::catalogue::Catalogue;
 
 #[path = "../../src/metrics/catalogue"]
-#[allow(clippy::pedantic, reason = "linted where they belong")]
+#[allow(clippy::pedantic, unused_imports, reason = "linted where they belong")]
 mod parser {
     pub mod check;
     pub mod check_values;
