@@ -21,7 +21,7 @@ use std::{
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    api::misconfigured,
+    api::{ApiError, out_of_service},
     dynamodb::{RetryPolicy, WriteRequest, key},
     host::Severity,
     metrics::period::Granularity,
@@ -2391,7 +2391,7 @@ async fn a_misconfigured_worker_names_the_variable_and_not_its_value() {
         })
         .unwrap_err();
         let host = TestHost::at(end());
-        let api = Api(misconfigured(problems, host.clone()));
+        let api = Api(out_of_service(ApiError::Misconfigured(problems), host.clone()));
         for (method, path) in [("GET", METRICS), ("POST", METRICS), ("GET", "/nowhere")] {
             let request = with_token(Request::builder().method(method).uri(path));
             let answer = api.send(request.body(Body::empty()).unwrap()).await;

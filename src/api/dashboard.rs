@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     dynamodb::{Error, Item, Read},
-    host::Severity,
+    host::{Severity, SharedBackground},
     metrics::{
         catalogue::definition::{Metric, Rollup},
         numbers,
@@ -96,6 +96,7 @@ pub async fn dashboard(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Parameters::parse(query.as_deref().unwrap_or(""), &[])?;
@@ -103,7 +104,7 @@ pub async fn dashboard(
     let hour = Period::containing(Granularity::Hourly, now);
     let day = Period::containing(Granularity::Daily, now);
     let (figures, hours, days) = join!(
-        figures(&app, false, &request_id),
+        figures(&app, false, &request_id, &background),
         read(&app, hour, HOURS_READ),
         days(&app, day, &request_id),
     );

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, Read},
-    host::Severity,
+    host::{Severity, SharedBackground},
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
@@ -81,6 +81,7 @@ pub async fn metrics(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let mut request = Request::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
@@ -106,7 +107,7 @@ pub async fn metrics(
     let chunks = text.into_bytes();
     let status = match slot {
         Some(slot) if collected.is_whole => {
-            slot.put(&app, chunks.clone(), &request_id);
+            slot.put(&app, chunks.clone(), &request_id, &background);
             MISS
         }
         _ => BYPASS,

@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    host::Severity,
+    host::{Severity, SharedBackground},
     realtime::{FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, Refresher, Snapshot, count},
 };
 
@@ -34,11 +34,12 @@ pub async fn realtime(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or(""), &["fresh"])?;
     let is_fresh = parameters.optional_flag("fresh")?;
-    let figures = figures(&app, is_fresh, &request_id).await?;
+    let figures = figures(&app, is_fresh, &request_id, &background).await?;
     let data = figures.to_json(app.host.now());
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
@@ -48,6 +49,7 @@ pub async fn figures(
     app: &Arc<App>,
     is_fresh: bool,
     request_id: &RequestId,
+    background: &SharedBackground,
 ) -> Result<Figures, ApiError> {
     let mut refreshing = false;
     if is_fresh {
@@ -59,8 +61,8 @@ pub async fn figures(
     }
     let stored = match app.snapshots.get().await {
         Ok(stored) => stored,
-        Err(why) => {
-            log(app, request_id, &why);
+        Err(error) => {
+            log(app, request_id, &error.to_string());
             return counted(app, Stored::Unreadable, request_id).await;
         }
     };
@@ -77,7 +79,7 @@ pub async fn figures(
         refreshing = true;
         let app = app.clone();
         // It logs what it did and what went wrong.
-        app.clone().background.run(Box::pin(async move {
+        background.run(Box::pin(async move {
             let _ = refresher(&app).refresh(Occasion::Stale).await;
         }));
     }

@@ -21,7 +21,7 @@ use crate::{
         retention::RUNS_AND_JOBS,
     },
     store::{
-        job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
+        job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan, QueueError},
         jobs::{StartError, end_job, read_live_job, start_job},
         run_state::{State as RunState, state_key},
     },
@@ -144,8 +144,8 @@ pub async fn start(
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
-    if is_new && let Err(why) = app.queue.send(job.message(), Duration::ZERO).await {
-        return Err(withdraw(&app, &job.job_id, &why).await);
+    if is_new && let Err(error) = app.queue.send(job.message(), Duration::ZERO).await {
+        return Err(withdraw(&app, &job.job_id, &error).await);
     }
     let location = format!("{BASE_PATH}/recalculate/{}", job.job_id);
     let job = json!({ "success": true, "data": JobView::from(job) });
@@ -257,8 +257,8 @@ fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiErr
 }
 
 /// Ends a job whose message could not be enqueued: otherwise the same request would find it under way.
-async fn withdraw(app: &App, job_id: &str, why: &str) -> ApiError {
-    let why = format!("could not enqueue the job's message: {why}");
+async fn withdraw(app: &App, job_id: &str, error: &QueueError) -> ApiError {
+    let why = error.to_string();
     match end_job(&app.client, &app.settings.table, job_id, &why, app.host.now()).await {
         Ok(_) => ApiError::Unavailable(why),
         Err(error) => {

@@ -282,8 +282,8 @@ async fn revive(
         return Ok(Some(before));
     }
     let mut job = before;
-    if let Err(why) = queue.send(job.message(), Duration::ZERO).await {
-        revived.problems.push(format!("job {job_id}: could not enqueue its message: {why}"));
+    if let Err(error) = queue.send(job.message(), Duration::ZERO).await {
+        revived.problems.push(format!("job {job_id}: {error}"));
         return Ok(Some(job));
     }
     revived.sent.push(job_id.to_owned());

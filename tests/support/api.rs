@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{Extension, Router, body::Body};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
     dynamodb::{Client, RetryPolicy},
-    host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedHost},
+    host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedBackground, SharedHost},
     metrics::{catalogue::Catalogue, period::Granularity},
     settings::Settings,
     store::ledger::Status,
@@ -110,7 +110,8 @@ impl Api {
         queue: TestQueue,
     ) -> Self {
         let Surroundings { snapshots, background, cache } = surroundings.clone();
-        Self(router(App {
+        let background: SharedBackground = Arc::new(background);
+        let router = router(App {
             client: Client::with_policy(settings.connection.clone(), host.clone(), policy),
             settings,
             catalogue: Catalogue::embedded().unwrap(),
@@ -118,10 +119,10 @@ impl Api {
             sessions: SessionMemory::default(),
             queue: Arc::new(queue),
             snapshots: Arc::new(snapshots),
-            background: Arc::new(background),
             cache: Arc::new(cache),
             memory: IsolateMemory::default(),
-        }))
+        });
+        Self(router.layer(Extension(background)))
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

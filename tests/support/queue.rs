@@ -10,7 +10,7 @@ use std::{
 use edge_analytics::{
     host::{BoxFuture, Host},
     run::{Engine, Next},
-    store::job::{JobQueue, Message},
+    store::job::{JobQueue, Message, QueueError},
 };
 
 use super::host::TestHost;
@@ -23,12 +23,16 @@ pub struct TestQueue {
 }
 
 impl JobQueue for TestQueue {
-    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>> {
+    fn send(
+        &self,
+        message: Message,
+        delay: Duration,
+    ) -> BoxFuture<'static, Result<(), QueueError>> {
         let refused = *self.refuses.lock().unwrap();
         if !refused {
             self.waiting.lock().unwrap().push_back((message, delay));
         }
-        Box::pin(async move { if refused { Err("full".to_owned()) } else { Ok(()) } })
+        Box::pin(async move { if refused { Err(QueueError("full".to_owned())) } else { Ok(()) } })
     }
 }
 

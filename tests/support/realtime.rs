@@ -12,7 +12,7 @@ use std::{
 use axum::body::{Body, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
-    host::{Background, BoxFuture, ResponseCache},
+    host::{Background, BoxFuture, CacheError, KvError, ResponseCache},
     realtime::SnapshotStore,
 };
 use futures_util::stream;
@@ -68,16 +68,20 @@ impl TestSnapshots {
 }
 
 impl SnapshotStore for TestSnapshots {
-    fn get(&self) -> BoxFuture<'static, Result<Option<String>, String>> {
+    fn get(&self) -> BoxFuture<'static, Result<Option<String>, KvError>> {
         let inner = self.0.lock().unwrap();
-        let answer = if inner.is_down { Err("down".to_owned()) } else { Ok(inner.visible.clone()) };
+        let answer = if inner.is_down {
+            Err(KvError::Read("down".to_owned()))
+        } else {
+            Ok(inner.visible.clone())
+        };
         Box::pin(async move { answer })
     }
 
-    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), String>> {
+    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), KvError>> {
         let mut inner = self.0.lock().unwrap();
         if inner.is_down {
-            return Box::pin(async { Err("down".to_owned()) });
+            return Box::pin(async { Err(KvError::Write("down".to_owned())) });
         }
         inner.puts.push(snapshot.clone());
         if !inner.lags {
@@ -125,7 +129,7 @@ impl TestCache {
 }
 
 impl ResponseCache for TestCache {
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>> {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, CacheError>> {
         let found = self.0.lock().unwrap().get(key).map(|(answer, _)| answer.clone());
         // As it comes from the edge: a stream of chunks whose length is not known before.
         let body = found.map(|answer| {
@@ -139,7 +143,7 @@ impl ResponseCache for TestCache {
         key: &str,
         answer: Vec<Bytes>,
         lifetime: Duration,
-    ) -> BoxFuture<'static, Result<(), String>> {
+    ) -> BoxFuture<'static, Result<(), CacheError>> {
         self.0.lock().unwrap().insert(key.to_owned(), (answer, lifetime));
         Box::pin(async { Ok(()) })
     }

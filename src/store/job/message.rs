@@ -65,12 +65,17 @@ impl Message {
     }
 }
 
-/// Where messages are put, to come back to [`crate::run::Engine::recalculate`] one by one.
+/// The queue that delivers the messages of jobs, one by one, to [`crate::run::Engine::recalculate`].
 pub trait JobQueue: Send + Sync {
-    /// Puts a message into the queue, to be delivered after `delay`; an error says why it could not
-    /// be.
-    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>>;
+    /// Enqueues a message, to be delivered after `delay`.
+    fn send(&self, message: Message, delay: Duration)
+    -> BoxFuture<'static, Result<(), QueueError>>;
 }
+
+/// The queue did not accept a message. With the runtime's reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("could not enqueue the message: {0}")]
+pub struct QueueError(pub String);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use message::{JobQueue, Message};
+pub use message::{JobQueue, Message, QueueError};
 pub use slices::{Plan, Slice, SliceGroup, Work};
 
 use crate::{
