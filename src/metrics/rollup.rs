@@ -130,7 +130,10 @@ fn weakest(metric: &Metric, finer: &[Option<&Record>]) -> Option<Reconstruction>
     records.filter_map(|record| record.reconstructed.get(&metric.name).copied()).max()
 }
 
-fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<MetricOutcome, RollupError> {
+fn roll_up_metric(
+    metric: &Metric,
+    finer: &[Option<&Record>],
+) -> Result<MetricOutcome, RollupError> {
     let name = &metric.name;
     // The last period's own value: an earlier one would not be as of the end.
     if metric.rollup == Rollup::Last {

@@ -10,7 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::refreshing::{RefreshOutcome, Refresher, SnapshotWrite};
 use crate::{
-    dynamodb::{AttributeValue, DynamoDbError, Item, Read, UpdateItem, number, string, to_attribute},
+    dynamodb::{
+        AttributeValue, DynamoDbError, Item, Read, UpdateItem, number, string, to_attribute,
+    },
     metrics::period::format_instant,
     store::realtime_state::{ATTRIBUTES, Quality, RealtimeState, state_key},
 };

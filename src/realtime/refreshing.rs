@@ -70,9 +70,7 @@ impl SnapshotWrite {
     fn problem(&self) -> Option<String> {
         match self {
             Self::Skipped | Self::Stored { .. } => None,
-            Self::TooLate => {
-                Some("counting took too long; the snapshot was not stored".to_owned())
-            }
+            Self::TooLate => Some("counting took too long; the snapshot was not stored".to_owned()),
             Self::Failed { error, .. } => {
                 Some(format!("the snapshot could not be stored: {error}"))
             }
@@ -128,7 +126,11 @@ impl Refresher<'_> {
             Ok(Permission::Leased(lease)) => Some(lease),
             Ok(Permission::Unleased) => None,
             Ok(Permission::Skipped(outcome)) => {
-                return EndedRefresh { outcome: Ok(outcome), problems, quality: Quality::default() };
+                return EndedRefresh {
+                    outcome: Ok(outcome),
+                    problems,
+                    quality: Quality::default(),
+                };
             }
             Err(error) => {
                 return EndedRefresh { outcome: Err(error), problems, quality: Quality::default() };

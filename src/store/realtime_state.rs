@@ -59,9 +59,14 @@ pub struct RealtimeStateError(String);
 
 impl RealtimeState {
     /// Reads the item; without one, nothing was refreshed yet.
-    pub(crate) fn from_item(item: Option<Item>, now: DateTime<Utc>) -> Result<Self, RealtimeStateError> {
-        let stored: Option<Self> =
-            item.map(from_item).transpose().map_err(|error| RealtimeStateError(error.to_string()))?;
+    pub(crate) fn from_item(
+        item: Option<Item>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, RealtimeStateError> {
+        let stored: Option<Self> = item
+            .map(from_item)
+            .transpose()
+            .map_err(|error| RealtimeStateError(error.to_string()))?;
         let stored = stored.unwrap_or_default();
         let latest = (now + FUTURE).timestamp_millis();
         let refreshed_at = stored.refreshed_at.unwrap_or_default();

@@ -8,9 +8,7 @@ use serde_dynamo::Item;
 use super::{Client, target_of};
 use crate::dynamodb::{
     error::{DynamoDbError, ErrorKind},
-    operations::{
-        BatchGetItem, BatchWriteItem, KeysAndAttributes, Operation, Read, WriteRequest,
-    },
+    operations::{BatchGetItem, BatchWriteItem, KeysAndAttributes, Operation, Read, WriteRequest},
 };
 
 impl Client {
@@ -59,7 +57,11 @@ impl Client {
     ///
     /// [`DynamoDbError`] as for [`Client::send`], or [`ErrorKind::Unprocessed`]; some of the
     /// entries may be written.
-    pub async fn batch_write(&self, table: &str, entries: Vec<WriteRequest>) -> Result<(), DynamoDbError> {
+    pub async fn batch_write(
+        &self,
+        table: &str,
+        entries: Vec<WriteRequest>,
+    ) -> Result<(), DynamoDbError> {
         for chunk in entries.chunks(BatchWriteItem::MAXIMUM_ENTRIES) {
             let mut request =
                 BatchWriteItem::new(HashMap::from([(table.to_owned(), chunk.to_vec())]));

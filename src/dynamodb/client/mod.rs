@@ -118,7 +118,10 @@ impl Client {
     /// # Errors
     ///
     /// [`DynamoDbError`] with the failure of the last attempt.
-    pub async fn send<O: Operation + Sync>(&self, operation: &O) -> Result<O::Response, DynamoDbError> {
+    pub async fn send<O: Operation + Sync>(
+        &self,
+        operation: &O,
+    ) -> Result<O::Response, DynamoDbError> {
         self.send_until(operation, self.host.now() + self.policy.deadline).await
     }
 

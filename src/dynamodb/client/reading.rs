@@ -16,7 +16,12 @@ impl Client {
     /// # Errors
     ///
     /// [`DynamoDbError`] as for [`Client::send`].
-    pub async fn get(&self, table: &str, key: Item, read: Read) -> Result<Option<Item>, DynamoDbError> {
+    pub async fn get(
+        &self,
+        table: &str,
+        key: Item,
+        read: Read,
+    ) -> Result<Option<Item>, DynamoDbError> {
         Ok(self.send(&GetItem::new(table, key, read)).await?.item)
     }
 

@@ -155,7 +155,11 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
 }
 
 /// What a metric compares or groups by is shared by items, so it does not tell them apart.
-fn check_identity(metric: &Metric, name: &str, source: &CatalogueEntry<Source>) -> Result<(), Mistake> {
+fn check_identity(
+    metric: &Metric,
+    name: &str,
+    source: &CatalogueEntry<Source>,
+) -> Result<(), Mistake> {
     let Some(identity) = &source.value.identity else { return Ok(()) };
     let is_compared = metric.conditions().is_some_and(|conditions| {
         conditions.iter().any(|(attribute, condition)| {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     definition::{
-        Absent, Condition, Grouping, Literal, MAXIMUM_TARGETS, Measure, Metric, Rollup, RowValue, Rows, Window,
+        Absent, Condition, Grouping, Literal, MAXIMUM_TARGETS, Measure, Metric, Rollup, RowValue,
+        Rows, Window,
     },
     document::{Mistake, Node, Table, listed},
     parse::{CatalogueEntry, attribute, attributes, choice, identifier, top_level},
@@ -24,7 +25,8 @@ pub fn metric(table: Table) -> Result<CatalogueEntry<Metric>, Mistake> {
         Some(name) => format!("metric `{name}`"),
         None => "`[[metrics]]`".to_owned(),
     };
-    CatalogueEntry::read(table, read_metric, &METRIC_FIELDS).map_err(|mistake| mistake.within(&entry))
+    CatalogueEntry::read(table, read_metric, &METRIC_FIELDS)
+        .map_err(|mistake| mistake.within(&entry))
 }
 
 fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {

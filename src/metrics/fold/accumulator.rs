@@ -126,9 +126,14 @@ impl Accumulator {
             }
             Self::Sum { sum, count, .. } if matches!(metric.measure, Measure::Avg { .. }) => {
                 let mean = sum.checked_div(Decimal::from(count));
-                MetricOutcome { value: mean.map(numbers::to_json), part: Some(Part::average(sum, count)) }
+                MetricOutcome {
+                    value: mean.map(numbers::to_json),
+                    part: Some(Part::average(sum, count)),
+                }
             }
-            Self::Sum { sum, .. } => MetricOutcome { value: Some(numbers::to_json(sum)), part: None },
+            Self::Sum { sum, .. } => {
+                MetricOutcome { value: Some(numbers::to_json(sum)), part: None }
+            }
             Self::Top(targets) => {
                 let Measure::Top { tie, .. } = metric.measure else {
                     return Ok(MetricOutcome::default());

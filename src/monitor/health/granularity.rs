@@ -120,9 +120,7 @@ impl GranularityHealth {
         reasons.extend(self.last_run(granularity));
         reasons.extend(stale_for_long(granularity, state, now));
         let sources = state.progress.emptied_sources.iter().take(MAXIMUM_TYPES);
-        reasons.extend(
-            sources.map(|source| degraded(granularity, emptied(&redacted(source)))),
-        );
+        reasons.extend(sources.map(|source| degraded(granularity, emptied(&redacted(source)))));
         reasons
     }
 

@@ -232,8 +232,6 @@ fn a_state_that_cannot_be_read_fails_and_the_worst_comes_first() {
     states[1].1 = State::from_item(Some(damaged.into()));
     assert!(states[1].1.is_err());
     let health = judge(&states, instant(NOON));
-    let levels: Vec<_> =
-        health.reasons.iter().map(|one| (one.severity, one.granularity)).collect();
+    let levels: Vec<_> = health.reasons.iter().map(|one| (one.severity, one.granularity)).collect();
     assert_eq!(levels, [(Level::Failing, Some("daily")), (Level::Degraded, Some("hourly")),]);
 }
-

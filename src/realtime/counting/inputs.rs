@@ -59,7 +59,12 @@ impl<'run> CounterInputs<'run> {
 
     /// Reads the items of `readable` metrics, by key range, of the parts of hours at both ends of the
     /// last 24 hours and of the full hours that no record has.
-    pub(super) async fn read_items(&mut self, client: &Client, table: &str, readable: Vec<&Metric>) {
+    pub(super) async fn read_items(
+        &mut self,
+        client: &Client,
+        table: &str,
+        readable: Vec<&Metric>,
+    ) {
         let missing: BTreeSet<Period> =
             readable.iter().flat_map(|metric| self.missing_hours(metric)).ordered_set();
         let tail = Span::until(self.at - TimeDelta::hours(24), self.first_full_hour().start());
