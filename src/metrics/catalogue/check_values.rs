@@ -1,5 +1,5 @@
-//! What a metric compares its attributes with: an attribute holds one kind of value, and what is
-//! looked up or grouped gets past the conditions.
+//! The kinds of values that a metric reads: each attribute is of one kind, and the conditions exclude no
+//! group.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::{
     parse::CatalogueEntry,
 };
 
-/// As what an attribute is read.
+/// The kind of value that an attribute is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Truth,
+    Boolean,
     Text,
     Time,
     Number,
@@ -22,14 +22,14 @@ enum Kind {
 impl Kind {
     fn of(value: &Literal) -> Self {
         match value {
-            Literal::Truth(_) => Self::Truth,
+            Literal::Boolean(_) => Self::Boolean,
             Literal::Text(_) => Self::Text,
         }
     }
 
     fn word(self) -> &'static str {
         match self {
-            Self::Truth => "a truth",
+            Self::Boolean => "a boolean",
             Self::Text => "a string",
             Self::Time => "a time",
             Self::Number => "a number",
@@ -37,25 +37,25 @@ impl Kind {
         }
     }
 
-    /// Whether one attribute can be both: a truth may be stored as 1, an amount as a string or a
-    /// number.
+    /// Whether one attribute can be both: a boolean may be stored as 1, an amount of money as a string
+    /// or a number.
     fn fits(self, other: Self) -> bool {
         self == other
             || [(self, other), (other, self)].iter().any(|pair| {
                 matches!(
                     pair,
-                    (Self::Truth | Self::Money, Self::Number)
+                    (Self::Boolean | Self::Money, Self::Number)
                         | (Self::Money | Self::Time, Self::Text)
                 )
             })
     }
 }
 
-/// Checks what the metric compares.
+/// Checks the values that the metric reads.
 ///
 /// # Errors
 ///
-/// Where an attribute is read as two kinds of values, or a group never counts anything.
+/// When an attribute is read as two kinds of values, or a group can never count a row.
 pub fn check_values(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let metric = &entry.value;
     check_kinds(entry)?;
@@ -68,7 +68,8 @@ pub fn check_values(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The attributes that the metric reads: the field of the entry, what of it, the attribute, its kind.
+/// The attributes that the metric reads, each as the field of the entry, the place in the field, the
+/// attribute, and its kind.
 fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
     let mut uses = Vec::new();
     for (attribute, condition) in metric.conditions().into_iter().flatten() {
@@ -112,8 +113,8 @@ fn check_kinds(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
         match known.get(attribute) {
             Some((before, other)) if !other.fits(kind) => {
                 let reason = format!(
-                    "attribute `{attribute}` is {} in `{before}` and {} in `{what}`; it can hold \
-                     only one of them",
+                    "attribute `{attribute}` is {} in `{before}` and {} in `{what}`; use it as one \
+                     of them only",
                     other.word(),
                     kind.word()
                 );
@@ -128,23 +129,24 @@ fn check_kinds(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// Every group's value gets past the condition on the same attribute.
+/// A condition on the attribute of the groups must not exclude the value of a group.
 fn check_groups(
     entry: &CatalogueEntry<Metric>,
     by: &Grouping,
     condition: &Condition,
 ) -> Result<(), Mistake> {
-    let lets_through = |value: &Literal| match (condition, value) {
+    let allows = |value: &Literal| match (condition, value) {
         (Condition::Is(wanted), value) => value == wanted,
         (Condition::Not(other), value) => value != other,
         (Condition::AnyOf(any), Literal::Text(value)) => any.contains(value),
         _ => true,
     };
-    match by.groups.iter().find(|(_, value)| !lets_through(value)) {
+    match by.groups.iter().find(|(_, value)| !allows(value)) {
         Some((name, value)) => {
             let attribute = &by.attribute;
             let reason = format!(
-                "group `{name}` is always 0: `where.{attribute}` does not let `{value}` through"
+                "group `{name}` is always 0, because `where.{attribute}` excludes `{value}`; remove \
+                 the group or change the condition"
             );
             Err(Mistake::new(entry.line_of("by"), reason))
         }

@@ -69,8 +69,8 @@ pub enum Measure {
 pub struct Grouping {
     /// The attribute that decides on the group.
     pub attribute: String,
-    /// The groups: the name in the result and the value of the attribute. All values are truths, or all
-    /// are strings. A row with another value is in no group.
+    /// The groups: the name in the result and the value of the attribute. All values are booleans, or
+    /// all are strings. A row with another value is in no group.
     pub groups: BTreeMap<String, Literal>,
 }
 

@@ -38,12 +38,12 @@ pub enum Condition {
 
 /// A value with which an attribute is compared, in conditions and in groups.
 ///
-/// A truth is compared with a boolean, with `"true"` or `"false"` in any case, and with 1 or 0. Any
-/// other string, including `"1"`, is compared with strings only.
+/// A boolean is compared with booleans, with `"true"` or `"false"` in any case, and with 1 or 0. A string,
+/// including `"1"`, is compared with strings only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Literal {
-    /// A truth, in whatever form it is stored.
-    Truth(bool),
+    /// A boolean, in whatever form it is stored.
+    Boolean(bool),
     /// A string.
     Text(String),
 }
@@ -53,15 +53,15 @@ impl Literal {
     ///
     /// ```
     /// # use edge_analytics::metrics::catalogue::definition::Literal;
-    /// assert_eq!(Literal::of_text("TRUE"), Literal::Truth(true));
+    /// assert_eq!(Literal::of_text("TRUE"), Literal::Boolean(true));
     /// assert_eq!(Literal::of_text("1"), Literal::Text("1".to_owned()));
     /// ```
     #[must_use]
     pub fn of_text(text: &str) -> Self {
         if text.eq_ignore_ascii_case("true") {
-            Self::Truth(true)
+            Self::Boolean(true)
         } else if text.eq_ignore_ascii_case("false") {
-            Self::Truth(false)
+            Self::Boolean(false)
         } else {
             Self::Text(text.to_owned())
         }
@@ -71,7 +71,7 @@ impl Literal {
 impl fmt::Display for Literal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truth(truth) => truth.fmt(formatter),
+            Self::Boolean(boolean) => boolean.fmt(formatter),
             Self::Text(text) => formatter.write_str(text),
         }
     }
