@@ -1,5 +1,5 @@
-//! `POST /recalculate`, `GET` and `DELETE /recalculate/{jobId}`: starting a recalculation, following
-//! it and dismissing it.
+//! `POST /recalculate`, `GET` and `DELETE /recalculate/{jobId}`: start a recalculation, read its state,
+//! end it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -170,7 +170,7 @@ pub async fn start(
     Ok(response)
 }
 
-/// Answers `GET /recalculate/{jobId}`. A job that makes no progress any more is ended first.
+/// Answers `GET /recalculate/{jobId}`. A job without progress for six hours is ended first.
 pub async fn follow(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
@@ -185,24 +185,24 @@ pub async fn follow(
     view(job, now)
 }
 
-/// Answers `DELETE /recalculate/{jobId}`: ends a job that has not finished. One that has is answered
-/// as it is.
+/// Answers `DELETE /recalculate/{jobId}`: ends a job that has not finished. A finished one is returned
+/// unchanged.
 pub async fn dismiss(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Path(job_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let now = app.host.now();
-    let why = "dismissed by an administrator";
+    let reason = "ended by an administrator";
     let job = if is_id(&job_id) {
-        end_job(&app.client, &app.settings.table, &job_id, why, now).await?
+        end_job(&app.client, &app.settings.table, &job_id, reason, now).await?
     } else {
         None
     };
     view(job, now)
 }
 
-/// Whether it has the form of a job's name; other items of the partition have none.
+/// Whether it has the form of a `jobId`. The other items of the partition do not.
 fn is_id(job_id: &str) -> bool {
     job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -213,7 +213,7 @@ fn view(job: Option<Job>, now: DateTime<Utc>) -> Result<Response, ApiError> {
     Ok(json_response(StatusCode::OK, &body))
 }
 
-/// Whether the job is within retention, whether DynamoDB has deleted what is not or will.
+/// Whether the job is within retention. DynamoDB may not have deleted it yet.
 fn is_kept(job: &Job, now: DateTime<Utc>) -> bool {
     let age = |started: DateTime<Utc>| now.signed_duration_since(started);
     parse_instant(&job.started_at).is_none_or(|started| age(started) < RUNS_AND_JOBS)
@@ -226,7 +226,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where our time begins; `None` before the first run.
+/// Reads the start of the first counted hour; `None` before the first run.
 async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     let key = state_key(Granularity::Hourly);
     let item = app.client.get(&app.settings.table, key, Read::Eventual).await?;
@@ -258,25 +258,23 @@ fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
 
 fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiError {
     let begin = begin.map(format_instant);
-    let from = begin.as_deref().unwrap_or("the first run, which is still to come");
+    let from = begin.as_deref().unwrap_or("the first scheduled run, which has not started yet");
     ApiError::bad_request(
         "Nothing to recalculate",
         format!(
-            "Choose a range with {} periods that are over, within retention, and of a recorded \
-             type; records begin with {from}",
+            "Choose a range with {} periods that have ended, are within retention, and have a \
+             recorded type; records start with {from}",
             range.granularity
         ),
         json!({ "begin": begin }),
     )
 }
 
-/// Ends a job whose message could not be enqueued: otherwise the same request would find it under way.
+/// Ends a job whose message could not be enqueued. Otherwise the same request would return it as running.
 async fn withdraw(app: &App, job_id: &str, error: &QueueError) -> ApiError {
     let why = error.to_string();
     match end_job(&app.client, &app.settings.table, job_id, &why, app.host.now()).await {
         Ok(_) => ApiError::Unavailable(why),
-        Err(error) => {
-            ApiError::Unavailable(format!("{why}; and the job could not be ended: {error}"))
-        }
+        Err(error) => ApiError::Unavailable(format!("{why}; could not end the job: {error}")),
     }
 }
