@@ -35,7 +35,7 @@ use crate::{
 
 use super::{
     App, RequestId, authentication::Administrator, error::ApiError, json_response,
-    parameters::Parameters, realtime::counters_now,
+    parameters::Parameters, realtime::current_counters,
 };
 
 /// How many hours and days a headline has as points.
@@ -103,18 +103,18 @@ pub async fn dashboard(
     let now = app.host.now();
     let hour = Period::containing(Granularity::Hourly, now);
     let day = Period::containing(Granularity::Daily, now);
-    let (counters_now, hours, days) = join!(
-        counters_now(&app, false, &request_id, &background),
+    let (current, hours, days) = join!(
+        current_counters(&app, false, &request_id, &background),
         read(&app, hour, HOURS_READ),
         days(&app, day, &request_id),
     );
-    let counters_now = counters_now?;
-    let counters = counters_now.to_json(now);
+    let current = current?;
+    let counters = current.to_json(now);
     // An hour is counted from items: there is no finer record that could make it stale.
     let hours = parse_records(&app, hours?, &BTreeMap::new(), now, &request_id);
     let (days, stale) = days?;
     let days = parse_records(&app, days, &stale, now, &request_id);
-    let inputs = HeadlineInputs { hours, days, hour, day, snapshot: counters_now.snapshot };
+    let inputs = HeadlineInputs { hours, days, hour, day, snapshot: current.snapshot };
     let names = app.catalogue.realtime().headlines.iter();
     let headlines: Vec<Json> = names
         .filter_map(|name| app.catalogue.metric(name))

@@ -169,7 +169,7 @@ struct RequestId(String);
 
 /// Adds the headers that all responses have, and logs the request.
 async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next) -> Response {
-    let begun = host.now();
+    let started = host.now();
     let method = request.method().clone();
     let path = parameters::echo(request.uri().path());
     let request_id = match host.random() {
@@ -190,7 +190,7 @@ async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next
         "method": method.as_str(),
         "path": path,
         "status": response.status().as_u16(),
-        "milliseconds": (host.now() - begun).num_milliseconds(),
+        "milliseconds": (host.now() - started).num_milliseconds(),
     });
     let mut severity = Severity::Info;
     if let Some(Cause(cause)) = response.extensions().get() {

@@ -39,14 +39,14 @@ pub async fn realtime(
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or(""), &["fresh"])?;
     let is_fresh = parameters.optional_flag("fresh")?;
-    let counters_now = counters_now(&app, is_fresh, &request_id, &background).await?;
-    let data = counters_now.to_json(app.host.now());
+    let counters = current_counters(&app, is_fresh, &request_id, &background).await?;
+    let data = counters.to_json(app.host.now());
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
 
 /// The counters from the store. From DynamoDB if `is_fresh`, or if the store has no snapshot that can be
 /// read.
-pub async fn counters_now(
+pub async fn current_counters(
     app: &Arc<App>,
     is_fresh: bool,
     request_id: &RequestId,
@@ -55,7 +55,7 @@ pub async fn counters_now(
     let mut refreshing = false;
     if is_fresh {
         match fresh(app).await? {
-            Fresh::Counted(counters_now) => return Ok(counters_now),
+            Fresh::Counted(counters) => return Ok(counters),
             Fresh::Held => refreshing = true,
             Fresh::NotDue => {}
         }
@@ -93,24 +93,24 @@ enum Fresh {
     Counted(RealtimeCounters),
     /// Another refresh is running.
     Held,
-    /// The last refresh was too short a time ago.
+    /// The last refresh was too recent.
     NotDue,
 }
 
 async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
-    let answer =
+    let counted_now =
         |snapshot| Fresh::Counted(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)));
     let turn = match app.memory.counted.turn(app.host.as_ref(), FRESH_DISTANCE).await {
-        Ok(Turn::Reuse(snapshot)) => return Ok(answer(snapshot)),
+        Ok(Turn::Reuse(snapshot)) => return Ok(counted_now(snapshot)),
         Ok(Turn::Count(turn)) => turn,
         // Another request has been counting for long; the response is the stored snapshot.
         Err(_) => return Ok(Fresh::Held),
     };
-    let begun = app.host.now();
+    let started = app.host.now();
     Ok(match refresher(app).refresh(Occasion::Fresh).await? {
         Outcome::Counted(snapshot) => {
-            turn.done(&snapshot, begun);
-            answer(snapshot)
+            turn.done(&snapshot, started);
+            counted_now(snapshot)
         }
         Outcome::Held => Fresh::Held,
         Outcome::NotDue => Fresh::NotDue,
@@ -139,7 +139,7 @@ async fn counted(
         }
         Turn::Count(turn) => turn,
     };
-    let begun = app.host.now();
+    let started = app.host.now();
     let replaced = match fault {
         SnapshotFault::Damaged => match refresher(app).refresh(Occasion::Stale).await? {
             Outcome::Counted(snapshot) => Some(snapshot),
@@ -150,13 +150,13 @@ async fn counted(
     let snapshot = if let Some(snapshot) = replaced {
         snapshot
     } else {
-        let counted = count(&app.client, &app.settings.table, &app.catalogue, begun).await?;
+        let counted = count(&app.client, &app.settings.table, &app.catalogue, started).await?;
         for problem in &counted.problems {
             log(app, request_id, problem);
         }
         counted.snapshot
     };
-    turn.done(&snapshot, begun);
+    turn.done(&snapshot, started);
     Ok(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)))
 }
 

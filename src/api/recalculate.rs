@@ -143,19 +143,19 @@ pub async fn start(
     let retention = app.settings.options.retention;
     let plan = begin.map(|begin| Plan { begin, as_of: now, retention });
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
-    let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
-    let is_ours = |period: &&Period| plan.is_some_and(|plan| plan.is_ours(**period));
-    let ours: Vec<Period> =
-        range.periods.iter().filter(is_ours).filter(|_| has_records).copied().collect();
+    let is_recorded_type = range.metric_type.as_deref().is_none_or(is_recorded);
+    let has_record = |period: &&Period| plan.is_some_and(|plan| plan.can_have_record(**period));
+    let periods: Vec<Period> =
+        range.periods.iter().filter(has_record).filter(|_| is_recorded_type).copied().collect();
     if is_preview {
-        let preview = preview(range, plan, &ours);
+        let preview = preview(range, plan, &periods);
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
-    let (Some(first), Some(last), Some(plan)) = (ours.first(), ours.last(), plan) else {
+    let (Some(first), Some(last), Some(plan)) = (periods.first(), periods.last(), plan) else {
         return Err(nothing_to_recalculate(range, begin));
     };
     let request = body.job_request(*first, *last);
-    let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
+    let job = Job::new(app.host.random()?, request, periods.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
     if is_new && let Err(error) = app.queue.send(job.message(), Duration::ZERO).await {
@@ -193,7 +193,7 @@ pub async fn dismiss(
     Path(job_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let now = app.host.now();
-    let reason = "ended by an administrator";
+    let reason = "dismissed by an administrator";
     let job = if is_id(&job_id) {
         end_job(&app.client, &app.settings.table, &job_id, reason, now).await?
     } else {
@@ -234,24 +234,24 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
+fn preview(range: &Range, plan: Option<Plan>, periods: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
         .map(|granularity| (granularity.name(), 0))
         .ordered_map();
-    for (granularity, periods) in plan.map(|plan| plan.made(ours)).unwrap_or_default() {
+    for (granularity, computed) in plan.map(|plan| plan.computed_for(periods)).unwrap_or_default() {
         if let Some(count) = refreshed.get_mut(granularity.name()) {
-            *count = periods.len();
+            *count = computed.len();
         }
     }
     let start = |period: Option<&Period>| period.map(|period| format_instant(period.start()));
     json!({
         "metricType": range.metric_type.as_deref().unwrap_or(ALL_TYPES),
         "granularity": range.granularity.name(),
-        "periods": ours.len(),
-        "first": start(ours.first()),
-        "last": start(ours.last()),
+        "periods": periods.len(),
+        "first": start(periods.first()),
+        "last": start(periods.last()),
         "refreshed": refreshed,
     })
 }
