@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobError, instant};
 use crate::metrics::{
+    maker::{Maker, Makers},
     period::{Granularity, Period, format_instant},
     retention::Retention,
-    rollup::{finer_periods, made_into},
+    rollup::made_into,
 };
 
 /// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
@@ -152,10 +153,10 @@ impl Plan {
     /// The finer periods from which `period` is rolled up. `None` if they are past retention, so that the
     /// period itself is counted.
     fn finer(&self, period: Period) -> Option<Vec<Period>> {
-        let counted: Vec<Period> =
-            finer_periods(period).into_iter().filter(|finer| finer.end() >= self.begin).collect();
-        let are_kept = counted.iter().all(|finer| !self.retention.has_ended(*finer, self.as_of));
-        (!counted.is_empty() && are_kept).then_some(counted)
+        let Self { begin, as_of, retention } = *self;
+        let makers = Makers { begin, as_of, retention };
+        let is_rolled_up = makers.of_period(period) == Maker::Rollup;
+        Some(makers.finer(period)).filter(|finer| is_rolled_up && !finer.is_empty())
     }
 
     /// The periods that are computed for `asked`, by granularity: their finer periods, they themselves,
