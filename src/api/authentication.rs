@@ -40,14 +40,21 @@ pub enum Administrator {
     User,
 }
 
-/// Sessions that were looked up in the last minute, by the digest of their id, each with when.
+/// A session in memory.
+#[derive(Debug, Clone, Copy)]
+struct RememberedSession {
+    session: Session,
+    looked_up_at: DateTime<Utc>,
+}
+
+/// Sessions that were looked up in the last minute, by the digest of their id.
 #[derive(Debug, Clone, Default)]
-pub struct SessionMemory(Arc<Mutex<HashMap<[u8; 32], (Session, DateTime<Utc>)>>>);
+pub struct SessionMemory(Arc<Mutex<HashMap<[u8; 32], RememberedSession>>>);
 
 impl SessionMemory {
     fn recall(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Option<Session> {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (session, looked_up_at) = sessions.get(digest).copied()?;
+        let RememberedSession { session, looked_up_at } = sessions.get(digest).copied()?;
         (now - looked_up_at < SESSION_MEMORY).then_some(session)
     }
 
@@ -56,7 +63,7 @@ impl SessionMemory {
         if sessions.len() >= MAXIMUM_REMEMBERED {
             sessions.clear();
         }
-        sessions.insert(digest, (session, looked_up_at));
+        sessions.insert(digest, RememberedSession { session, looked_up_at });
     }
 }
 

@@ -20,6 +20,7 @@ mod running;
 mod runs;
 mod series;
 mod session;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -66,7 +66,7 @@ pub async fn figures(
         Ok(stored) => stored,
         Err(error) => {
             log(app, request_id, &error.to_string());
-            return counted(app, Stored::Unreadable, request_id).await;
+            return counted(app, SnapshotFault::Unreadable, request_id).await;
         }
     };
     let snapshot = match stored.as_deref().map(Snapshot::parse) {
@@ -74,7 +74,7 @@ pub async fn figures(
         Some(Some(snapshot)) => Some(snapshot),
         Some(None) => {
             log(app, request_id, "the stored snapshot is of another version, or damaged");
-            return counted(app, Stored::Damaged, request_id).await;
+            return counted(app, SnapshotFault::Damaged, request_id).await;
         }
     };
     let now = app.host.now();
@@ -118,12 +118,12 @@ async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
     })
 }
 
-/// Why the snapshot has to be counted for the answer.
+/// Why the stored snapshot cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stored {
-    /// The store does not answer.
+enum SnapshotFault {
+    /// The store cannot be read.
     Unreadable,
-    /// The store has something that is no snapshot, and can take another one.
+    /// What is stored is not a snapshot of this version. It can be replaced.
     Damaged,
 }
 
@@ -131,7 +131,7 @@ enum Stored {
 /// snapshot is replaced, unless one was written less than a minute ago: it may not be seen yet.
 async fn counted(
     app: &Arc<App>,
-    stored: Stored,
+    fault: SnapshotFault,
     request_id: &RequestId,
 ) -> Result<Figures, ApiError> {
     let turn = match app.memory.counted.turn(app.host.as_ref(), REFRESH_DISTANCE).await? {
@@ -139,12 +139,12 @@ async fn counted(
         Turn::Count(turn) => turn,
     };
     let begun = app.host.now();
-    let replaced = match stored {
-        Stored::Damaged => match refresher(app).refresh(RefreshTrigger::Stale).await? {
+    let replaced = match fault {
+        SnapshotFault::Damaged => match refresher(app).refresh(RefreshTrigger::Stale).await? {
             RefreshOutcome::Counted(snapshot) => Some(snapshot),
             RefreshOutcome::Held | RefreshOutcome::NotDue => None,
         },
-        Stored::Unreadable => None,
+        SnapshotFault::Unreadable => None,
     };
     let snapshot = if let Some(snapshot) = replaced {
         snapshot
