@@ -2,7 +2,7 @@
 //!
 //! Run with `cargo test --test layers`.
 
-// On wasm only tests/wasm.rs runs.
+// On wasm only tests/wasm runs.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::{
