@@ -47,7 +47,7 @@ pub type Parts = BTreeMap<String, Part>;
 
 /// A record's parts could not be packed or unpacked.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the record's parts are damaged: {0}")]
+#[error("attribute `parts` of a record is damaged: {0}")]
 pub struct PartError(String);
 
 impl PartError {

@@ -37,9 +37,9 @@ const MAXIMUM_ESTIMATE: f64 = 9_007_199_254_740_992.0;
 #[derive(Debug, Clone)]
 pub struct Distinct(HllSketch);
 
-/// A sketch could not be created or read.
+/// A sketch could not be created or read, which happens only if it is damaged.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the sketch of distinct values failed: {0}")]
+#[error("a sketch of distinct values is damaged: {0}")]
 pub struct SketchError(String);
 
 impl Distinct {
@@ -119,7 +119,7 @@ fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
     const ARRAY_MODE: u8 = 2;
     const GREATEST_MINIMUM: u8 = 63 - 15;
     let [_, _, _, precision, _, _, state, mode, ..] = bytes else {
-        return Err(SketchError("its header is cut off".to_owned()));
+        return Err(SketchError("its header is incomplete".to_owned()));
     };
     if *precision != PRECISION {
         return Err(SketchError(format!("its precision is {precision}, not {PRECISION}")));

@@ -137,7 +137,7 @@ fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Optio
     for span in spans {
         match joined.last_mut() {
             Some(last) if span.start < last.next() + BRIDGED_GAP => {
-                last.end = last.end.max(span.end)
+                last.end = last.end.max(span.end);
             }
             _ => joined.push(span),
         }

@@ -54,7 +54,7 @@ const FUTURE: TimeDelta = TimeDelta::minutes(10);
 
 /// The item is damaged: it cannot be read, or has an impossible value.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) cannot be read: {0}")]
+#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) is damaged: {0}")]
 pub struct RealtimeStateError(String);
 
 impl RealtimeState {
@@ -77,7 +77,7 @@ impl RealtimeState {
         ] {
             if !(0..=latest).contains(&instant) {
                 return Err(RealtimeStateError(format!(
-                    "{name} is {instant}, which lies in the future or before 1970"
+                    "`{name}` is {instant}, which is in the future or before 1970"
                 )));
             }
         }

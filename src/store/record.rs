@@ -25,13 +25,15 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
     /// The item cannot be mapped to a record, or a record to an item.
-    #[error("a stored record cannot be mapped: {0}")]
+    #[error("a record could not be read or written: {0}")]
     Mapping(String),
     /// An attribute has an impossible value.
-    #[error("a stored record has an impossible {0}")]
+    #[error("a stored record has an invalid `{0}`; recalculate its period")]
     Attribute(&'static str),
     /// A newer version wrote the record.
-    #[error("a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}")]
+    #[error(
+        "a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}; deploy a newer build"
+    )]
     Version(u32),
     /// It was made by a maker that this build does not know.
     #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]

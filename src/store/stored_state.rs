@@ -36,20 +36,21 @@ impl StateError {
         let attribute = attribute.into();
         let remedy = match attribute.split('.').next().unwrap_or_default() {
             "runState" if granularity == Granularity::Hourly.name() => {
-                "Delete the item: the next hourly run then starts anew with its own hour; stored \
-                 records are kept"
+                "Delete the item: the next hourly run then starts again with its own hour; \
+                 stored records are kept"
                     .to_owned()
             }
             "runState" => format!(
                 "Delete the item: the next {granularity} run then checks every period since the \
                  first counted hour; stored records are kept"
             ),
-            "cacheVersion" => "Replace it with the seconds since 1970, which is larger than any \
-                               version before: cached responses are then not used again"
+            "cacheVersion" => "Replace it with the current time in seconds since 1970, which is \
+                               larger than any earlier version, so that cached responses are not used \
+                               again"
                 .to_owned(),
             "unsettledUntil" => {
-                "Delete the attribute, then wait 15 minutes: until then a response \
-                                 can be cached that is about to change"
+                "Delete the attribute, then wait 15 minutes: until then, a response \
+                                 that is about to change can be cached"
                     .to_owned()
             }
             "markedBy" => {
@@ -59,7 +60,7 @@ impl StateError {
             }
             "staleMarks" | "refreshes" => format!(
                 "Delete the attribute, then recalculate the {granularity} periods of the last \
-                 days: stored records are kept, but nothing says any more which are stale"
+                 days: stored records are kept, but it is no longer known which are stale"
             ),
             _ => "Delete the attribute: the next run then takes the lease".to_owned(),
         };
@@ -198,7 +199,7 @@ impl StateReader<'_> {
                 .iter()
                 .find(is_damaged)
                 .map_or("runState".to_owned(), |name| format!("runState.{name}"));
-            self.error(name, "has a type or value that no run writes")
+            self.error(name, "has an invalid type or value")
         })?;
         self.check_instants(&progress)?;
         Ok(progress)

@@ -182,8 +182,8 @@ impl<'catalogue> Evidence<'catalogue> {
         let others = match absent.len() - 1 {
             _ if nothing => String::new(),
             0 => String::new(),
-            1 => "; so it is in 1 other period".to_owned(),
-            many => format!("; so it is in {many} other periods"),
+            1 => "; the same in 1 other period".to_owned(),
+            many => format!("; the same in {many} other periods"),
         };
         let reason = format!(
             "metric `{}`: every item of source `{source}`{place} is malformed: `{attribute}` must \
