@@ -10,7 +10,6 @@ use crate::{
     processes::run_quietly,
     progress::Activity,
     project::Project,
-    steps::Steps,
     test::show_and_run,
 };
 
@@ -33,16 +32,18 @@ pub async fn build(project: &Project) -> Result<PathBuf> {
     Ok(project.dashboard().join("dist"))
 }
 
-/// Checks types and style, and runs the tests that need no browser.
-pub async fn check_and_test(project: &Project, steps: &mut Steps) -> Result<()> {
-    for (name, script) in
-        [("types and style of the dashboard", "check"), ("unit tests of the dashboard", "test")]
-    {
-        let line = format!("npm run {script} (in www)");
-        let mut command = npm(project, &["run", "--silent", script]);
-        steps.step(name, show_and_run(&line, &mut command)).await?;
-    }
-    Ok(())
+/// Checks types and style.
+pub async fn check(project: &Project) -> Result<()> {
+    let mut command = npm(project, &["run", "--silent", "check"]);
+    show_and_run("npm run check (in www)", &mut command).await
+}
+
+/// Runs the tests that need no browser: all, or those that `filter` chooses.
+pub fn test_command(project: &Project, filter: &[String]) -> Command {
+    let mut command = project.command("node");
+    // Not the script of `package.json`: what follows the files is not for node.
+    command.current_dir(project.dashboard()).arg("--test").args(filter).arg("tests/*.test.ts");
+    command
 }
 
 /// Fails if the dashboard loads more JavaScript than it may.

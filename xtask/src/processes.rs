@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    io::BufRead,
     path::Path,
     process::{ExitStatus, Stdio},
     thread,
@@ -93,6 +94,55 @@ impl Drop for ProcessGroup {
 pub async fn run(doing: &str, command: &mut Command) -> Result<()> {
     let status = ProcessGroup::start(command)?.wait().await?;
     succeeded(doing, status)
+}
+
+/// Runs `command` to its end, passing its output through, and each line of it to `read`.
+///
+/// Standard output and standard error share one pipe, so that their lines stay in order.
+pub async fn run_and_read(
+    doing: &str,
+    mut command: Command,
+    mut read: impl FnMut(&str),
+) -> Result<()> {
+    let unavailable =
+        |error: std::io::Error| Error::System { what: "a pipe", reason: error.to_string() };
+    let (output, input) = std::io::pipe().map_err(unavailable)?;
+    command.stdout(input.try_clone().map_err(unavailable)?).stderr(input);
+    let mut group = ProcessGroup::start(&mut command)?;
+    // The pipe ends when nobody can write to it any more, so our own ends of it have to go.
+    drop(command);
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    thread::spawn(move || send_lines(output, &sender));
+
+    let mut show = |line: String| {
+        eprintln!("{line}");
+        read(&line);
+    };
+    let status = loop {
+        tokio::select! {
+            biased;
+            Some(line) = lines.recv() => show(line),
+            status = group.wait() => break status?,
+        }
+    };
+    // What the leader left running would keep the pipe open.
+    group.stop();
+    while let Some(line) = lines.recv().await {
+        show(line);
+    }
+    succeeded(doing, status)
+}
+
+fn send_lines(output: impl std::io::Read, sender: &mpsc::UnboundedSender<String>) {
+    let mut reader = std::io::BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if sender.send(text).is_err() {
+            return;
+        }
+        line.clear();
+    }
 }
 
 /// Runs `command` to its end, showing only its latest line beside `activity`. If it fails, all of
@@ -266,6 +316,16 @@ mod tests {
     async fn a_failure_says_what_was_being_done() {
         let error = run("counting", &mut shell("exit 3")).await.unwrap_err();
         assert_eq!(error.to_string(), "counting failed (exit status: 3); its output is above");
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_in_order_and_processes_left_behind_do_not_delay_the_end() {
+        let script = "echo one; echo two >&2; echo three; sleep 60 & exit 3";
+        let mut lines = Vec::new();
+        let result =
+            run_and_read("counting", shell(script), |line| lines.push(line.to_owned())).await;
+        assert!(result.is_err());
+        assert_eq!(lines, ["one", "two", "three"]);
     }
 
     #[tokio::test]
