@@ -97,7 +97,7 @@ scenario(
 
 scenario('being refused is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
   await page.goto('/');
-  await button(page, 'Try again with the platform’s session').click();
+  await button(page, 'Use the platform’s session').click();
   await page.getByRole('alert').filter({ hasText: 'not an administrator' }).waitFor();
   await assertAccessible(page);
 });

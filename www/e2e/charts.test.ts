@@ -26,14 +26,14 @@ const TODAY = Math.floor(END / DAY) * DAY;
 /** A number as the page writes it, read back. */
 const numberIn = (text: string) => Number(unmarked(text).replaceAll(',', ''));
 
-scenario('comparing with the period before shows both, and the change', {}, async ({ page, stage }) => {
+scenario('comparing with the previous period shows both, and the change', {}, async ({ page, stage }) => {
   const [from, to] = [TODAY - 8 * DAY, TODAY - 5 * DAY];
   const range = `from=${iso(from).slice(0, 10)}&to=${iso(to).slice(0, 10)}&granularity=daily`;
   await openOverview(page, `?${range}&tables=users`);
-  await page.getByLabel('Compare with the period before').check();
+  await page.getByLabel('Compare with the previous period').check();
   const users = (await stage.api.records('daily', from - 4 * DAY, to)).get('users');
   const days = [3, 2, 1, 0].map((day) => from + day * DAY);
-  await page.getByRole('columnheader', { name: 'New users, before' }).waitFor();
+  await page.getByRole('columnheader', { name: 'New users, previous' }).waitFor();
   const { header, rows } = await tableOf(page, 'Users');
   const column = (name: string) => rows.map((row) => numberIn(row[header.indexOf(name)] ?? ''));
   const values = (start: (day: number) => number) =>
@@ -41,13 +41,13 @@ scenario('comparing with the period before shows both, and the change', {}, asyn
   const now = values((day) => day);
   const before = values((day) => day - 4 * DAY);
   assert.deepEqual(column('New users'), now);
-  assert.deepEqual(column('New users, before'), before);
+  assert.deepEqual(column('New users, previous'), before);
 
   const sum = (of: number[]) => of.reduce((total, value) => total + value, 0);
   const percent = ((sum(now) - sum(before)) / sum(before)) * 100;
   const item = chart(page, 'users').locator('.legend-item', { hasText: 'New users' });
   const text = unmarked(await item.textContent());
-  const shown = /([+−]?[\d.,]+)% vs before/.exec(text)?.[1]?.replace('−', '-').replaceAll(',', '');
+  const shown = /([+−]?[\d.,]+)% vs previous/.exec(text)?.[1]?.replace('−', '-').replaceAll(',', '');
   assert.ok(
     Math.abs(Number(shown) - percent) < (Math.abs(percent) < 100 ? 0.06 : 0.6),
     `${text}: ${percent}`,
@@ -122,7 +122,7 @@ scenario('zooming with buttons, on all charts, kept in the address', {}, async (
   await page.reload();
   await chartsLoaded(page);
   assert.equal(query(page).zoom, zoom);
-  await chart(page, 'users').getByText('figures of the whole range').waitFor();
+  await chart(page, 'users').getByText('values of the whole range').waitFor();
   await button(page, 'Reset zoom of Users').focus();
   await page.keyboard.press('Enter');
   await addressed(page, {});

@@ -116,10 +116,10 @@ const CONTROLS: Control[] = [
     becomes: ['12 months', 'Monthly'],
   },
   {
-    does: 'comparing with the period before',
-    act: (page) => page.getByLabel('Compare with the period before').check(),
+    does: 'comparing with the previous period',
+    act: (page) => page.getByLabel('Compare with the previous period').check(),
     address: { compare: '1' },
-    seen: (page) => page.getByLabel('Compare with the period before').isChecked(),
+    seen: (page) => page.getByLabel('Compare with the previous period').isChecked(),
     becomes: true,
   },
   {
@@ -149,7 +149,7 @@ const CONTROLS: Control[] = [
     address: { toggled: 'newViews' },
     seen: async (page) => [
       await pressed('New views')(page),
-      await chart(page, 'views').getByText('No series is shown').count(),
+      await chart(page, 'views').getByText('No series is selected').count(),
     ],
     becomes: ['false', 1],
   },
@@ -240,9 +240,9 @@ scenario('dates that cannot be are refused with the reason', {}, async ({ page }
   const alert = page.getByRole('form', { name: 'Custom dates' }).getByRole('alert');
   for (const [first, last, reason] of [
     [DATES.to, DATES.from, 'The first date is after the last one.'],
-    ['2999-01-01', '2999-01-02', 'These dates are in the future.'],
-    ['', DATES.to, 'Give both dates.'],
-    [`0202${DATES.from.slice(4)}`, DATES.to, 'These dates are too far apart'],
+    ['2999-01-01', '2999-01-02', 'The first date is in the future.'],
+    ['', DATES.to, 'Enter both dates.'],
+    [`0202${DATES.from.slice(4)}`, DATES.to, 'The dates are too far apart'],
   ] as const) {
     await from.fill(first);
     await to.fill(last);
@@ -281,7 +281,7 @@ scenario('a month of which no hour is over yet says so, until one is', {}, async
   const month = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
   await page.clock.setFixedTime(month + 10 * 60_000);
   await openOverview(page, '?range=month&granularity=daily');
-  await page.getByRole('heading', { name: 'No period of this range is over yet' }).waitFor();
+  await page.getByRole('heading', { name: 'No period of this range has ended yet' }).waitFor();
   assert.equal(await page.locator('.charts').count(), 0);
   assert.equal(await button(page, 'Export CSV').isDisabled(), true);
   // The page looks at its clock every quarter of a minute.
@@ -317,7 +317,7 @@ scenario('choosing which period’s most engaged content is listed', {}, async (
 
 scenario('a range before the first record says so, and leads to what makes records', {}, async ({ page }) => {
   await openOverview(page, '?from=2020-01-01&to=2020-01-31&granularity=daily');
-  await page.getByRole('heading', { name: 'Nothing is recorded for this range' }).waitFor();
+  await page.getByRole('heading', { name: 'No records in this range' }).waitFor();
   assert.equal(await button(page, 'Export CSV').isDisabled(), true);
   await button(page, 'Go to operations').click();
   await region(page, 'Recalculate').waitFor();

@@ -160,7 +160,7 @@ scenario('reading the headline figures', {}, async ({ page, stage }) => {
     assert.ok(change.includes(changeOf(headline)), `${headline.metric}: ${change}`);
     await assertSparkline(page, headline, 'last 24 hours', headline.last24Hours);
     // Everything that is due has been counted, hours and days.
-    assert.equal(await card.getByText('stale').count(), 0, headline.metric);
+    assert.equal(await card.getByText('outdated').count(), 0, headline.metric);
   }
   await choose(page, 'last 30 days');
   for (const headline of headlines) {
@@ -169,7 +169,7 @@ scenario('reading the headline figures', {}, async ({ page, stage }) => {
 });
 
 function changeOf({ metric, metricType, change }: Headline): string {
-  if (!change) return 'no period before to compare';
+  if (!change) return 'no earlier period to compare with';
   const percent = change.percent === null ? '' : ` (${formatPercent(change.percent)})`;
   return formatSigned(change.absolute, metricNamed(metric, metricType).unit) + percent;
 }
@@ -191,8 +191,8 @@ async function assertSparkline(
       ? `no data in the ${what}`
       : `${what}: from ${formatExact(Math.min(...values), unit)} to ${formatExact(Math.max(...values), unit)}` +
         (holes > 0 ? `, ${holes} of ${points.length} without a value` : '') +
-        (reconstructed > 0 ? `, ${reconstructed} of ${points.length} reconstructed later` : '') +
-        (stale > 0 ? `, ${stale} of ${points.length} being recalculated` : '');
+        (reconstructed > 0 ? `, ${reconstructed} of ${points.length} reconstructed` : '') +
+        (stale > 0 ? `, ${stale} of ${points.length} stale` : '');
   const line = page.locator(`li.card[data-metric="${metric}"] .sparkline`);
   await eventually(async () => {
     const text = (await line.getAttribute('aria-label')) ?? (await line.textContent());

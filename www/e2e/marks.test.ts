@@ -38,26 +38,28 @@ scenario('a reconstructed value and a stale day say so, in picture, table and CS
   try {
     await openOverview(page, `?from=${date(from)}&to=${date(to)}&granularity=daily`);
     const users = chart(page, 'users');
-    await users.getByText('reconstructed later, 1').waitFor();
-    await users.getByText('↻ being recalculated: 1').waitFor();
+    await users.getByText('reconstructed, 1').waitFor();
+    await users.getByText('↻ stale: 1').waitFor();
     assert.match(
       (await page.locator('#summary-users').textContent()) ?? '',
-      /Reconstructed later: values of 1 period\. Being recalculated: 1 period\./,
+      /Reconstructed values in 1 period\. Stale: 1 period\./,
     );
     // The mark of the day is on all that is made from it.
     const total = users.locator('.legend-item', { hasText: 'New users' }).locator('.legend-value');
-    await total.getByRole('img', { name: 'reconstructed later: an estimate' }).waitFor();
+    await total.getByRole('img', { name: 'reconstructed: an estimate' }).waitFor();
 
     await picture(page, 'Users').focus();
     await page.keyboard.press('Home');
     await page.keyboard.press('ArrowRight');
     const readout = users.locator('[data-readout]');
-    await readout.getByText('≥ reconstructed later: at least this many').waitFor();
-    await readout.getByText('≈ reconstructed later: an estimate').waitFor();
-    await readout.getByText('↻ being recalculated: a finer figure has changed').waitFor();
+    await readout.getByText('≥ reconstructed: a lower bound').waitFor();
+    await readout.getByText('≈ reconstructed: an estimate').waitFor();
+    await readout
+      .getByText('↻ stale: a finer period has changed, so this value will be recomputed')
+      .waitFor();
     assert.match(
       (await users.locator('[aria-live]').textContent()) ?? '',
-      /Visitors: [\d,]+ \(reconstructed later: at least this many; being recalculated: /,
+      /Visitors: [\d,]+ \(reconstructed: a lower bound; stale: /,
     );
 
     const lines = await exportedLines(page, 'Export Users as CSV');
@@ -70,7 +72,10 @@ scenario('a reconstructed value and a stale day say so, in picture, table and CS
     const cells = rows.find(([period]) => period === formatPeriod(day, 'daily', 'utc')) ?? [];
     assert.match(cells[header.indexOf('Visitors')] ?? '', /^≥↻[\d,]+$/);
     assert.match(cells[header.indexOf('New users')] ?? '', /^≈↻[\d,]+$/);
-    assert.match(cells.at(-1) ?? '', /\(being recalculated: a finer figure has changed\)$/);
+    assert.match(
+      cells.at(-1) ?? '',
+      /\(stale: a finer period has changed, so this value will be recomputed\)$/,
+    );
   } finally {
     await takeBack();
   }

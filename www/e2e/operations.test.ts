@@ -121,7 +121,7 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   const preview = ((await (await previewed).json()) as { data: RecalculationPreview }).data;
   assert.equal(preview.periods, 24);
   await page.getByText('24 hourly periods').waitFor();
-  await page.getByText(`Refreshed from them: ${preview.refreshed.daily} daily`).waitFor();
+  await page.getByText(`Also refreshed: ${preview.refreshed.daily} daily`).waitFor();
 
   const title = page.getByRole('heading', { name: 'Recalculate', exact: true });
   await button(page, 'Start recalculation').focus();
@@ -190,11 +190,11 @@ scenario('dismissing a recalculation that gets nowhere', {}, async ({ page }) =>
   });
   await openOperations(page, `&job=${jobId}`);
   await page.getByText('Last attempt failed: DynamoDB is overloaded').waitFor();
-  await button(page, 'Dismiss recalculation').click();
-  await button(page, 'Go on').click();
+  await button(page, 'End recalculation').click();
+  await button(page, 'Keep running').click();
   assert.equal(dismissed, false);
-  await button(page, 'Dismiss recalculation').click();
-  await button(page, 'End it').click();
+  await button(page, 'End recalculation').click();
+  await button(page, 'Confirm').click();
   await page.locator('[data-job="failed"]').getByText('dismissed by an administrator').waitFor();
   await button(page, 'Dismiss').click();
   await eventually(() => assert.equal(query(page).job, undefined));
@@ -236,7 +236,7 @@ scenario(
     await openOperations(page);
     const alert = region(page, 'Recalculate').getByRole('alert');
     await ask(page, 'all', '2999-01-01');
-    await alert.filter({ hasText: 'These dates are in the future.' }).waitFor();
+    await alert.filter({ hasText: 'The first date is in the future.' }).waitFor();
     await page.getByLabel('First day').fill('2020-01-01');
     await page.getByLabel('Last day').fill(yesterday);
     await button(page, 'Preview').click();

@@ -59,7 +59,7 @@ scenario(
         await banner(on, 'Database unavailable.').waitFor({ timeout: WORKER_PATIENCE });
         await on.getByText('The charts could not be loaded.').waitFor({ timeout: WORKER_PATIENCE });
       }
-      await banner(other, /Next try in|Trying/).waitFor();
+      await banner(other, /Next attempt in|Trying/).waitFor();
       // What was, is there.
       await choose(page, '24 hours');
       await chartsLoaded(page);
@@ -110,7 +110,7 @@ scenario('a type that cannot be read is never said to be absent', { provokes: [5
   await chart(page, 'interactions').getByText('Interactions could not be loaded.').waitFor();
   const engaged = region(page, 'Most engaged content');
   await engaged.getByText('The most engaged content could not be loaded.').waitFor();
-  assert.equal(await engaged.getByText('No list was recorded').count(), 0);
+  assert.equal(await engaged.getByText('No ranking is recorded').count(), 0);
   await page.getByText('Not loaded, and not in the exported CSV: Interactions.').waitFor();
 
   const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Export CSV').click()]);
@@ -120,17 +120,17 @@ scenario('a type that cannot be read is never said to be absent', { provokes: [5
 });
 
 scenario(
-  'a type that cannot be read of the period before is not said to have been nothing',
+  'a type that cannot be read of the previous period is not shown as zero',
   { provokes: [500] },
   async ({ page }) => {
     const first = new Date(END - 24 * HOUR).toISOString();
     await failTypes(page, (type, start) => start < first && (type === 'all' || type === 'users'));
     await openOverview(page, '?compare=1');
-    await chart(page, 'users').getByText('before: not loaded').first().waitFor();
-    await page.getByText('Users of the period before could not be loaded: It was refused.').waitFor();
-    assert.equal(await chart(page, 'users').getByText('nothing before').count(), 0);
+    await chart(page, 'users').getByText('previous: not loaded').first().waitFor();
+    await page.getByText('Users of the previous period could not be loaded: It was refused.').waitFor();
+    assert.equal(await chart(page, 'users').getByText('no earlier values').count(), 0);
     await chart(page, 'media')
-      .getByText(/vs before|on \d+ of \d+/)
+      .getByText(/vs previous|on \d+ of \d+/)
       .first()
       .waitFor();
   },

@@ -73,7 +73,7 @@ scenario('an administrator of the platform has nothing to do', {}, async ({ page
   assert.equal(await field(page).count(), 0);
   await button(page, 'Sign out').click();
   await heading(page, 'Sign in').waitFor();
-  await button(page, 'Try again with the platform’s session').click();
+  await button(page, 'Use the platform’s session').click();
   await heading(page, 'Overview').waitFor();
   await chartsLoaded(page);
 });
@@ -86,7 +86,7 @@ scenario(
     await heading(page, 'Sign in').waitFor();
     // Nobody has tried to get in yet.
     assert.equal(await page.getByRole('alert').count(), 0);
-    await button(page, 'Try again with the platform’s session').click();
+    await button(page, 'Use the platform’s session').click();
     await isRefused(page, /this account is not an administrator/);
   },
 );
@@ -113,7 +113,7 @@ scenario(
     await chartsLoaded(page);
     await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
     await page.getByRole('link', { name: 'Operations' }).click();
-    await isRefused(page, /^This API token is no longer accepted/);
+    await isRefused(page, /^This API token is no longer valid/);
   },
 );
 
@@ -126,6 +126,6 @@ scenario(
     await chartsLoaded(page);
     await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
     await page.reload();
-    await isRefused(page, /^This API token is no longer accepted/);
+    await isRefused(page, /^This API token is no longer valid/);
   },
 );

@@ -41,7 +41,7 @@ test('what is behind is stale, but for the minutes its run may take', () => {
   };
   assert.deepEqual(at('2026-11-23T14:30:00Z')(23), { state: 'current' });
   assert.deepEqual(at('2026-11-23T14:05:00Z')(22), { state: 'due' });
-  assert.deepEqual(at('2026-11-23T14:30:00Z')(22), { state: 'stale', behind: 1 });
-  assert.deepEqual(at('2026-11-23T14:05:00Z')(20), { state: 'stale', behind: 3 });
+  assert.deepEqual(at('2026-11-23T14:30:00Z')(22), { state: 'outdated', behind: 1 });
+  assert.deepEqual(at('2026-11-23T14:05:00Z')(20), { state: 'outdated', behind: 3 });
   assert.deepEqual(at('2026-11-23T14:30:00Z')(-1), { state: 'none' });
 });

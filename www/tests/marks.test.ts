@@ -106,12 +106,10 @@ test('a claim that this page does not know is taken for the weakest', () => {
 
 test('the marks are told in words', () => {
   assert.deepEqual(meaningsOf({ stale: true, reconstructed: 'lowerBound' }), [
-    'reconstructed later: at least this many',
-    'being recalculated: a finer figure has changed',
+    'reconstructed: a lower bound',
+    'stale: a finer period has changed, so this value will be recomputed',
   ]);
-  assert.deepEqual(meaningsOf({ stale: false, reconstructed: 'estimate' }), [
-    'reconstructed later: an estimate',
-  ]);
+  assert.deepEqual(meaningsOf({ stale: false, reconstructed: 'estimate' }), ['reconstructed: an estimate']);
   assert.deepEqual(meaningsOf(UNMARKED), []);
 });
 
@@ -155,13 +153,13 @@ test('what is not final is drawn dashed, from the last observed value on', () =>
 test('a chart and its points say it in words', () => {
   const { data, created, total } = media();
   const words = describeChart(data, [created], 'hourly', 'utc');
-  assert.match(words, /Reconstructed later: values of 1 period\./);
-  assert.match(words, /Being recalculated: 1 period\./);
-  assert.match(words, /Short of finer periods: 1 period\./);
+  assert.match(words, /Reconstructed values in 1 period\./);
+  assert.match(words, /Stale: 1 period\./);
+  assert.match(words, /Incomplete: 1 period\./);
   assert.match(words, /The last point is the running period so far, as of 00:29 UTC\./);
   assert.equal(
     describePoint(data, [created, total], 0, 'hourly', 'utc'),
-    '22 Nov 2026, 20:00–21:00. New media: 6 (reconstructed later: at least this many), Total media: 24',
+    '22 Nov 2026, 20:00–21:00. New media: 6 (reconstructed: a lower bound), Total media: 24',
   );
   assert.equal(
     describePoint(data, [created], 4, 'hourly', 'utc'),

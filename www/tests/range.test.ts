@@ -110,7 +110,7 @@ test('dates of which no granularity makes a chart are refused: too many periods,
   assert.match(datesProblem('0050-01-01', '2026-11-20', NOW) ?? '', /too far apart/);
   assert.equal(datesProblem('2002-11-01', '2026-11-20', NOW), null);
   const early = Date.parse('2026-11-23T00:30:00Z');
-  assert.match(datesProblem('2026-11-23', '2026-11-24', early) ?? '', /over yet/);
+  assert.match(datesProblem('2026-11-23', '2026-11-24', early) ?? '', /ended yet/);
   assert.equal(datesProblem('2026-11-23', '2026-11-23', Date.parse('2026-11-23T01:10:00Z')), null);
 });
 

@@ -173,7 +173,7 @@ impl Folder {
     fn make(project: &Project) -> Result<Self> {
         let name = format!(".edge-analytics/browser-{}", std::process::id());
         let path = project.root().join(Path::new(&name));
-        fs::create_dir_all(&path).map_err(Error::file("make the folder", &path))?;
+        fs::create_dir_all(&path).map_err(Error::file("create the folder", &path))?;
         Ok(Self(path))
     }
 }

@@ -1,4 +1,4 @@
-//! The dashboard in `www/`: built into the static assets that the Worker serves, checked, tested.
+//! The dashboard in `www/`: building the static assets that the Worker serves, checks, unit tests.
 
 use std::{fs, path::PathBuf};
 
@@ -13,7 +13,7 @@ use crate::{
     test::show_and_run,
 };
 
-/// Gzipped bytes of JavaScript that the dashboard may load.
+/// How many gzipped bytes of JavaScript the dashboard may load.
 const SIZE_BUDGET: u64 = 70_000;
 
 fn npm(project: &Project, arguments: &[&str]) -> Command {
@@ -22,7 +22,7 @@ fn npm(project: &Project, arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds the dashboard; returns the folder of its files.
+/// Builds the dashboard; returns the folder with its files.
 pub async fn build(project: &Project) -> Result<PathBuf> {
     let doing = "building the dashboard";
     let activity = Activity::start(doing, "a few seconds");
@@ -41,12 +41,12 @@ pub async fn check(project: &Project) -> Result<()> {
 /// Runs the tests that need no browser: all, or those that `filter` chooses.
 pub fn test_command(project: &Project, filter: &[String]) -> Command {
     let mut command = project.command("node");
-    // Not the script of `package.json`: what follows the files is not for node.
+    // Not the script of `package.json`: options after the names of files are not for node.
     command.current_dir(project.dashboard()).arg("--test").args(filter).arg("tests/*.test.ts");
     command
 }
 
-/// Fails if the dashboard loads more JavaScript than it may.
+/// Fails if the dashboard loads more JavaScript than its budget.
 pub fn check_size(project: &Project) -> Result<()> {
     let actual = javascript_size(project)?;
     eprintln!("the dashboard's JavaScript: {actual} bytes gzipped; the budget is {SIZE_BUDGET}");

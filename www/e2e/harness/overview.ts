@@ -25,7 +25,7 @@ export async function openOverview(page: Page, query = ''): Promise<void> {
 export async function chartsLoaded(page: Page, timeout?: number): Promise<void> {
   const figures = page.locator('.charts[aria-busy="false"] figure[data-chart="users"][aria-busy="false"]');
   const nothing = page.getByRole('heading', {
-    name: /^(Nothing is recorded for this range|No period of this range is over yet)$/,
+    name: /^(No records in this range|No period of this range has ended yet)$/,
   });
   await figures.or(nothing).waitFor(timeout === undefined ? {} : { timeout });
 }
