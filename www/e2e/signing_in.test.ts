@@ -57,10 +57,10 @@ scenario(
   async ({ page, stage }) => {
     await page.goto('/?page=operations');
     await signIn(page, `${stage.token}x`);
-    await isRefused(page, /^This API token is not accepted/);
+    await isRefused(page, /^This API token is not valid/);
     // Nor is one that no request could carry.
     await signIn(page, 'пароль');
-    await isRefused(page, /^This API token is not accepted/);
+    await isRefused(page, /^This API token is not valid/);
     // Where the visitor wanted to go is not forgotten.
     await signIn(page, stage.token);
     await heading(page, 'Operations').waitFor();
@@ -87,7 +87,7 @@ scenario(
     // Nobody has tried to get in yet.
     assert.equal(await page.getByRole('alert').count(), 0);
     await button(page, 'Use the platform’s session').click();
-    await isRefused(page, /this account is not an administrator/);
+    await isRefused(page, /not as an administrator/);
   },
 );
 

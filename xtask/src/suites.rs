@@ -177,15 +177,15 @@ mod tests {
             },
         ];
         assert_eq!(
-            summary(&steps),
-            "\
-\x20                           tests               time
-\x20 passed   format                               20 ms
-\x20 FAILED   native tests                         1 min 5 s
-\x20            tests/api      130 passed          3 s
-\x20            tests/runs     7 passed, 1 FAILED  3 s
-\x20 skipped  DynamoDB Local                       by --skip dynamodb-local
-\x20 total                     137 passed          1 min 5 s
+            format!("\n{}", summary(&steps)),
+            "
+                           tests               time
+  passed   format                              20 ms
+  FAILED   native tests                        1 min 5 s
+             tests/api     130 passed          3 s
+             tests/runs    7 passed, 1 FAILED  3 s
+  skipped  DynamoDB Local                      by --skip dynamodb-local
+  total                    137 passed          1 min 5 s
 
 The tests that failed, each with the command that runs it alone:
   cargo test --test runs -- lease --exact

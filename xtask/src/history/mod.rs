@@ -230,6 +230,22 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
     }
 
+    /// What the tests in Chromium do before they start must not depend on when they run.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn counting_succeeds_at_the_edges_of_days_weeks_and_months() {
+        let folder = folder("edge-history");
+        for end in ["2026-06-01T00:00:00Z", "2026-06-07T23:00:00Z"] {
+            let end = end.parse().unwrap();
+            let database = EmbeddedDynamoDb::start(&folder).await.unwrap();
+            let sample = sample_platform::Shape { users: 40, days: 12, seed: 1, end };
+            database.import(sample_platform::generate(&sample)).await.unwrap();
+            count(&database, end, 3, 1).await.unwrap();
+            database.stop().await;
+            delete(&folder).unwrap();
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
     #[test]
     fn a_database_without_the_marker_is_not_used() {
         let folder = folder("half-history");
