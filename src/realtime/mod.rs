@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
-    host::BoxFuture,
+    host::{BoxFuture, KvError},
     metrics::{
         period::{Granularity, Period, format_instant, parse_instant},
         retention::Retention,
@@ -139,8 +139,8 @@ fn age(instant: &str, now: DateTime<Utc>) -> TimeDelta {
 /// Where the snapshot is kept. It may be a minute behind: what was put need not be there yet.
 pub trait SnapshotStore: Send + Sync {
     /// The snapshot as it was put; `None` if there is none.
-    fn get(&self) -> BoxFuture<'static, Result<Option<String>, String>>;
+    fn get(&self) -> BoxFuture<'static, Result<Option<String>, KvError>>;
 
     /// Replaces the snapshot. At most once a second.
-    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), String>>;
+    fn put(&self, snapshot: String) -> BoxFuture<'static, Result<(), KvError>>;
 }

@@ -15,7 +15,7 @@ use crate::{
     dynamodb::{
         AttributeValue, Client, Error, Item, Read, UpdateItem, number, string, to_attribute,
     },
-    host::{Severity, SharedHost},
+    host::{KvError, Severity, SharedHost},
     metrics::{
         catalogue::{Catalogue, definition::Rollup},
         ordered::Ordered,
@@ -243,7 +243,7 @@ impl Refresher<'_> {
         }
         let written = match serde_json::to_string(snapshot) {
             Ok(text) => self.store.put(text).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(KvError::Write(error.to_string())),
         };
         let succeeded = written.is_ok();
         if let Err(why) = written {
