@@ -13,7 +13,10 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     host::{Severity, SharedBackground},
-    realtime::{FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, Refresher, Snapshot, count},
+    realtime::{
+        FRESH_DISTANCE, REFRESH_DISTANCE, RefreshOutcome, RefreshTrigger, Refresher, Snapshot,
+        count,
+    },
 };
 
 use super::{
@@ -80,7 +83,7 @@ pub async fn figures(
         let app = app.clone();
         // It logs what it did and what went wrong.
         background.run(Box::pin(async move {
-            let _ = refresher(&app).refresh(Occasion::Stale).await;
+            let _ = refresher(&app).refresh(RefreshTrigger::Stale).await;
         }));
     }
     Ok(Figures::of(app, "kv", refreshing, snapshot))
@@ -105,13 +108,13 @@ async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
         Err(_) => return Ok(Fresh::Held),
     };
     let begun = app.host.now();
-    Ok(match refresher(app).refresh(Occasion::Fresh).await? {
-        Outcome::Counted(snapshot) => {
+    Ok(match refresher(app).refresh(RefreshTrigger::Fresh).await? {
+        RefreshOutcome::Counted(snapshot) => {
             turn.done(&snapshot, begun);
             answer(snapshot)
         }
-        Outcome::Held => Fresh::Held,
-        Outcome::NotDue => Fresh::NotDue,
+        RefreshOutcome::Held => Fresh::Held,
+        RefreshOutcome::NotDue => Fresh::NotDue,
     })
 }
 
@@ -137,9 +140,9 @@ async fn counted(
     };
     let begun = app.host.now();
     let replaced = match fault {
-        SnapshotFault::Damaged => match refresher(app).refresh(Occasion::Stale).await? {
-            Outcome::Counted(snapshot) => Some(snapshot),
-            Outcome::Held | Outcome::NotDue => None,
+        SnapshotFault::Damaged => match refresher(app).refresh(RefreshTrigger::Stale).await? {
+            RefreshOutcome::Counted(snapshot) => Some(snapshot),
+            RefreshOutcome::Held | RefreshOutcome::NotDue => None,
         },
         SnapshotFault::Unreadable => None,
     };

@@ -11,6 +11,7 @@ use crate::{
     host::Severity,
     metrics::{
         catalogue::Catalogue,
+        maker::Maker,
         period::{Granularity, Period, Span},
         record::Record,
         rollup::{finer_periods, roll_up},
@@ -188,6 +189,7 @@ fn empty(metric_type: &str, period: Period, calculated_at: DateTime<Utc>) -> Rec
         calculated_at,
         coverage: None,
         reconstructed: BTreeMap::new(),
+        made_by: Maker::Items.into(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     api,
     host::{Host, Severity, SharedBackground, SharedHost, WorkersBackground, WorkersHost},
     metrics::period::Granularity,
-    realtime::{Occasion, Refresher},
+    realtime::{RefreshTrigger, Refresher},
 };
 
 #[event(start)]
@@ -95,7 +95,7 @@ async fn refresh_counters(isolate: Rc<Isolate>) {
         store: &isolate.snapshots,
     };
     // It has logged what went wrong; the next event is the next attempt.
-    let _ = refresher.refresh(Occasion::Tick).await;
+    let _ = refresher.refresh(RefreshTrigger::Tick).await;
 }
 
 /// Logs that an event could not be processed.

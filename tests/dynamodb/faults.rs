@@ -686,10 +686,10 @@ async fn a_transaction_cancelled_for_another_reason_is_not_sent_again() {
             cancelled_for!("ConditionalCheckFailed", "ThrottlingError"),
             Some(Cancellation::ConditionFailed),
         ),
-        (cancelled_for!("ValidationError"), Some(Cancellation::Refused)),
-        (cancelled_for!("ItemCollectionSizeLimitExceeded"), Some(Cancellation::Refused)),
-        (cancelled_for!("TransactionConflict", "ValidationError"), Some(Cancellation::Refused)),
-        (cancelled_for!("ValidationError", "TransactionConflict"), Some(Cancellation::Refused)),
+        (cancelled_for!("ValidationError"), Some(Cancellation::Rejected)),
+        (cancelled_for!("ItemCollectionSizeLimitExceeded"), Some(Cancellation::Rejected)),
+        (cancelled_for!("TransactionConflict", "ValidationError"), Some(Cancellation::Rejected)),
+        (cancelled_for!("ValidationError", "TransactionConflict"), Some(Cancellation::Rejected)),
         // The text alone is no reason.
         (r#"{"__type": "TransactionCanceledException", "Message": "[TransactionConflict]"}"#, None),
     ] {

@@ -15,7 +15,10 @@ use edge_analytics::{
         catalogue::Catalogue,
         period::{Granularity, Period},
     },
-    realtime::{DAILY_WRITES, Occasion, Outcome, REQUESTED_DAILY_WRITES, Refresher, Snapshot},
+    realtime::{
+        DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome as Outcome,
+        RefreshTrigger as Occasion, Refresher, Snapshot,
+    },
     settings::Settings,
     store::ledger::Status,
 };

@@ -12,6 +12,7 @@ use edge_analytics::{
     dynamodb::Item,
     metrics::{
         catalogue::Catalogue,
+        maker::Maker,
         part::{self, Part},
         period::{Granularity, Period},
         record::Record,
@@ -69,6 +70,7 @@ fn records_and_their_parts_survive_storage() {
         calculated_at: Utc.with_ymd_and_hms(2026, 3, 2, 0, 0, 1).unwrap(),
         coverage: None,
         reconstructed: std::collections::BTreeMap::new(),
+        made_by: Maker::Items.into(),
     };
     assert_eq!(Record::from_item(record.to_item(&Retention::default()).unwrap()).unwrap(), record);
     let unpacked = part::unpack(&part::pack(&record.parts).unwrap()).unwrap();

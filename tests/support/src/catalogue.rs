@@ -3,7 +3,12 @@
 use edge_analytics::metrics::catalogue::Catalogue;
 
 #[path = "../../../src/metrics/catalogue"]
-#[allow(dead_code, clippy::pedantic, reason = "linted, and used whole, where they belong")]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::pedantic,
+    reason = "linted, and used whole, where they belong"
+)]
 mod parser {
     pub mod check;
     pub mod check_values;

@@ -124,7 +124,7 @@ async fn findings(table: &TestTable, catalogue: &Catalogue, spans: &[Span]) -> F
 
 fn values(findings: &Findings, span: usize) -> BTreeMap<&str, Value> {
     let value = |(name, outcomes): (&'_ String, &Vec<_>)| {
-        let outcome: &edge_analytics::metrics::fold::Outcome = &outcomes[span];
+        let outcome: &edge_analytics::metrics::fold::MetricOutcome = &outcomes[span];
         Some((name.clone(), outcome.value.clone()?))
     };
     let found: BTreeMap<String, Value> = findings.outcomes.iter().filter_map(value).collect();
