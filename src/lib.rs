@@ -5,13 +5,14 @@
 //! 1. `edge`: the Worker's entry points for requests, cron events and queue messages;
 //! 2. [`api`]: the HTTP API;
 //! 3. [`run`], [`realtime`], [`monitor`]: scheduled runs and recalculation, realtime counters, health;
-//! 4. [`store`], [`query`]: our own items in the table; reading the platform's;
+//! 4. [`store`], [`query`], [`changes`]: our own items in the table; reading the platform's; its changes;
 //! 5. [`metrics`]: the domain, which knows neither DynamoDB's API nor Workers.
 //!
 //! Beside them: [`dynamodb`], the client; [`host`], what the runtime provides; [`settings`]. A test keeps
 //! the order.
 
 pub mod api;
+pub mod changes;
 pub mod dynamodb;
 #[cfg(target_arch = "wasm32")]
 mod edge;
