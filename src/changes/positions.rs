@@ -89,7 +89,9 @@ pub enum Gap {
         shard: String,
     },
     /// The shard does not exist any more.
-    #[error("shard {shard} of the change stream does not exist any more and was not read to its end")]
+    #[error(
+        "shard {shard} of the change stream does not exist any more and was not read to its end"
+    )]
     NotFound {
         /// The shard.
         shard: String,
@@ -138,8 +140,8 @@ pub enum Place<'positions> {
 pub(super) struct Unresolved {
     /// A shard that continues none that is known; its parent may be listed later.
     pub(super) unknown: Option<String>,
-    /// Whether a shard that was read to its end has no child yet.
-    pub(super) childless: bool,
+    /// The shards that were read to their end and have no child yet.
+    pub(super) childless: Vec<String>,
 }
 
 impl Positions {
@@ -151,11 +153,8 @@ impl Positions {
         let now = now.timestamp_millis();
         let parents: BTreeSet<&String> =
             shards.iter().filter_map(|shard| shard.parent.as_ref()).ordered_set();
-        let read = || Tracked {
-            after: None,
-            until: now,
-            ended: Some(Ended { at: now, followed: true }),
-        };
+        let read =
+            || Tracked { after: None, until: now, ended: Some(Ended { at: now, followed: true }) };
         let mut tracked: BTreeMap<String, Tracked> =
             parents.iter().map(|parent| ((*parent).clone(), read())).ordered_map();
         for shard in shards.iter().filter(|shard| !parents.contains(&shard.id)) {
@@ -192,16 +191,13 @@ impl Positions {
     /// Forgets what is old enough, and checks that the stream still has everything behind the
     /// positions.
     pub(super) fn prepare(&mut self, now: DateTime<Utc>) -> Result<(), Gap> {
-        let (forgotten, readable) = (
-            (now - REMEMBERED_FOR).timestamp_millis(),
-            (now - READABLE_FOR).timestamp_millis(),
-        );
+        let (forgotten, readable) =
+            ((now - REMEMBERED_FOR).timestamp_millis(), (now - READABLE_FOR).timestamp_millis());
         self.shards.retain(|_, shard| {
             shard.ended.is_none_or(|ended| !ended.followed || ended.at >= forgotten)
         });
-        let is_old = |(_, shard): &(&String, &Tracked)| {
-            shard.is_unfinished() && shard.until < readable
-        };
+        let is_old =
+            |(_, shard): &(&String, &Tracked)| shard.is_unfinished() && shard.until < readable;
         match self.shards.iter().find(is_old) {
             None => Ok(()),
             Some((id, shard)) => Err(Gap::TooOld {
@@ -239,8 +235,9 @@ impl Positions {
                 self.shards.insert(shard.id.clone(), tracked);
             }
         }
-        let childless = |shard: &Tracked| shard.ended.is_some_and(|ended| !ended.followed);
-        Ok(Unresolved { unknown, childless: self.shards.values().any(childless) })
+        let ended = self.shards.iter().filter(|(_, shard)| shard.ended.is_some());
+        let childless = ended.filter(|(_, shard)| shard.is_unfinished());
+        Ok(Unresolved { unknown, childless: childless.map(|(id, _)| id.clone()).collect() })
     }
 
     /// Whether a shard that is not known, and whose parent is not, has a known ancestor, so that its

@@ -125,8 +125,10 @@ impl Ranges {
         old: Vec<Placed<C>>,
         new: Vec<Placed<C>>,
     ) -> impl Iterator<Item = Signed<C>> {
-        let leaving = old.into_iter().map(|placed| (placed.spot, Signed::Minus(placed.contribution)));
-        let entering = new.into_iter().map(|placed| (placed.spot, Signed::Plus(placed.contribution)));
+        let leaving =
+            old.into_iter().map(|placed| (placed.spot, Signed::Minus(placed.contribution)));
+        let entering =
+            new.into_iter().map(|placed| (placed.spot, Signed::Plus(placed.contribution)));
         let changes = leaving.chain(entering);
         changes.filter(|(spot, _)| self.holds(spot)).map(|(_, signed)| signed)
     }

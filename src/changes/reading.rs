@@ -163,7 +163,7 @@ impl<'positions> Reading<'positions> {
             let mut has_read = false;
             let unresolved = loop {
                 let unresolved = self.positions.admit(&listed)?;
-                let open = self.positions.open().filter(|shard| !self.present.contains(*shard));
+                let open = self.positions.open().filter(|shard| !self.is_present(shard, &listed));
                 let ready: Vec<String> = open.cloned().collect();
                 if ready.is_empty() {
                     break unresolved;
@@ -175,7 +175,8 @@ impl<'positions> Reading<'positions> {
                     End::Interrupted(error) => return Ok(Reached::Interrupted(error)),
                 }
             };
-            if unresolved.unknown.is_none() && !unresolved.childless {
+            let is_awaited = |shard: &String| !self.present.contains(shard);
+            if unresolved.unknown.is_none() && !unresolved.childless.iter().any(is_awaited) {
                 return Ok(Reached::Present);
             }
             // The list was made before the reading, so it is not waited for the first time.
@@ -189,6 +190,13 @@ impl<'positions> Reading<'positions> {
                 None => Ok(Reached::Incomplete),
             };
         }
+    }
+
+    /// Whether the shard need not be read: this reading has read it, or its parent, up to the present.
+    /// Without that, a reading would follow a busy table from child to child.
+    fn is_present(&self, shard: &String, listed: &BTreeMap<String, Shard>) -> bool {
+        let parent = listed.get(shard).and_then(|shard| shard.parent.as_ref());
+        self.present.contains(shard) || parent.is_some_and(|parent| self.present.contains(parent))
     }
 
     /// All shards of the stream.
@@ -270,6 +278,9 @@ impl<'positions> Reading<'positions> {
         if page.next.is_none() {
             positions.note_end(&cursor.shard, self.started);
             self.tally.shard_changes += 1;
+            if is_present {
+                self.present.insert(cursor.shard);
+            }
             return None;
         }
         if is_present || cursor.empty == EMPTY_PAGES {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use edge_analytics::{
     changes::ranges::{Placed, Spot},
-    dynamodb::{AttributeValue, Item, key, number, string, text},
+    dynamodb::{AttributeValue, Item, key, string, text},
 };
 
 use crate::random::Random;
@@ -65,55 +65,62 @@ impl Image {
         }
     }
 
+    /// Its sort key in the partition of the source; `None` where it does not lie there.
+    pub fn sort_key(&self, source: usize, partition: usize) -> Option<String> {
+        match source {
+            0 => (self.part == partition).then(|| format!("{:05}", self.sort)),
+            _ => self.flag.then(|| format!("{:05}", self.rank)),
+        }
+    }
+
     /// Where it lies, with what it contributes there.
     pub fn placed(&self) -> Vec<Placed<Contribution>> {
-        let placed = |source, partition, sort_key: String, contribution| Placed {
-            spot: Spot { source, partition, sort_key },
-            contribution,
-        };
         let mut found = Vec::new();
-        if self.part < PARTITIONS[0] {
-            let hour = self.sort / 50;
-            let contribution = vec![((0, hour), 1), ((1, hour), self.amount)];
-            found.push(placed(0, self.part, format!("{:05}", self.sort), contribution));
-        }
-        if self.flag {
-            found.push(placed(1, 0, format!("{:05}", self.rank), vec![((2, 0), 1)]));
+        for (source, partition) in [(0, self.part), (1, 0)] {
+            let contribution = self.contribution_in(source);
+            if let Some(sort_key) =
+                self.sort_key(source, partition).filter(|_| !contribution.is_empty())
+            {
+                found.push(Placed { spot: Spot { source, partition, sort_key }, contribution });
+            }
         }
         found
     }
 
+    /// What it contributes in one source.
+    pub fn contribution_in(&self, source: usize) -> Contribution {
+        let hour = self.sort / 50;
+        match source {
+            0 if self.part < PARTITIONS[0] => vec![((0, hour), 1), ((1, hour), self.amount)],
+            1 if self.flag => vec![((2, 0), 1)],
+            _ => Contribution::new(),
+        }
+    }
+
     /// What it contributes in all sources together.
     pub fn contribution(&self) -> Contribution {
-        self.placed().into_iter().flat_map(|placed| placed.contribution).collect()
+        (0..PARTITIONS.len()).flat_map(|source| self.contribution_in(source)).collect()
     }
 
     pub fn to_item(self, number_of_key: u64) -> Item {
+        let Self { part, sort, flag, rank, amount } = self;
+        let image = format!("{part} {sort} {} {rank} {amount}", u8::from(flag));
         let mut item: HashMap<String, AttributeValue> = keys(number_of_key).into();
-        for (name, value) in [
-            ("part", number(&self.part)),
-            ("sort", number(&self.sort)),
-            ("flag", AttributeValue::Bool(self.flag)),
-            ("rank", number(&self.rank)),
-            ("amount", number(&self.amount)),
-        ] {
-            item.insert(name.to_owned(), value);
-        }
+        item.insert("image".to_owned(), string(image));
         item.into()
     }
 
     pub fn from_item(item: &Item) -> Self {
-        let read = |name: &str| match item.get(name) {
-            Some(AttributeValue::N(number)) => number.parse::<i64>().unwrap(),
-            other => panic!("{name}: {other:?}"),
-        };
-        let unsigned = |name: &str| u64::try_from(read(name)).unwrap();
+        let fields: Vec<i64> =
+            text(item, "image").unwrap().split(' ').map(|field| field.parse().unwrap()).collect();
+        let [part, sort, flag, rank, amount] = fields[..] else { panic!("{fields:?}") };
+        let unsigned = |number: i64| u64::try_from(number).unwrap();
         Self {
-            part: usize::try_from(read("part")).unwrap(),
-            sort: unsigned("sort"),
-            flag: item.get("flag") == Some(&AttributeValue::Bool(true)),
-            rank: unsigned("rank"),
-            amount: read("amount"),
+            part: usize::try_from(part).unwrap(),
+            sort: unsigned(sort),
+            flag: flag == 1,
+            rank: unsigned(rank),
+            amount,
         }
     }
 }

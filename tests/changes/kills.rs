@@ -4,12 +4,12 @@
 use crate::{
     engine::{Engine, Stopped},
     item::Cells,
-    seeds::{Figures, settings},
+    seeds::{Figures, seeds, settings},
     stream::{Stream, run},
     world::SECOND,
 };
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 60;
 const RUNS: u32 = 25;
 
 /// What is stored, with the version that the next write is on condition of.
@@ -75,7 +75,7 @@ async fn run_once(stream: &Stream, stored: &Stored, ends: &mut Ends) -> Option<E
 #[test]
 fn runs_that_are_killed_repeated_or_concurrent_cost_work_not_truth() {
     let (mut figures, mut ends) = (Figures::default(), Ends::default());
-    for seed in 0..SEEDS {
+    for seed in 0..seeds(SEEDS) {
         let stream = Stream::new(seed, settings(seed));
         figures.worlds += 1;
         run(async {
@@ -107,5 +107,5 @@ fn runs_that_are_killed_repeated_or_concurrent_cost_work_not_truth() {
     }
     figures.print("runs that are cut off");
     println!("  {ends:?}");
-    assert!(ends.killed > 2000 && ends.refused > 1000, "{ends:?}");
+    assert!(ends.killed > 200 && ends.refused > 100, "{ends:?}");
 }

@@ -4,12 +4,12 @@ use edge_analytics::changes::positions::{Gap, Positions};
 
 use crate::{
     engine::{Engine, Stopped},
-    seeds::{Figures, settings},
+    seeds::{Figures, seeds, settings},
     stream::{Stream, run},
     world::SECOND,
 };
 
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 300;
 
 /// Follows a table over some time; whether a gap was noticed.
 async fn follow(stream: &Stream) -> Result<(), Stopped> {
@@ -28,7 +28,7 @@ async fn follow(stream: &Stream) -> Result<(), Stopped> {
 
 fn follow_all(what: &str, unlisted: u64) -> Figures {
     let mut figures = Figures::default();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds(SEEDS) {
         let mut settings = settings(seed);
         settings.unlisted = unlisted;
         let stream = Stream::new(seed, settings);
@@ -56,7 +56,7 @@ fn follow_all(what: &str, unlisted: u64) -> Figures {
 fn every_change_is_read_once_and_in_order() {
     let figures = follow_all("lineages", 0);
     assert_eq!(figures.exact, figures.worlds);
-    assert!(figures.rolls > 10_000);
+    assert!(figures.rolls > 1000);
 }
 
 /// A listing can lack any closed shard. What was read stays right; where a start has missed a part of a

@@ -4,7 +4,8 @@
 //!
 //! Everything follows from a seed: there is no clock and no other randomness. A failure names its seed.
 //!
-//! Run with `cargo test --test changes -- --nocapture` for the figures.
+//! Run with `cargo test --test changes -- --nocapture` for the figures; with `SEEDS=10` in the
+//! environment for ten times as many worlds.
 
 // On wasm only tests/wasm.rs runs.
 #![cfg(not(target_arch = "wasm32"))]

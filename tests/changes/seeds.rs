@@ -5,14 +5,20 @@ use crate::{
     world::{SECOND, Settings},
 };
 
+/// How many seeds are run: `count`, times the number in the environment variable `SEEDS`.
+pub fn seeds(count: u64) -> u64 {
+    let factor = std::env::var("SEEDS").map_or(1, |factor| factor.parse().expect("SEEDS"));
+    count * factor
+}
+
 /// Settings within what a reader has to bear. Nothing is removed from the stream.
 pub fn settings(seed: u64) -> Settings {
     let mut random = Random::new(mix(seed ^ 0x5e77_1395));
     let publication_lag = random.time(30) * SECOND;
     Settings {
-        items: 40 + random.below(100),
-        partitions: 1 + random.below(5),
-        write_within: 100 + random.time(900),
+        items: 30 + random.below(60),
+        partitions: 1 + random.below(3),
+        write_within: 300 + random.time(1200),
         publication_lag,
         listing_lag: random.time(30) * SECOND,
         index_lag: 0,

@@ -1,6 +1,7 @@
 //! The simulated stream as its API shows it.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::{Pin, pin},
     sync::{Mutex, MutexGuard},
@@ -9,7 +10,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use edge_analytics::{
-    changes::stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
+    changes::{
+        reading::EMPTY_PAGES,
+        stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
+    },
     dynamodb::{Error, ErrorKind},
     host::BoxFuture,
 };
@@ -38,8 +42,8 @@ pub struct Stream {
 struct Faults {
     /// After so many calls the run is cut off.
     killed_after: Option<u32>,
-    /// Pages in a row that were empty although there were records.
-    empty: u32,
+    /// By shard: pages in a row that were empty although there were records.
+    empty: BTreeMap<usize, u32>,
     calls: u32,
 }
 
@@ -81,10 +85,10 @@ impl Stream {
             *left -= 1;
         }
         let mut world = self.world();
-        let duration = world.random.time(600);
+        let duration = world.random.time(400);
         world.pass(duration);
         let failed = world.settings.failed_calls;
-        if world.random.chance(failed) { Err(failure("ThrottlingException")) } else { Ok(()) }
+        if world.random.below(1000) < failed { Err(failure("ThrottlingException")) } else { Ok(()) }
     }
 
     fn list(&self, after: Option<&str>) -> Listing {
@@ -142,19 +146,23 @@ impl Stream {
             return Err(StreamError::ExpiredIterator);
         }
         let (empty, limit) =
-            (world.settings.empty_pages, usize::try_from(1 + world.random.below(8)).unwrap());
+            (world.settings.empty_pages, usize::try_from(1 + world.random.below(50)).unwrap());
         let is_empty = world.random.chance(empty);
         let found = &world.shards[shard_index(shard)];
-        if found.log.get(index).is_some_and(|at| at.published < world.now - world.settings.retention)
+        if found
+            .log
+            .get(index)
+            .is_some_and(|at| at.published < world.now - world.settings.retention)
         {
             return Err(StreamError::Trimmed);
         }
         let mut faults = self.faults.lock().unwrap();
-        if index < found.log.len() && is_empty && faults.empty < 4 {
-            faults.empty += 1;
+        let empty_pages = faults.empty.entry(shard_index(shard)).or_default();
+        if index < found.log.len() && is_empty && *empty_pages < EMPTY_PAGES - 1 {
+            *empty_pages += 1;
             return Ok(Page { records: Vec::new(), next: Some(iterator.to_owned()) });
         }
-        faults.empty = 0;
+        *empty_pages = 0;
         let end = found.log.len().min(index + limit);
         let records = found.log[index..end].iter().map(record).collect();
         let is_end = found.closed.is_some() && end == found.log.len();

@@ -32,6 +32,7 @@ pub struct Settings {
     pub splits: u64,
     pub empty_pages: u64,
     pub expired_iterators: u64,
+    /// Of a thousand.
     pub failed_calls: u64,
     /// How often a closed shard is missing in a listing.
     pub unlisted: u64,
@@ -187,7 +188,9 @@ impl World {
     pub fn pass(&mut self, milliseconds: i64) {
         let end = self.now + milliseconds;
         while self.now < end {
-            let step = 1 + self.random.time(self.settings.write_within);
+            let within = self.settings.write_within;
+            let within = if self.is_frozen { within.max(SECOND) } else { within };
+            let step = 1 + self.random.time(within);
             if self.now + step > end {
                 self.now = end;
             } else {
@@ -245,24 +248,29 @@ impl World {
             published = published.max(partition.last_published);
             partition.last_published = published;
         } else {
-            let earlier = partition.pending.iter().filter(|(_, earlier)| earlier.item == Some(item));
+            let earlier =
+                partition.pending.iter().filter(|(_, earlier)| earlier.item == Some(item));
             published = earlier.map(|(at, _)| *at).fold(published, i64::max);
         }
         partition.pending.push((published, change));
     }
 
     fn publish(&mut self) {
-        for mut partition in std::mem::take(&mut self.partitions) {
-            partition.pending.sort_by_key(|(at, _)| *at);
-            let due = partition.pending.partition_point(|(at, _)| *at <= self.now);
-            for (_, change) in partition.pending.drain(..due) {
-                self.sequence += 1;
-                let logged = Logged { change, sequence: self.sequence, published: self.now };
-                self.shards[partition.shard].log.push(logged);
+        let mut index = 0;
+        while let Some(partition) = self.partitions.get_mut(index) {
+            if partition.pending.iter().any(|(at, _)| *at <= self.now) {
+                partition.pending.sort_by_key(|(at, _)| *at);
+                let due = partition.pending.partition_point(|(at, _)| *at <= self.now);
+                for (_, change) in partition.pending.drain(..due) {
+                    self.sequence += 1;
+                    let logged = Logged { change, sequence: self.sequence, published: self.now };
+                    self.shards[partition.shard].log.push(logged);
+                }
             }
             if self.now < partition.rolls_at {
-                self.partitions.push(partition);
+                index += 1;
             } else {
+                let partition = self.partitions.remove(index);
                 self.roll(&partition);
             }
         }
@@ -271,7 +279,7 @@ impl World {
     /// Closes the partition's shard; one follows, or two if the partition splits.
     fn roll(&mut self, partition: &Partition) {
         self.shards[partition.shard].closed = Some(self.now);
-        let is_split = partition.splits < 2 && self.random.chance(self.settings.splits);
+        let is_split = partition.splits < 1 && self.random.chance(self.settings.splits);
         let (modulus, halves) =
             if is_split { (partition.modulus * 2, 2) } else { (partition.modulus, 1) };
         for half in 0..halves {
@@ -288,7 +296,8 @@ impl World {
                 pending: Vec::new(),
                 last_published: partition.last_published,
             };
-            let holds = |change: &Change| change.item.map_or(half == 0, |one| child.holds(mix(one)));
+            let holds =
+                |change: &Change| change.item.map_or(half == 0, |one| child.holds(mix(one)));
             let pending: Vec<_> =
                 partition.pending.iter().filter(|(_, change)| holds(change)).copied().collect();
             child.pending = pending;
@@ -308,13 +317,9 @@ impl World {
         let mut rows = Vec::new();
         for item in 0..self.settings.items {
             let Some(image) = self.stale(item) else { continue };
-            for placed in image.placed() {
-                let spot = placed.spot;
-                if (spot.source, spot.partition) == (source, partition)
-                    && after.is_none_or(|after| spot.sort_key.as_str() > after)
-                {
-                    rows.push((spot.sort_key, item, image));
-                }
+            let Some(sort_key) = image.sort_key(source, partition) else { continue };
+            if after.is_none_or(|after| sort_key.as_str() > after) {
+                rows.push((sort_key, item, image));
             }
         }
         rows.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));

@@ -4,7 +4,7 @@
 use edge_analytics::changes::stream::Record;
 
 use crate::{
-    engine::{Engine, apply, read, start},
+    engine::{Engine, apply, image, read, start},
     hand_off::{all_partitions, query_by_key},
     item::{Cells, add},
     seeds::Figures,
@@ -45,9 +45,7 @@ async fn begin(stream: &Stream, way: WrongWay) -> Engine {
         loop {
             let (rows, is_whole) = query_by_key(stream, &range, after.as_deref());
             for (sort_key, _, image) in rows {
-                let placed = image.placed();
-                let placed = placed.iter().find(|placed| placed.spot.source == range.source);
-                add(&mut cells, &placed.unwrap().contribution, 1);
+                add(&mut cells, &image.contribution_in(range.source), 1);
                 after = Some(sort_key);
             }
             if is_whole {
@@ -64,7 +62,8 @@ async fn begin(stream: &Stream, way: WrongWay) -> Engine {
         WrongWay::NewerThanTheRows => {
             let mut newer = |record: &Record| {
                 if record.committed > read_ended {
-                    apply(&mut cells, record);
+                    let (old, new) = (record.old.as_ref(), record.new.as_ref());
+                    apply(&mut cells, image(old), image(new));
                 }
             };
             stream.pass(60 * SECOND);
@@ -76,9 +75,7 @@ async fn begin(stream: &Stream, way: WrongWay) -> Engine {
 
 #[test]
 fn the_obvious_ways_are_wrong_every_time() {
-    for way in
-        [WrongWay::RowsThenStream, WrongWay::StreamThenRows, WrongWay::NewerThanTheRows]
-    {
+    for way in [WrongWay::RowsThenStream, WrongWay::StreamThenRows, WrongWay::NewerThanTheRows] {
         let mut figures = Figures::default();
         for seed in 0..SEEDS {
             let stream = Stream::new(seed, busy(seed));
