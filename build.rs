@@ -12,7 +12,7 @@ use std::{
 mod catalogue {
     pub mod check;
     pub mod check_values;
-    #[allow(dead_code, reason = "the crate uses what the build script does not")]
+    #[allow(dead_code, unused_imports, reason = "the crate uses what the build script does not")]
     pub mod definition;
     pub mod document;
     pub mod parse;

@@ -5,11 +5,12 @@
 //! 1. `edge`: the Worker's entry points for requests, cron events and queue messages;
 //! 2. [`api`]: the HTTP API;
 //! 3. [`run`], [`realtime`], [`monitor`]: scheduled runs and recalculation, realtime counters, health;
-//! 4. [`store`], [`query`], [`changes`]: our own items in the table; reading the platform's; its changes;
+//! 4. [`store`], [`query`], [`changes`], [`platform`]: our own items in the table; planning and reading
+//!    passes over the platform's items; their changes; the platform's users and sessions;
 //! 5. [`metrics`]: the domain, which knows neither DynamoDB's API nor Workers.
 //!
-//! Beside them: [`dynamodb`], the client; [`host`], what the runtime provides; [`settings`]. A test keeps
-//! the order.
+//! Beside them: [`dynamodb`], the client; [`host`], what the runtime provides; [`settings`]. The test
+//! `layers` fails on an import against this order.
 
 pub mod api;
 pub mod changes;
@@ -19,6 +20,7 @@ mod edge;
 pub mod host;
 pub mod metrics;
 pub mod monitor;
+pub mod platform;
 pub mod query;
 pub mod realtime;
 pub mod run;

@@ -2,10 +2,8 @@
 //!
 //! Run with `cargo xtask test`, which starts DynamoDB Local and says where it is.
 
-// On wasm only tests/wasm.rs runs.
+// On wasm only tests/wasm runs.
 #![cfg(not(target_arch = "wasm32"))]
-
-mod support;
 
 use chrono::TimeDelta;
 use edge_analytics::{dynamodb::TableName, metrics::period::Granularity, store::ledger::Status};
@@ -17,10 +15,10 @@ use support::{
     oracle,
 };
 
-engine_suite!(Backend::DynamoDbLocal);
-rollup_suite!(Backend::DynamoDbLocal);
-catch_up_suite!(Backend::DynamoDbLocal);
-source_suite!(Backend::DynamoDbLocal);
+support::engine_suite!(Backend::DynamoDbLocal);
+support::rollup_suite!(Backend::DynamoDbLocal);
+support::catch_up_suite!(Backend::DynamoDbLocal);
+support::source_suite!(Backend::DynamoDbLocal);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_every_hour_is_exact() {

@@ -2,7 +2,7 @@
 //!
 //! Run with `cargo test --test layers`.
 
-// On wasm only tests/wasm.rs runs.
+// On wasm only tests/wasm runs.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Each folder with those that it may use.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("metrics", &[]),
     ("host", &[]),
     ("dynamodb", &["host"]),
@@ -20,21 +20,22 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("store", &["dynamodb", "host", "metrics"]),
     ("query", &["dynamodb", "host", "metrics"]),
     ("changes", &["dynamodb", "host", "metrics"]),
+    ("platform", &["dynamodb", "host", "metrics"]),
     ("run", &["dynamodb", "host", "metrics", "query", "settings", "store"]),
     ("realtime", &["dynamodb", "host", "metrics", "query", "settings", "store"]),
     ("monitor", &["dynamodb", "host", "metrics", "query", "settings", "store"]),
     (
         "api",
         &[
-            "dynamodb", "host", "metrics", "monitor", "query", "realtime", "run", "settings",
-            "store",
+            "dynamodb", "host", "metrics", "monitor", "platform", "query", "realtime", "run",
+            "settings", "store",
         ],
     ),
     (
         "edge",
         &[
-            "api", "dynamodb", "host", "metrics", "monitor", "query", "realtime", "run",
-            "settings", "store",
+            "api", "dynamodb", "host", "metrics", "monitor", "platform", "query", "realtime",
+            "run", "settings", "store",
         ],
     ),
 ];

@@ -4,11 +4,9 @@
 //!
 //! Run with `cargo test --test memory -- --nocapture` to see the figures.
 
-// On wasm only tests/wasm.rs runs.
+// On wasm only tests/wasm runs.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
-
-mod support;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

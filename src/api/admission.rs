@@ -6,14 +6,13 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::host::Host;
 
-use super::error::ApiError;
+use super::{error::ApiError, waiting::wait_for};
 
 /// The most large answers at once. One takes up to its 10 MB of text and a page of items.
 pub const MAXIMUM_AT_ONCE: usize = 2;
@@ -21,13 +20,6 @@ pub const MAXIMUM_AT_ONCE: usize = 2;
 /// After this time a permit no longer counts. The runtime can end a request without running any
 /// destructor; without an end its permit would be lost for as long as the isolate lives.
 const EXPIRY: TimeDelta = TimeDelta::seconds(60);
-
-/// How often a waiting request looks for a free permit. It has a timer of its own: a request of the
-/// Workers runtime must not be woken by another one.
-const INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often it looks before it is answered with 503: ten seconds.
-const ATTEMPTS: u32 = 200;
 
 /// The permits of one isolate; clones share them.
 #[derive(Clone, Default)]
@@ -53,15 +45,13 @@ impl Admission {
     ///
     /// When none is free in time.
     pub async fn wait(&self, host: &dyn Host) -> Result<Permit, ApiError> {
-        for _ in 0..ATTEMPTS {
-            if let Some(permit) = self.try_acquire(host.now()) {
-                return Ok(permit);
-            }
-            host.sleep(INTERVAL).await;
-        }
-        Err(ApiError::Unavailable(format!(
-            "more than {MAXIMUM_AT_ONCE} large answers at once; none was finished in time"
-        )))
+        let permit = wait_for(host, || self.try_acquire(host.now())).await;
+        permit.ok_or_else(|| {
+            ApiError::Unavailable(format!(
+                "{MAXIMUM_AT_ONCE} large responses are being made already, and none was finished in \
+                 time"
+            ))
+        })
     }
 
     fn try_acquire(&self, now: DateTime<Utc>) -> Option<Permit> {

@@ -1,7 +1,5 @@
 //! Who may call: the bearer of an API token, or an administrator with a session of the platform;
-//! where there are no figures, also the bearer of the health token.
-//!
-//! Source: the platform's contract, section 5.
+//! `GET /health` also accepts the health token.
 
 use std::{
     collections::HashMap,
@@ -11,34 +9,29 @@ use std::{
 use axum::extract::FromRequestParts;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, header, request::Parts};
-use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    dynamodb::{AttributeValue, Item, Read, key, text},
-    metrics::{numbers, period::parse_instant, row::truth_of},
+    platform::{SESSION_COOKIE, Session, find_session, is_session_id},
     settings::{ApiToken, HealthToken},
 };
 
 use super::{App, error::ApiError};
 
-/// The cookie of the platform that holds the session's id.
-const SESSION_COOKIE: &str = "user_session";
-
-/// The longest token or session id that is looked at; ours and the platform's are far shorter.
+/// The longest token or session id that is considered; ours and the platform's are far shorter.
 const MAXIMUM_CREDENTIAL_BYTES: usize = 512;
 
 /// The length of an API token in hexadecimal, made as the documentation says: `openssl rand -hex 32`.
 const API_TOKEN_DIGITS: usize = 64;
 
-/// How long the result of looking a session up is kept.
+/// How long a session that was looked up is kept in memory.
 const SESSION_MEMORY: TimeDelta = TimeDelta::seconds(60);
 
-/// How many results are kept at most; at this number the memory starts afresh.
+/// The most sessions in memory. At this number the memory is emptied.
 const MAXIMUM_REMEMBERED: usize = 1000;
 
-/// A caller who may see the figures. As a handler's argument it lets nobody else in.
+/// A caller who may read all metrics. As an argument of a handler it rejects everybody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Administrator {
     /// The bearer of an API token, by the token's name.
@@ -47,30 +40,30 @@ pub enum Administrator {
     User,
 }
 
-/// What a session was found to be.
+/// A session in memory.
 #[derive(Debug, Clone, Copy)]
-struct Session {
-    expires_at: DateTime<Utc>,
-    is_administrator: bool,
+struct RememberedSession {
+    session: Session,
     looked_up_at: DateTime<Utc>,
 }
 
 /// Sessions that were looked up in the last minute, by the digest of their id.
 #[derive(Debug, Clone, Default)]
-pub struct SessionMemory(Arc<Mutex<HashMap<[u8; 32], Session>>>);
+pub struct SessionMemory(Arc<Mutex<HashMap<[u8; 32], RememberedSession>>>);
 
 impl SessionMemory {
     fn recall(&self, digest: &[u8; 32], now: DateTime<Utc>) -> Option<Session> {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(digest).copied().filter(|session| now - session.looked_up_at < SESSION_MEMORY)
+        let RememberedSession { session, looked_up_at } = sessions.get(digest).copied()?;
+        (now - looked_up_at < SESSION_MEMORY).then_some(session)
     }
 
-    fn remember(&self, digest: [u8; 32], session: Session) {
+    fn remember(&self, digest: [u8; 32], session: Session, looked_up_at: DateTime<Utc>) {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= MAXIMUM_REMEMBERED {
             sessions.clear();
         }
-        sessions.insert(digest, session);
+        sessions.insert(digest, RememberedSession { session, looked_up_at });
     }
 }
 
@@ -88,12 +81,13 @@ impl FromRequestParts<Arc<App>> for Administrator {
         let now = app.host.now();
         let session = if let Some(session) = app.sessions.recall(&digest, now) {
             session
-        } else if credential.is_bearer && !looks_like_a_session(&credential.value) {
+        } else if credential.is_bearer && !can_be_session(&credential.value) {
             return Err(ApiError::Unauthorized);
         } else {
-            let found = look_up(app, &credential.value, now).await?;
+            let table = &app.settings.table;
+            let found = find_session(&app.client, table, &credential.value, now).await?;
             let session = found.ok_or(ApiError::Unauthorized)?;
-            app.sessions.remember(digest, session);
+            app.sessions.remember(digest, session, now);
             session
         };
         if session.expires_at <= now {
@@ -103,8 +97,8 @@ impl FromRequestParts<Arc<App>> for Administrator {
     }
 }
 
-/// A caller who may see whether the runs keep up: an administrator, or the bearer of the health
-/// token. As a handler's argument it lets nobody else in.
+/// A caller who may read the health of the runs: an administrator, or the bearer of the health token.
+/// As an argument of a handler it rejects everybody else.
 #[derive(Debug, Clone, Copy)]
 pub struct HealthReader;
 
@@ -122,8 +116,8 @@ impl FromRequestParts<Arc<App>> for HealthReader {
     }
 }
 
-/// The token with this digest. Every token is compared, each in constant time, so that the time
-/// tells nothing.
+/// The token with this digest. Every token is compared, each in constant time, so that the time that
+/// it takes says nothing about the tokens.
 fn token_with<'tokens>(
     tokens: &'tokens [ApiToken],
     digest: &[u8; 32],
@@ -138,8 +132,8 @@ struct Credential {
     is_bearer: bool,
 }
 
-/// What the caller sent: the bearer token or, where there is none, the session cookie. Another scheme
-/// is meant for somebody else, such as a proxy before the Worker.
+/// What the caller sent: the bearer token or, if there is none, the session cookie. A header of
+/// another scheme is meant for something else, such as a proxy in front of the Worker.
 fn credential(headers: &HeaderMap) -> Option<Credential> {
     let bearer = headers
         .get_all(header::AUTHORIZATION)
@@ -171,7 +165,7 @@ fn session_cookie(headers: &HeaderMap) -> Option<&[u8]> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        // Cookie by cookie, as another one may hold what is no ASCII.
+        // As bytes: another cookie may contain what is not ASCII.
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
         .filter_map(|cookie| {
             let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');
@@ -183,59 +177,10 @@ fn session_cookie(headers: &HeaderMap) -> Option<&[u8]> {
         })
 }
 
-/// Whether a bearer token can be the id of a session: a UUID, or random bytes as text. It is none if it
-/// looks like an API token, so that guessing those costs no read.
-fn looks_like_a_session(bearer: &str) -> bool {
-    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+/// Whether a bearer token can be the id of a session. It cannot if it looks like an API token, so that
+/// guessing those costs no read.
+fn can_be_session(bearer: &str) -> bool {
     let is_api_token =
         bearer.len() == API_TOKEN_DIGITS && bearer.bytes().all(|digit| digit.is_ascii_hexdigit());
-    (20..=128).contains(&bearer.len()) && bearer.bytes().all(is_id) && !is_api_token
-}
-
-/// Looks up a session and its user; `None` if there is no such session or the user is not active.
-async fn look_up(
-    app: &App,
-    session_id: &str,
-    now: DateTime<Utc>,
-) -> Result<Option<Session>, ApiError> {
-    let get = async |partition: String| {
-        let key = key(partition, "METADATA");
-        app.client.get(&app.settings.table, key, Read::Eventual).await
-    };
-    let Some(session) = get(format!("SESSION#{session_id}")).await? else { return Ok(None) };
-    let expires_at = session.get("expiresAt").and_then(instant_in);
-    let (Some(expires_at), Some(user_id)) = (expires_at, text(&session, "userId")) else {
-        return Ok(None);
-    };
-    if expires_at <= now {
-        return Ok(None);
-    }
-    let Some(user) = get(format!("USER#{user_id}")).await? else { return Ok(None) };
-    Ok(is_active(&user).then(|| Session {
-        expires_at,
-        is_administrator: text(&user, "role") == Some("admin"),
-        looked_up_at: now,
-    }))
-}
-
-/// The instant in an attribute: in RFC 3339, or as seconds or milliseconds since 1970, which may be a
-/// string too.
-fn instant_in(attribute: &AttributeValue) -> Option<DateTime<Utc>> {
-    let (AttributeValue::S(text) | AttributeValue::N(text)) = attribute else { return None };
-    parse_instant(text).or_else(|| {
-        let number = numbers::parse_number(text)?;
-        // As seconds this is the year 5138, as milliseconds 1973.
-        let least_milliseconds = Decimal::from(100_000_000_000_i64);
-        let milliseconds = if number < least_milliseconds {
-            number.checked_mul(Decimal::ONE_THOUSAND)?
-        } else {
-            number
-        };
-        DateTime::from_timestamp_millis(i64::try_from(milliseconds.trunc()).ok()?)
-    })
-}
-
-/// Whether the user may sign in. What cannot be understood does not let anybody in.
-fn is_active(user: &Item) -> bool {
-    matches!(truth_of(user, "isActive"), Ok(Some(true)))
+    is_session_id(bearer) && !is_api_token
 }

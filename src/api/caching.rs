@@ -15,7 +15,11 @@ use http::HeaderValue;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{host::Severity, metrics::period::Period, store::run_state::State as RunState};
+use crate::{
+    host::{CacheError, Severity, SharedBackground},
+    metrics::period::Period,
+    store::run_state::State as RunState,
+};
 
 use super::{App, RequestId};
 
@@ -73,25 +77,32 @@ impl Slot {
 
     /// The answer that was kept here, as a stream. A cache that fails has none.
     pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<Body> {
-        app.cache.get(&self.key).await.unwrap_or_else(|why| {
-            log(app, request_id, &why);
+        app.cache.get(&self.key).await.unwrap_or_else(|error| {
+            log(app, request_id, &error);
             None
         })
     }
 
     /// Keeps the answer, after it has been sent.
-    pub fn put(self, app: &Arc<App>, answer: Vec<Bytes>, request_id: &RequestId) {
-        let put = app.cache.put(&self.key, answer, self.lifetime);
+    pub fn put(
+        self,
+        app: &Arc<App>,
+        response: Vec<Bytes>,
+        request_id: &RequestId,
+        background: &SharedBackground,
+    ) {
+        let put = app.cache.put(&self.key, response, self.lifetime);
         let (keeper, request_id) = (app.clone(), request_id.clone());
-        app.background.run(Box::pin(async move {
-            if let Err(why) = put.await {
-                log(&keeper, &request_id, &why);
+        background.run(Box::pin(async move {
+            if let Err(error) = put.await {
+                log(&keeper, &request_id, &error);
             }
         }));
     }
 }
 
-fn log(app: &App, request_id: &RequestId, why: &str) {
-    let line = json!({ "event": "cache_unavailable", "requestId": request_id.0, "reason": why });
+fn log(app: &App, request_id: &RequestId, error: &CacheError) {
+    let reason = error.to_string();
+    let line = json!({ "event": "cache_unavailable", "requestId": request_id.0, "reason": reason });
     app.host.log(Severity::Error, &line);
 }

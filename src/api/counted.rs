@@ -2,27 +2,17 @@
 //! because fresh ones were asked for. All requests of a minute, or of ten seconds where fresh ones
 //! are asked for, share one count, also those that come while it is being made.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{host::Host, realtime::Snapshot};
 
-use super::error::ApiError;
+use super::{error::ApiError, waiting::wait_for};
 
 /// After this time a count that has not ended counts as abandoned: the runtime can end a request
 /// without running any destructor.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::seconds(30);
-
-/// How often a waiting request looks whether the count has ended. It has a timer of its own: a
-/// request of the Workers runtime must not be woken by another one.
-const INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often it looks before it is answered with 503: ten seconds.
-const ATTEMPTS: u32 = 200;
 
 /// What an isolate remembers; clones share it.
 #[derive(Clone, Default)]
@@ -59,13 +49,13 @@ impl CountedMemory {
     ///
     /// When it does not end in time.
     pub async fn turn(&self, host: &dyn Host, distance: TimeDelta) -> Result<Turn, ApiError> {
-        for _ in 0..ATTEMPTS {
-            if let Some(turn) = self.try_turn(host.now(), distance) {
-                return Ok(turn);
-            }
-            host.sleep(INTERVAL).await;
-        }
-        Err(ApiError::Unavailable("another request counts, and has not ended in time".to_owned()))
+        let turn = wait_for(host, || self.try_turn(host.now(), distance)).await;
+        turn.ok_or_else(|| {
+            ApiError::Unavailable(
+                "another request is counting the realtime counters, and did not finish in time"
+                    .to_owned(),
+            )
+        })
     }
 
     /// `None` while another request counts.

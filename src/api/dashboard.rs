@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     dynamodb::{Error, Item, Read},
-    host::Severity,
+    host::{Severity, SharedBackground},
     metrics::{
         catalogue::definition::{Metric, Rollup},
         numbers,
@@ -47,10 +47,10 @@ const DAYS_DRAWN: usize = 30;
 const HOURS_READ: usize = 51;
 
 /// The records of the last periods, by type and period.
-type Records = HashMap<(String, Period), Known>;
+type RecordsByPeriod = HashMap<(String, Period), DashboardRecord>;
 
-/// What is read of a record.
-struct Known {
+/// What the dashboard needs of a record.
+struct DashboardRecord {
     metrics: Map<String, Json>,
     reconstructed: Reconstructed,
     is_stale: bool,
@@ -65,9 +65,9 @@ struct Marks {
     reconstructed: Option<Reconstruction>,
 }
 
-/// A number of stored records, or made from several.
+/// A number from one stored record, or from several.
 #[derive(Clone, Copy)]
-struct Stored {
+struct MarkedNumber {
     number: Decimal,
     marks: Marks,
 }
@@ -77,15 +77,15 @@ struct Headline {
     value: Json,
     marks: Marks,
     as_of: DateTime<Utc>,
-    before: Option<Stored>,
+    before: Option<MarkedNumber>,
     compared_to: DateTime<Utc>,
 }
 
-/// What headlines are made from.
-struct Ground {
-    hours: Records,
-    days: Records,
-    /// The hour and the day that are running.
+/// What headlines are computed from.
+struct HeadlineInputs {
+    hours: RecordsByPeriod,
+    days: RecordsByPeriod,
+    /// The running hour and the running day.
     hour: Period,
     day: Period,
     snapshot: Option<Snapshot>,
@@ -96,6 +96,7 @@ pub async fn dashboard(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Parameters::parse(query.as_deref().unwrap_or(""), &[])?;
@@ -103,7 +104,7 @@ pub async fn dashboard(
     let hour = Period::containing(Granularity::Hourly, now);
     let day = Period::containing(Granularity::Daily, now);
     let (figures, hours, days) = join!(
-        figures(&app, false, &request_id),
+        figures(&app, false, &request_id, &background),
         read(&app, hour, HOURS_READ),
         days(&app, day, &request_id),
     );
@@ -113,11 +114,11 @@ pub async fn dashboard(
     let hours = understood(&app, hours?, &BTreeMap::new(), now, &request_id);
     let (days, stale) = days?;
     let days = understood(&app, days, &stale, now, &request_id);
-    let ground = Ground { hours, days, hour, day, snapshot: figures.snapshot };
+    let inputs = HeadlineInputs { hours, days, hour, day, snapshot: figures.snapshot };
     let names = app.catalogue.realtime().headlines.iter();
     let headlines: Vec<Json> = names
         .filter_map(|name| app.catalogue.metric(name))
-        .map(|metric| ground.headline(metric))
+        .map(|metric| inputs.headline(metric))
         .collect();
     let data = json!({
         "generatedAt": format_instant(now),
@@ -143,7 +144,7 @@ async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Err
 }
 
 /// Periods that are marked as stale, each with when it was marked last.
-type Stale = BTreeMap<Period, DateTime<Utc>>;
+type StaleSince = BTreeMap<Period, DateTime<Utc>>;
 
 /// The records of the days before `running`, and which days are stale. The marks are read first: a
 /// record that is refreshed in between is newer than its mark. A state that cannot be read is logged.
@@ -151,7 +152,7 @@ async fn days(
     app: &App,
     running: Period,
     request_id: &RequestId,
-) -> Result<(Vec<Item>, Stale), Error> {
+) -> Result<(Vec<Item>, StaleSince), Error> {
     let key = state_key(Granularity::Daily);
     // Consistently: a change that was announced before must be seen.
     let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
@@ -159,7 +160,7 @@ async fn days(
         Ok(state) => state.stale_since(Granularity::Daily),
         Err(error) => {
             unreadable(app, request_id, "unreadable_state", &error.to_string());
-            Stale::new()
+            StaleSince::new()
         }
     };
     Ok((read(app, running, DAYS_DRAWN).await?, stale))
@@ -170,10 +171,10 @@ async fn days(
 fn understood(
     app: &App,
     items: Vec<Item>,
-    stale: &Stale,
+    stale: &StaleSince,
     now: DateTime<Utc>,
     request_id: &RequestId,
-) -> Records {
+) -> RecordsByPeriod {
     let retention = app.settings.options.retention;
     let read = |item| {
         Record::from_item(item)
@@ -184,7 +185,7 @@ fn understood(
         // A record that was computed after the mark has what was changed.
         let is_stale = stale.get(&record.period).is_some_and(|at| record.calculated_at <= *at);
         let Record { metrics, reconstructed, .. } = record;
-        ((record.metric_type, record.period), Known { metrics, reconstructed, is_stale })
+        ((record.metric_type, record.period), DashboardRecord { metrics, reconstructed, is_stale })
     };
     items
         .into_iter()
@@ -200,15 +201,15 @@ fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &str) {
 }
 
 /// What a record says of the metric.
-fn value(records: &Records, metric: &Metric, period: Period) -> Option<Stored> {
+fn value(records: &RecordsByPeriod, metric: &Metric, period: Period) -> Option<MarkedNumber> {
     let known = records.get(&(metric.type_name.clone(), period))?;
     let number = known.metrics.get(&metric.name).and_then(numbers::from_json)?;
     let reconstructed = known.reconstructed.get(&metric.name).copied();
-    Some(Stored { number, marks: Marks { is_stale: known.is_stale, reconstructed } })
+    Some(MarkedNumber { number, marks: Marks { is_stale: known.is_stale, reconstructed } })
 }
 
 /// The points of so many periods before `running`, the earliest first.
-fn points(records: &Records, metric: &Metric, running: Period, count: usize) -> Vec<Json> {
+fn points(records: &RecordsByPeriod, metric: &Metric, running: Period, count: usize) -> Vec<Json> {
     let mut periods: Vec<Period> = periods_before(running, count).collect();
     periods.reverse();
     let point = |period: Period| {
@@ -250,7 +251,7 @@ impl Marks {
     }
 }
 
-impl Ground {
+impl HeadlineInputs {
     fn headline(&self, metric: &Metric) -> Json {
         let found = match metric.rollup {
             Rollup::Last => self.stock(metric),
@@ -321,11 +322,11 @@ impl Ground {
     fn flow(&self, metric: &Metric) -> Option<Headline> {
         let end = self.latest(metric, self.hour)?.next();
         let sum = |before: Period| {
-            let nothing = Stored { number: Decimal::ZERO, marks: Marks::default() };
+            let nothing = MarkedNumber { number: Decimal::ZERO, marks: Marks::default() };
             periods_before(before, 24).try_fold(nothing, |sum, hour| {
                 let stored = value(&self.hours, metric, hour)?;
                 let number = numbers::add(sum.number, stored.number)?;
-                Some(Stored { number, marks: sum.marks.and(stored.marks) })
+                Some(MarkedNumber { number, marks: sum.marks.and(stored.marks) })
             })
         };
         let middle = Period::containing(Granularity::Hourly, end.start() - TimeDelta::hours(24));

@@ -1,5 +1,7 @@
 //! Errors of the API: one type that knows its status, its stable text and what to do about it.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
@@ -9,6 +11,16 @@ use crate::{
 };
 
 use super::json_response;
+
+const NOT_FOUND: &str = "The paths of the API start with /api/admin/analytics; see docs/api.md";
+
+const UNKNOWN_JOB: &str =
+    "Use the jobId from the response to POST /recalculate; a job is kept for 90 days";
+
+const UNSUPPORTED_MEDIA_TYPE: &str =
+    "Send the fields as a JSON object with the header Content-Type: application/json";
+
+const IN_THE_LOG: &str = "The reason is in the log of the Worker, under the id of this request";
 
 /// Why a request was not answered with data.
 #[derive(Debug, Clone)]
@@ -96,75 +108,50 @@ impl ApiError {
     }
 
     /// The stable text, what to do about it, and details.
-    fn texts(&self) -> (&str, String, Option<Json>) {
+    fn texts(&self) -> (&str, Cow<'_, str>, Option<Json>) {
         match self {
             Self::BadRequest { error, message, details } => {
-                (error, message.clone(), Some(details.clone()))
+                (error, message.into(), Some(details.clone()))
             }
             Self::Unauthorized => (
                 "Authentication required",
                 "Send an API token or the id of an administrator's session as a bearer token, or \
                  sign in on the platform"
-                    .to_owned(),
+                    .into(),
                 None,
             ),
             Self::Forbidden => (
                 "Administrator required",
-                "Sign in as a user with the role admin, or use an API token".to_owned(),
+                "Sign in as a user with the role admin, or use an API token".into(),
                 None,
             ),
-            Self::NotFound => (
-                "Not found",
-                "The API's paths begin with /api/admin/analytics; see docs/api.md".to_owned(),
-                None,
-            ),
-            Self::UnknownJob => (
-                "Unknown recalculation",
-                "Use the jobId that POST /recalculate answered; a job is kept for 90 days"
-                    .to_owned(),
-                None,
-            ),
-            Self::UnsupportedMediaType => (
-                "Content-Type must be application/json",
-                "Send the fields as a JSON object with the header Content-Type: application/json"
-                    .to_owned(),
-                None,
-            ),
+            Self::NotFound => ("Not found", NOT_FOUND.into(), None),
+            Self::UnknownJob => ("Unknown recalculation", UNKNOWN_JOB.into(), None),
+            Self::UnsupportedMediaType => {
+                ("Content-Type must be application/json", UNSUPPORTED_MEDIA_TYPE.into(), None)
+            }
             Self::BodyTooLarge { maximum } => (
                 "Request body too large",
-                format!("Send at most {maximum} bytes"),
+                format!("Send at most {maximum} bytes").into(),
                 Some(json!({ "maximumBytes": maximum })),
             ),
-            Self::Unavailable(_) => {
-                ("Service unavailable", "Try again in a moment".to_owned(), None)
-            }
+            Self::Unavailable(_) => ("Service unavailable", "Try again in a moment".into(), None),
             Self::MethodNotAllowed => {
-                ("Method not allowed", "Use a method that the Allow header lists".to_owned(), None)
+                ("Method not allowed", "Use a method that the Allow header lists".into(), None)
             }
             Self::Misconfigured(problems) => {
                 let variables: Vec<_> = problems.0.iter().map(|problem| problem.variable).collect();
-                ("misconfigured", problems.to_string(), Some(json!({ "variables": variables })))
+                let details = json!({ "variables": variables });
+                ("misconfigured", problems.to_string().into(), Some(details))
             }
             Self::Failing { message, details, .. } => {
-                ("failing", message.clone(), Some(details.clone()))
+                ("failing", message.into(), Some(details.clone()))
             }
-            Self::Database(error) if error.is_retryable() => (
-                "Database unavailable",
-                "DynamoDB could not be reached or is overloaded; try again in a moment".to_owned(),
-                error.code().map(|code| json!({ "code": code })),
-            ),
-            Self::Database(error) => (
-                "Database error",
-                "DynamoDB refused the request; the operator finds the reason in the log under \
-                 this request's id"
-                    .to_owned(),
-                error.code().map(|code| json!({ "code": code })),
-            ),
-            Self::Internal(_) => (
-                "Internal error",
-                "The operator finds the reason in the log under this request's id".to_owned(),
-                None,
-            ),
+            Self::Database(error) => {
+                let (text, message) = database_texts(error);
+                (text, message.into(), error.code().map(|code| json!({ "code": code })))
+            }
+            Self::Internal(_) => ("Internal error", IN_THE_LOG.into(), None),
         }
     }
 
@@ -177,6 +164,23 @@ impl ApiError {
             Self::Failing { cause, .. } => cause.clone().map(Cause),
             _ => None,
         }
+    }
+}
+
+/// The stable text of a failure of DynamoDB and what to do about it. AWS's own text is only in the log:
+/// it names users and tables.
+fn database_texts(error: &dynamodb::Error) -> (&'static str, &'static str) {
+    if error.is_retryable() {
+        (
+            "Database unavailable",
+            "DynamoDB could not be reached or is overloaded; try again in a moment",
+        )
+    } else {
+        (
+            "Database error",
+            "DynamoDB rejected the request; the reason is in the log of the Worker, under the id \
+             of this request",
+        )
     }
 }
 

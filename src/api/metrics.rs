@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, Read},
-    host::Severity,
+    host::{Severity, SharedBackground},
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
@@ -42,15 +42,15 @@ use super::{
     chunks::{Chunks, body},
     error::ApiError,
     json_body_response,
-    paging::{Page, cursor_at},
+    paging::{RequestedPage, cursor_at},
     parameters::{Parameters, echo},
-    range::{ALL, Range},
+    range::{ALL_TYPES, Range},
     running,
     series::{Collected, Collection, MAXIMUM_RECORDS},
 };
 
 /// The most periods a request may range over.
-const MAXIMUM_PERIODS: usize = 5000;
+const MAXIMUM_METRICS_PERIODS: usize = 5000;
 
 /// How many records are read at once. Items take several times the memory of their text.
 const RECORDS_AT_ONCE: usize = 500;
@@ -59,7 +59,7 @@ const RECORDS_AT_ONCE: usize = 500;
 const SMALL_ANSWER: usize = 1000;
 
 /// What is asked for, checked.
-pub struct Request {
+pub struct MetricsRequest {
     /// One type, or all of them.
     pub metric_type: Option<String>,
     granularity: Granularity,
@@ -73,7 +73,7 @@ pub struct Request {
     /// Whether the period that is still running is asked for too.
     current: bool,
     /// Which part of the range is asked for, if not all of it.
-    pub page: Option<Page>,
+    pub page: Option<RequestedPage>,
 }
 
 /// Answers `GET /metrics`.
@@ -81,9 +81,10 @@ pub async fn metrics(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let mut request = Request::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
+    let mut request = MetricsRequest::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
     let now = app.host.now();
     // What is past retention is neither shown nor missing, whether DynamoDB has deleted it or not.
     let retention = app.settings.options.retention;
@@ -94,7 +95,7 @@ pub async fn metrics(
     };
     let mut text = Chunks::default();
     text.text("{\"success\":true,\"data\":{\"metricType\":");
-    text.json(&request.metric_type.as_deref().unwrap_or(ALL))?;
+    text.json(&request.metric_type.as_deref().unwrap_or(ALL_TYPES))?;
     text.text(",\"granularity\":");
     text.json(&request.granularity.name())?;
     text.text(",\"startDate\":");
@@ -106,7 +107,7 @@ pub async fn metrics(
     let chunks = text.into_bytes();
     let status = match slot {
         Some(slot) if collected.is_whole => {
-            slot.put(&app, chunks.clone(), &request_id);
+            slot.put(&app, chunks.clone(), &request_id, &background);
             MISS
         }
         _ => BYPASS,
@@ -120,14 +121,14 @@ fn answer(body: Body, cache_status: HeaderValue) -> Response {
     response
 }
 
-impl Request {
+impl MetricsRequest {
     /// What is asked for, the same for all ways of asking for it, and for all its pages.
     fn canonical(&self) -> String {
         let mut only: Vec<&str> = self.only.iter().flatten().map(String::as_str).collect();
         only.sort_unstable();
         format!(
             "{} {} {} {} {}{}{}",
-            self.metric_type.as_deref().unwrap_or(ALL),
+            self.metric_type.as_deref().unwrap_or(ALL_TYPES),
             self.granularity,
             format_instant(self.start),
             format_instant(self.end),
@@ -149,7 +150,7 @@ impl Request {
             "cursor",
         ];
         let parameters = Parameters::parse(query, &known)?;
-        let range = Range::parse(&parameters, catalogue, MAXIMUM_PERIODS)?;
+        let range = Range::parse(&parameters, catalogue, MAXIMUM_METRICS_PERIODS)?;
         let only = parameters
             .optional("metrics")
             .map(|names| metric_names(names, range.metric_type.as_deref(), catalogue))
@@ -161,7 +162,7 @@ impl Request {
         let mut request =
             Self { metric_type, granularity, start, end, periods, only, current, page: None };
         let question = request.canonical();
-        request.page = Page::parse(&parameters, types, &question, &request.periods)?;
+        request.page = RequestedPage::parse(&parameters, types, &question, &request.periods)?;
         if let Some(newest) = request.page.as_ref().and_then(|page| page.newest) {
             request.periods.retain(|period| *period <= newest);
         }
@@ -180,10 +181,12 @@ impl Request {
 
     /// What the cache knows the answer by: of a page also which one it is.
     fn cache_question(&self) -> String {
-        let page = self.page.as_ref().map_or_else(String::new, |Page { limit, newest }| {
-            let newest = newest.map_or_else(String::new, |newest| format_instant(newest.start()));
-            format!("page {limit} {newest} ")
-        });
+        let page =
+            self.page.as_ref().map_or_else(String::new, |RequestedPage { limit, newest }| {
+                let newest =
+                    newest.map_or_else(String::new, |newest| format_instant(newest.start()));
+                format!("page {limit} {newest} ")
+            });
         format!("{page}{}", self.canonical())
     }
 
@@ -233,7 +236,7 @@ enum Found {
 /// The records in the range and how far counting has come, or the answer that was kept.
 async fn find(
     app: &App,
-    request: &Request,
+    request: &MetricsRequest,
     request_id: &RequestId,
     now: DateTime<Utc>,
 ) -> Result<Found, ApiError> {
@@ -246,7 +249,7 @@ async fn find(
     // with it is neither kept nor looked for. The place where it is added is `read`.
     let may_be_kept = newest.end() < now && !request.current;
     // First, because a record becomes text as soon as it is read, and a stale one is marked in it.
-    let States { begin, own } = read_states(app, request.granularity, request_id).await?;
+    let RunStates { begin, own } = read_states(app, request.granularity, request_id).await?;
     let stale = own.as_ref().map(|own| own.stale_since(request.granularity)).unwrap_or_default();
     let question = request.cache_question();
     let slot = own
@@ -261,7 +264,8 @@ async fn find(
     let mut collection = Collection::new(request, &app.catalogue, stale);
     if request.current && request.periods.iter().any(|period| period.contains(now)) {
         let only = request.metric_type.as_deref();
-        let known = running::known(app, request.granularity, only, now, request_id).await?;
+        let known =
+            running::running_records(app, request.granularity, only, now, request_id).await?;
         collection.take_running(known)?;
     }
     let collected = read(app, collection, request, request_id).await?.finish(begin, now)?;
@@ -269,7 +273,7 @@ async fn find(
 }
 
 /// A permit to make the answer, where it may be large.
-async fn admit(app: &App, request: &Request) -> Result<Option<Permit>, ApiError> {
+async fn admit(app: &App, request: &MetricsRequest) -> Result<Option<Permit>, ApiError> {
     if request.expected_records(app.catalogue.types().len()) <= SMALL_ANSWER {
         return Ok(None);
     }
@@ -281,7 +285,7 @@ async fn admit(app: &App, request: &Request) -> Result<Option<Permit>, ApiError>
 async fn read<'run>(
     app: &'run App,
     mut collection: Collection<'run>,
-    request: &'run Request,
+    request: &'run MetricsRequest,
     request_id: &RequestId,
 ) -> Result<Collection<'run>, ApiError> {
     let (Some(newest), Some(oldest)) = (request.periods.first(), request.periods.last()) else {
@@ -323,7 +327,7 @@ async fn read<'run>(
 }
 
 /// What the states of the runs tell a request.
-struct States {
+struct RunStates {
     /// Where the time of the hours begins.
     begin: Option<DateTime<Utc>>,
     /// The state of the granularity that is asked for.
@@ -336,7 +340,7 @@ async fn read_states(
     app: &App,
     granularity: Granularity,
     request_id: &RequestId,
-) -> Result<States, ApiError> {
+) -> Result<RunStates, ApiError> {
     let understood = |item: Option<Item>| {
         RunState::from_item(item).map(Some).map_err(|error| {
             unreadable(app, request_id, "unreadable_state", &error);
@@ -351,10 +355,10 @@ async fn read_states(
     };
     if granularity == Granularity::Hourly {
         let own = get(Granularity::Hourly).await?;
-        return Ok(States { begin: own.as_ref().and_then(|own| own.progress.begin()), own });
+        return Ok(RunStates { begin: own.as_ref().and_then(|own| own.progress.begin()), own });
     }
     let (hours, own) = join!(get(Granularity::Hourly), get(granularity));
-    Ok(States { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
+    Ok(RunStates { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
 }
 
 fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {

@@ -20,6 +20,7 @@ mod running;
 mod runs;
 mod series;
 mod session;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -37,10 +38,10 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     dynamodb::Client,
-    host::{Background, ResponseCache, Severity, SharedHost},
+    host::{ResponseCache, Severity, SharedHost},
     metrics::catalogue::Catalogue,
     realtime::SnapshotStore,
-    settings::{Misconfigured, Settings},
+    settings::Settings,
     store::job::JobQueue,
 };
 
@@ -79,8 +80,6 @@ pub struct App {
     pub queue: Arc<dyn JobQueue>,
     /// Where the realtime counters are kept.
     pub snapshots: Arc<dyn SnapshotStore>,
-    /// What goes on after the answer.
-    pub background: Arc<dyn Background>,
     /// The edge cache for responses.
     pub cache: Arc<dyn ResponseCache>,
     /// What the isolate keeps between requests, besides the sessions.
@@ -95,7 +94,8 @@ pub struct IsolateMemory {
     counted: CountedMemory,
 }
 
-/// The API.
+/// The API. A request carries in its extensions the
+/// [`SharedBackground`](crate::host::SharedBackground) that runs what goes on after its response.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let router = Router::new()
@@ -121,11 +121,9 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What answers everything while the Worker is misconfigured.
-pub fn misconfigured(problems: Misconfigured, host: SharedHost) -> Router {
-    Router::new()
-        .fallback(async move || ApiError::Misconfigured(problems.clone()))
-        .layer(from_fn_with_state(host, finish))
+/// Answers every request with `error`: the Worker cannot process any, because it is misconfigured.
+pub fn out_of_service(error: ApiError, host: SharedHost) -> Router {
+    Router::new().fallback(async move || error.clone()).layer(from_fn_with_state(host, finish))
 }
 
 #[cfg(feature = "fault-injection")]

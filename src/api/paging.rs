@@ -10,7 +10,7 @@ use crate::metrics::period::{Period, format_instant, parse_instant};
 use super::{error::ApiError, parameters::Parameters, series::MAXIMUM_RECORDS};
 
 /// The longest cursor that is read; ours have about 90 characters.
-const MAXIMUM_CURSOR_CHARACTERS: usize = 200;
+const MAXIMUM_METRICS_CURSOR: usize = 200;
 
 /// How much of the digest of its question a cursor holds. It detects mistakes; it protects nothing,
 /// as a cursor only names a period inside the range that was asked for.
@@ -18,7 +18,7 @@ const DIGEST_BYTES: usize = 16;
 
 /// A page that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct RequestedPage {
     /// The most records on it.
     pub limit: usize,
     /// Its newest period; `None` for the first page.
@@ -28,7 +28,7 @@ pub struct Page {
 /// Where a page begins.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Cursor {
+struct MetricsCursor {
     /// The start of its newest period.
     #[serde(rename = "n")]
     newest: String,
@@ -37,7 +37,7 @@ struct Cursor {
     question: String,
 }
 
-impl Page {
+impl RequestedPage {
     /// The page that `limit` and `cursor` ask for, if one of them is there. A page holds whole
     /// periods, each with up to `types` records. `periods` are those of the whole range.
     ///
@@ -54,7 +54,7 @@ impl Page {
         let limit = parameters.optional_number("limit", number(types), number(MAXIMUM_RECORDS))?;
         let newest = parameters
             .optional("cursor")
-            .map(|cursor| Cursor::decode(cursor)?.newest_of(question, periods))
+            .map(|cursor| MetricsCursor::decode(cursor)?.newest_of(question, periods))
             .transpose()?;
         if limit.is_none() && newest.is_none() {
             return Ok(None);
@@ -71,10 +71,10 @@ pub fn cursor_at(newest: Period, question: &str) -> String {
     URL_SAFE_NO_PAD.encode(cursor.to_string())
 }
 
-impl Cursor {
+impl MetricsCursor {
     fn decode(text: &str) -> Result<Self, ApiError> {
         let decode = || -> Option<Self> {
-            let is_plausible = text.len() <= MAXIMUM_CURSOR_CHARACTERS;
+            let is_plausible = text.len() <= MAXIMUM_METRICS_CURSOR;
             let json = is_plausible.then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
             serde_json::from_slice(&json).ok()
         };

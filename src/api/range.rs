@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Every type at once.
-pub const ALL: &str = "all";
+pub const ALL_TYPES: &str = "all";
 
 /// The parameters that name a range.
 pub const RANGE_PARAMETERS: [&str; 4] = ["metricType", "granularity", "startDate", "endDate"];
@@ -50,11 +50,12 @@ impl Range {
         parameters.required("startDate")?;
         parameters.required("endDate")?;
 
-        let types: Vec<&str> = catalogue.types().iter().map(String::as_str).chain([ALL]).collect();
+        let types: Vec<&str> =
+            catalogue.types().iter().map(String::as_str).chain([ALL_TYPES]).collect();
         if !types.contains(&metric_type) {
             return Err(one_of("metricType", metric_type, &types));
         }
-        let metric_type = (metric_type != ALL).then(|| metric_type.to_owned());
+        let metric_type = (metric_type != ALL_TYPES).then(|| metric_type.to_owned());
         let granularity = Granularity::from_name(granularity).ok_or_else(|| {
             one_of("granularity", granularity, &Granularity::ALL.map(Granularity::name))
         })?;

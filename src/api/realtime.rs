@@ -12,8 +12,11 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    host::Severity,
-    realtime::{FRESH_DISTANCE, Occasion, Outcome, REFRESH_DISTANCE, Refresher, Snapshot, count},
+    host::{Severity, SharedBackground},
+    realtime::{
+        FRESH_DISTANCE, REFRESH_DISTANCE, RefreshOutcome, RefreshTrigger, Refresher, Snapshot,
+        count,
+    },
 };
 
 use super::{
@@ -34,11 +37,12 @@ pub async fn realtime(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(background): Extension<SharedBackground>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or(""), &["fresh"])?;
     let is_fresh = parameters.optional_flag("fresh")?;
-    let figures = figures(&app, is_fresh, &request_id).await?;
+    let figures = figures(&app, is_fresh, &request_id, &background).await?;
     let data = figures.to_json(app.host.now());
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
@@ -48,6 +52,7 @@ pub async fn figures(
     app: &Arc<App>,
     is_fresh: bool,
     request_id: &RequestId,
+    background: &SharedBackground,
 ) -> Result<Figures, ApiError> {
     let mut refreshing = false;
     if is_fresh {
@@ -59,9 +64,9 @@ pub async fn figures(
     }
     let stored = match app.snapshots.get().await {
         Ok(stored) => stored,
-        Err(why) => {
-            log(app, request_id, &why);
-            return counted(app, Stored::Unreadable, request_id).await;
+        Err(error) => {
+            log(app, request_id, &error.to_string());
+            return counted(app, SnapshotFault::Unreadable, request_id).await;
         }
     };
     let snapshot = match stored.as_deref().map(Snapshot::parse) {
@@ -69,7 +74,7 @@ pub async fn figures(
         Some(Some(snapshot)) => Some(snapshot),
         Some(None) => {
             log(app, request_id, "the stored snapshot is of another version, or damaged");
-            return counted(app, Stored::Damaged, request_id).await;
+            return counted(app, SnapshotFault::Damaged, request_id).await;
         }
     };
     let now = app.host.now();
@@ -77,8 +82,8 @@ pub async fn figures(
         refreshing = true;
         let app = app.clone();
         // It logs what it did and what went wrong.
-        app.clone().background.run(Box::pin(async move {
-            let _ = refresher(&app).refresh(Occasion::Stale).await;
+        background.run(Box::pin(async move {
+            let _ = refresher(&app).refresh(RefreshTrigger::Stale).await;
         }));
     }
     Ok(Figures::of(app, "kv", refreshing, snapshot))
@@ -103,22 +108,22 @@ async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
         Err(_) => return Ok(Fresh::Held),
     };
     let begun = app.host.now();
-    Ok(match refresher(app).refresh(Occasion::Fresh).await? {
-        Outcome::Counted(snapshot) => {
+    Ok(match refresher(app).refresh(RefreshTrigger::Fresh).await? {
+        RefreshOutcome::Counted(snapshot) => {
             turn.done(&snapshot, begun);
             answer(snapshot)
         }
-        Outcome::Held => Fresh::Held,
-        Outcome::NotDue => Fresh::NotDue,
+        RefreshOutcome::Held => Fresh::Held,
+        RefreshOutcome::NotDue => Fresh::NotDue,
     })
 }
 
-/// Why the snapshot has to be counted for the answer.
+/// Why the stored snapshot cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stored {
-    /// The store does not answer.
+enum SnapshotFault {
+    /// The store cannot be read.
     Unreadable,
-    /// The store has something that is no snapshot, and can take another one.
+    /// What is stored is not a snapshot of this version. It can be replaced.
     Damaged,
 }
 
@@ -126,7 +131,7 @@ enum Stored {
 /// snapshot is replaced, unless one was written less than a minute ago: it may not be seen yet.
 async fn counted(
     app: &Arc<App>,
-    stored: Stored,
+    fault: SnapshotFault,
     request_id: &RequestId,
 ) -> Result<Figures, ApiError> {
     let turn = match app.memory.counted.turn(app.host.as_ref(), REFRESH_DISTANCE).await? {
@@ -134,12 +139,12 @@ async fn counted(
         Turn::Count(turn) => turn,
     };
     let begun = app.host.now();
-    let replaced = match stored {
-        Stored::Damaged => match refresher(app).refresh(Occasion::Stale).await? {
-            Outcome::Counted(snapshot) => Some(snapshot),
-            Outcome::Held | Outcome::NotDue => None,
+    let replaced = match fault {
+        SnapshotFault::Damaged => match refresher(app).refresh(RefreshTrigger::Stale).await? {
+            RefreshOutcome::Counted(snapshot) => Some(snapshot),
+            RefreshOutcome::Held | RefreshOutcome::NotDue => None,
         },
-        Stored::Unreadable => None,
+        SnapshotFault::Unreadable => None,
     };
     let snapshot = if let Some(snapshot) = replaced {
         snapshot

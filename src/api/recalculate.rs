@@ -21,7 +21,7 @@ use crate::{
         retention::RUNS_AND_JOBS,
     },
     store::{
-        job::{Job, JobRequest, JobStatus, MAXIMUM_PERIODS, Plan},
+        job::{Job, JobRequest, JobStatus, MAXIMUM_JOB_PERIODS, Plan, QueueError},
         jobs::{StartError, end_job, read_live_job, start_job},
         run_state::{State as RunState, state_key},
     },
@@ -33,16 +33,16 @@ use super::{
     error::ApiError,
     json_response,
     parameters::Parameters,
-    range::{ALL, RANGE_PARAMETERS, Range},
+    range::{ALL_TYPES, RANGE_PARAMETERS, Range},
 };
 
 /// The largest body that is read.
 const MAXIMUM_BODY_BYTES: usize = 64 * 1024;
 
-/// A job as the API shows it.
+/// A job as a response shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct JobView {
+struct JobResponse {
     job_id: String,
     status: JobStatus,
     metric_type: String,
@@ -59,13 +59,13 @@ struct JobView {
     finished_at: Option<String>,
 }
 
-impl From<Job> for JobView {
+impl From<Job> for JobResponse {
     fn from(job: Job) -> Self {
         Self {
             status: job.status(),
             job_id: job.job_id,
             overwrite: job.request.overwrite,
-            metric_type: job.request.metric_type.unwrap_or_else(|| ALL.to_owned()),
+            metric_type: job.request.metric_type.unwrap_or_else(|| ALL_TYPES.to_owned()),
             granularity: job.request.granularity,
             start_date: job.request.start_date,
             end_date: job.request.end_date,
@@ -90,8 +90,43 @@ impl From<StartError> for ApiError {
     }
 }
 
-/// Answers `POST /recalculate`: 202 with a job, the running one if there is one for the same. With
-/// `preview=true`: 200 with what would be done.
+/// The checked body of a request for a recalculation.
+struct RecalculationBody {
+    range: Range,
+    overwrite: bool,
+}
+
+impl RecalculationBody {
+    async fn read(headers: &HeaderMap, body: Body, app: &App) -> Result<Self, ApiError> {
+        // Other origins cannot send this type with a cookie without a preflight request.
+        if !is_json(headers) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let body = to_bytes(body, MAXIMUM_BODY_BYTES)
+            .await
+            .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
+        let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &["overwrite"])?;
+        let overwrite = parameters.optional_flag("overwrite")?;
+        let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_JOB_PERIODS)?;
+        Ok(Self { range, overwrite })
+    }
+
+    /// The request of a job for the periods from `first` to `last`.
+    fn job_request(&self, first: Period, last: Period) -> JobRequest {
+        JobRequest {
+            metric_type: self.range.metric_type.clone(),
+            granularity: self.range.granularity.name().to_owned(),
+            start_date: format_instant(self.range.start),
+            end_date: format_instant(self.range.end),
+            first: format_instant(first.start()),
+            last: format_instant(last.start()),
+            overwrite: self.overwrite,
+        }
+    }
+}
+
+/// Answers `POST /recalculate`: 202 with a job, or with the running job of the same request. With
+/// `preview=true`: 200 with what would be recalculated.
 pub async fn start(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
@@ -101,54 +136,33 @@ pub async fn start(
 ) -> Result<Response, ApiError> {
     let query = Parameters::parse(query.as_deref().unwrap_or(""), &["preview"])?;
     let is_preview = query.optional_flag("preview")?;
-    // Other origins cannot send this type with a cookie unless they are asked first.
-    if !is_json(&headers) {
-        return Err(ApiError::UnsupportedMediaType);
-    }
-    let body = to_bytes(body, MAXIMUM_BODY_BYTES)
-        .await
-        .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
-    let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &["overwrite"])?;
-    let overwrite = parameters.optional_flag("overwrite")?;
-    let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_PERIODS)?;
+    let body = RecalculationBody::read(&headers, body, &app).await?;
+    let range = &body.range;
     let now = app.host.now();
     let begin = begin(&app).await?;
     let retention = app.settings.options.retention;
     let plan = begin.map(|begin| Plan { begin, as_of: now, retention });
-    let ours: Vec<Period> = range
-        .periods
-        .iter()
-        .copied()
-        .filter(|period| plan.is_some_and(|plan| plan.is_ours(*period)))
-        .collect();
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
     let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
+    let is_ours = |period: &&Period| plan.is_some_and(|plan| plan.is_ours(**period));
+    let ours: Vec<Period> =
+        range.periods.iter().filter(is_ours).filter(|_| has_records).copied().collect();
     if is_preview {
-        let preview = preview(&range, plan, if has_records { &ours } else { &[] });
+        let preview = preview(range, plan, &ours);
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
-    let (Some(first), Some(last), Some(plan), true) =
-        (ours.first(), ours.last(), plan, has_records)
-    else {
-        return Err(nothing_to_recalculate(&range, begin));
+    let (Some(first), Some(last), Some(plan)) = (ours.first(), ours.last(), plan) else {
+        return Err(nothing_to_recalculate(range, begin));
     };
-    let request = JobRequest {
-        metric_type: range.metric_type.clone(),
-        granularity: range.granularity.name().to_owned(),
-        start_date: format_instant(range.start),
-        end_date: format_instant(range.end),
-        first: format_instant(first.start()),
-        last: format_instant(last.start()),
-        overwrite,
-    };
+    let request = body.job_request(*first, *last);
     let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
-    if is_new && let Err(why) = app.queue.send(job.message(), Duration::ZERO).await {
-        return Err(withdraw(&app, &job.job_id, &why).await);
+    if is_new && let Err(error) = app.queue.send(job.message(), Duration::ZERO).await {
+        return Err(withdraw(&app, &job.job_id, &error).await);
     }
     let location = format!("{BASE_PATH}/recalculate/{}", job.job_id);
-    let job = json!({ "success": true, "data": JobView::from(job) });
+    let job = json!({ "success": true, "data": JobResponse::from(job) });
     let mut response = json_response(StatusCode::ACCEPTED, &job);
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -195,7 +209,7 @@ fn is_id(job_id: &str) -> bool {
 
 fn view(job: Option<Job>, now: DateTime<Utc>) -> Result<Response, ApiError> {
     let job = job.filter(|job| is_kept(job, now)).ok_or(ApiError::UnknownJob)?;
-    let body = json!({ "success": true, "data": JobView::from(job) });
+    let body = json!({ "success": true, "data": JobResponse::from(job) });
     Ok(json_response(StatusCode::OK, &body))
 }
 
@@ -233,7 +247,7 @@ fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
     }
     let start = |period: Option<&Period>| period.map(|period| format_instant(period.start()));
     json!({
-        "metricType": range.metric_type.as_deref().unwrap_or(ALL),
+        "metricType": range.metric_type.as_deref().unwrap_or(ALL_TYPES),
         "granularity": range.granularity.name(),
         "periods": ours.len(),
         "first": start(ours.first()),
@@ -257,8 +271,8 @@ fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiErr
 }
 
 /// Ends a job whose message could not be enqueued: otherwise the same request would find it under way.
-async fn withdraw(app: &App, job_id: &str, why: &str) -> ApiError {
-    let why = format!("could not enqueue the job's message: {why}");
+async fn withdraw(app: &App, job_id: &str, error: &QueueError) -> ApiError {
+    let why = error.to_string();
     match end_job(&app.client, &app.settings.table, job_id, &why, app.host.now()).await {
         Ok(_) => ApiError::Unavailable(why),
         Err(error) => {

@@ -11,6 +11,7 @@ use crate::{
     host::Severity,
     metrics::{
         catalogue::Catalogue,
+        maker::Maker,
         period::{Granularity, Period, Span},
         record::Record,
         rollup::{finer_periods, roll_up},
@@ -24,8 +25,13 @@ use crate::{
 
 use super::{App, RequestId, error::ApiError};
 
-/// A record of the running period, and what it is as of: everything before that instant is in it.
-pub type Known = (Record, DateTime<Utc>);
+/// A record of the running period.
+pub struct RunningRecord {
+    /// The record, which is not stored.
+    pub record: Record,
+    /// Everything before this instant is in it.
+    pub as_of: DateTime<Utc>,
+}
 
 /// What is known at `now` of the running period of `granularity`, of `metric_type` or of every type.
 /// A type of which nothing is known yet has no entry.
@@ -33,13 +39,13 @@ pub type Known = (Record, DateTime<Utc>);
 /// # Errors
 ///
 /// When DynamoDB cannot be read.
-pub async fn known(
+pub async fn running_records(
     app: &App,
     granularity: Granularity,
     metric_type: Option<&str>,
     now: DateTime<Utc>,
     request_id: &RequestId,
-) -> Result<Vec<Known>, ApiError> {
+) -> Result<Vec<RunningRecord>, ApiError> {
     let types: Vec<&str> = app
         .catalogue
         .recorded_types()
@@ -59,7 +65,7 @@ pub async fn known(
         Granularity::Hourly | Granularity::Daily => Vec::new(),
     };
     let stored = stored(app, &types, hours.iter().chain(&days), request_id).await?;
-    let of_type = |name: &str| -> Result<Option<Known>, ApiError> {
+    let of_type = |name: &str| -> Result<Option<RunningRecord>, ApiError> {
         let records = |periods: &[Period]| -> Vec<Option<&Record>> {
             periods.iter().map(|at| stored.get(&(name.to_owned(), *at))).collect()
         };
@@ -68,10 +74,10 @@ pub async fn known(
             return Ok(so_far);
         }
         let mut finer = records(&days);
-        finer.extend(so_far.iter().map(|(record, _)| Some(record)));
-        let known = rolled_up(&app.catalogue, name, running, &finer, now)?;
-        let as_of = so_far.as_ref().map(|(_, as_of)| *as_of);
-        Ok(known.map(|(record, end)| (record, as_of.unwrap_or(end))))
+        finer.extend(so_far.iter().map(|today| Some(&today.record)));
+        let whole = rolled_up(&app.catalogue, name, running, &finer, now)?;
+        let as_of = so_far.as_ref().map(|today| today.as_of);
+        Ok(whole.map(|whole| RunningRecord { as_of: as_of.unwrap_or(whole.as_of), ..whole }))
     };
     let mut found = Vec::new();
     for name in types {
@@ -88,7 +94,7 @@ async fn running_hour(
     types: &[&str],
     now: DateTime<Utc>,
     request_id: &RequestId,
-) -> Vec<Known> {
+) -> Vec<RunningRecord> {
     let catalogue = &app.catalogue;
     let readable: Vec<_> = catalogue
         .metrics()
@@ -117,7 +123,10 @@ async fn running_hour(
     }
     by_type
         .into_iter()
-        .map(|(name, metrics)| (Record { metrics, ..empty(name, hour, now) }, now))
+        .map(|(name, metrics)| RunningRecord {
+            record: Record { metrics, ..empty(name, hour, now) },
+            as_of: now,
+        })
         .collect()
 }
 
@@ -154,7 +163,7 @@ fn rolled_up(
     period: Period,
     finer: &[Option<&Record>],
     now: DateTime<Utc>,
-) -> Result<Option<Known>, ApiError> {
+) -> Result<Option<RunningRecord>, ApiError> {
     let Some(last) = finer.iter().rposition(Option::is_some) else { return Ok(None) };
     let so_far = &finer[..=last];
     let as_of = so_far.last().copied().flatten().map(|record| record.period.next().start());
@@ -167,7 +176,7 @@ fn rolled_up(
             coverage: Some(rolled_up.coverage),
             ..empty(name, period, now)
         };
-        (record, as_of)
+        RunningRecord { record, as_of }
     }))
 }
 
@@ -180,6 +189,7 @@ fn empty(metric_type: &str, period: Period, calculated_at: DateTime<Utc>) -> Rec
         calculated_at,
         coverage: None,
         reconstructed: BTreeMap::new(),
+        made_by: Maker::Items.into(),
     }
 }
 

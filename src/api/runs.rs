@@ -46,7 +46,7 @@ const MAXIMUM_EXAMINED: usize = 2000;
 const EXAMINED_AT_ONCE: u32 = 250;
 
 /// The longest cursor that is looked at; ours have some 200 characters.
-const MAXIMUM_CURSOR_CHARACTERS: usize = 1000;
+const MAXIMUM_RUNS_CURSOR: usize = 1000;
 
 /// Behind every sort key of an entry.
 const END_OF_TIME: &str = "9999-12-31T23:59:59.999Z~";
@@ -55,7 +55,7 @@ const END_OF_TIME: &str = "9999-12-31T23:59:59.999Z~";
 /// question.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
+struct RunsQuestion {
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     granularity: Option<String>,
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
@@ -69,24 +69,24 @@ struct Question {
 /// Where a page ended.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Cursor {
+struct RunsCursor {
     /// The sort key of the last entry that was looked at. Entries that arrive later sort before it.
     #[serde(rename = "k")]
     after: String,
     #[serde(rename = "q")]
-    question: Question,
+    question: RunsQuestion,
 }
 
 /// What is asked for, checked.
-struct Request {
-    question: Question,
+struct RunsRequest {
+    question: RunsQuestion,
     granularity: Option<Granularity>,
     limit: usize,
     after: Option<String>,
 }
 
-/// What was found.
-struct Page {
+/// The entries of a page, and where the next page starts.
+struct RunsPage {
     runs: Vec<Entry>,
     next: Option<String>,
 }
@@ -98,14 +98,14 @@ pub async fn runs(
     Extension(request_id): Extension<RequestId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let request = Request::parse(query.as_deref().unwrap_or(""))?;
+    let request = RunsRequest::parse(query.as_deref().unwrap_or(""))?;
     let page = read(&app, &request, &request_id).await?;
-    let next = page.next.map(|after| Cursor { after, question: request.question }.encode());
+    let next = page.next.map(|after| RunsCursor { after, question: request.question }.encode());
     let data = json!({ "runs": page.runs, "nextCursor": next.transpose()? });
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
 
-impl Request {
+impl RunsRequest {
     fn parse(query: &str) -> Result<Self, ApiError> {
         let known = ["granularity", "from", "to", "status", "limit", "cursor"];
         let parameters = Parameters::parse(query, &known)?;
@@ -129,7 +129,7 @@ impl Request {
                 json!({ "from": format_instant(from), "to": format_instant(to) }),
             ));
         }
-        let question = Question {
+        let question = RunsQuestion {
             granularity: granularity.map(|granularity| granularity.name().to_owned()),
             status: status.transpose()?,
             from,
@@ -138,14 +138,14 @@ impl Request {
         let limit = parameters.optional_number("limit", 1, MAXIMUM_LIMIT)?;
         let after = parameters
             .optional("cursor")
-            .map(|cursor| Cursor::decode(cursor)?.fitting(&question))
+            .map(|cursor| RunsCursor::decode(cursor)?.fitting(&question))
             .transpose()?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
         Ok(Self { question, granularity, limit, after })
     }
 }
 
-impl Cursor {
+impl RunsCursor {
     fn encode(&self) -> Result<String, ApiError> {
         let json =
             serde_json::to_vec(self).map_err(|error| ApiError::Internal(error.to_string()))?;
@@ -154,7 +154,7 @@ impl Cursor {
 
     fn decode(text: &str) -> Result<Self, ApiError> {
         let decode = || -> Option<Self> {
-            if text.len() > MAXIMUM_CURSOR_CHARACTERS {
+            if text.len() > MAXIMUM_RUNS_CURSOR {
                 return None;
             }
             let cursor: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
@@ -171,7 +171,7 @@ impl Cursor {
     }
 
     /// Where to go on from, if the cursor is of a page of this question.
-    fn fitting(self, question: &Question) -> Result<String, ApiError> {
+    fn fitting(self, question: &RunsQuestion) -> Result<String, ApiError> {
         let until = question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
         let from = question.from.map_or_else(String::new, format_instant);
         let is_inside = (from..until).contains(&self.after);
@@ -187,8 +187,12 @@ impl Cursor {
 }
 
 /// Reads entries until there are as many as asked for and one more, which tells whether to go on.
-async fn read(app: &App, request: &Request, request_id: &RequestId) -> Result<Page, ApiError> {
-    let Request { question, granularity, limit, after } = request;
+async fn read(
+    app: &App,
+    request: &RunsRequest,
+    request_id: &RequestId,
+) -> Result<RunsPage, ApiError> {
+    let RunsRequest { question, granularity, limit, after } = request;
     // What started 90 days ago or earlier is past retention, whether DynamoDB has deleted it or not.
     let kept = app.host.now() - RUNS_AND_JOBS + TimeDelta::milliseconds(1);
     let from = question.from.map_or(kept, |from| from.max(kept));
@@ -196,7 +200,7 @@ async fn read(app: &App, request: &Request, request_id: &RequestId) -> Result<Pa
     let until = after.clone().unwrap_or_else(to);
     // The range may end before that, and so may a page that was asked for earlier.
     if until <= format_instant(from) {
-        return Ok(Page { runs: Vec::new(), next: None });
+        return Ok(RunsPage { runs: Vec::new(), next: None });
     }
     let query = query(&app.settings.table, *granularity, question.status, from, until);
     // Of granularity and status the query selects by one.
@@ -207,7 +211,7 @@ async fn read(app: &App, request: &Request, request_id: &RequestId) -> Result<Pa
     } else {
         EXAMINED_AT_ONCE
     };
-    let mut page = Page { runs: Vec::new(), next: None };
+    let mut page = RunsPage { runs: Vec::new(), next: None };
     let mut last: Option<String> = None;
     let mut examined = 0;
     app.client

@@ -18,7 +18,10 @@ use crate::metrics::{
     summary::Summariser,
 };
 
-use super::{chunks::Chunks, error::ApiError, metrics::Request, range::or_coarser, running::Known};
+use super::{
+    chunks::Chunks, error::ApiError, metrics::MetricsRequest, range::or_coarser,
+    running::RunningRecord,
+};
 
 /// The most records in one answer, of all types together.
 pub const MAXIMUM_RECORDS: usize = 5000;
@@ -75,7 +78,7 @@ struct Series<'run> {
 
 /// What has been read of an answer.
 pub struct Collection<'run> {
-    request: &'run Request,
+    request: &'run MetricsRequest,
     catalogue: &'run Catalogue,
     /// The periods whose finer records have changed, and when that was noted last.
     stale: BTreeMap<Period, DateTime<Utc>>,
@@ -99,7 +102,7 @@ pub struct Collected {
 }
 
 impl DataPoint {
-    fn new(mut record: Record, request: &Request, is_stale: bool) -> Self {
+    fn new(mut record: Record, request: &MetricsRequest, is_stale: bool) -> Self {
         if let Some(only) = &request.only {
             record.metrics.retain(|name, _| only.contains(name));
         }
@@ -121,7 +124,7 @@ impl DataPoint {
 impl<'run> Collection<'run> {
     /// An answer to `request` without any data point; the periods `stale` are marked in it.
     pub fn new(
-        request: &'run Request,
+        request: &'run MetricsRequest,
         catalogue: &'run Catalogue,
         stale: BTreeMap<Period, DateTime<Utc>>,
     ) -> Self {
@@ -156,8 +159,8 @@ impl<'run> Collection<'run> {
     /// # Errors
     ///
     /// When a value cannot be written as JSON.
-    pub fn take_running(&mut self, known: Vec<Known>) -> Result<(), ApiError> {
-        for (record, as_of) in known {
+    pub fn take_running(&mut self, known: Vec<RunningRecord>) -> Result<(), ApiError> {
+        for RunningRecord { record, as_of } in known {
             let series = self.series.iter_mut().find(|one| one.metric_type == record.metric_type);
             let Some(series) = series else { continue };
             let running = Some(Running { complete: false, as_of: format_instant(as_of) });

@@ -1,20 +1,20 @@
-//! What can go wrong in a call to DynamoDB, and whether trying again can help.
+//! Errors of calls to DynamoDB, and whether a retry can succeed.
 //!
-//! Source: [Error handling with DynamoDB](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html).
+//! Source: [DynamoDbError handling with DynamoDB](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html).
 
 use super::signing::SigningError;
 
-/// A call to DynamoDB failed. Never holds credentials, keys of items or the endpoint's URL.
+/// A call to DynamoDB failed. Never contains credentials, keys of items or the URL of the endpoint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{operation} on {target} failed{}: {kind}", attempts_text(*.attempts))]
-pub struct Error {
+pub struct DynamoDbError {
     /// The operation's name, for example `Query`.
     pub operation: &'static str,
     /// The table, and the index where there is one: `table` or `table/index`.
     pub target: String,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// What happened, at the last attempt.
+    /// The failure of the last attempt.
     pub kind: ErrorKind,
 }
 
@@ -22,7 +22,7 @@ fn attempts_text(attempts: u32) -> String {
     if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }
 
-/// What happened.
+/// The failure of one attempt, or of a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ErrorKind {
     /// DynamoDB answered with an error.
@@ -32,33 +32,33 @@ pub enum ErrorKind {
         code: String,
         /// The HTTP status.
         status: u16,
-        /// AWS's text, cut to a bounded length.
+        /// The text of AWS, shortened.
         message: String,
-        /// Why a transaction was cancelled; `None` where it was not, or where no reason is named.
+        /// Why a transaction was cancelled; `None` if it was not, or if no reason is given.
         cancellation: Option<Cancellation>,
     },
-    /// No connection, or it broke.
+    /// There is no connection, or it broke.
     #[error("the connection failed ({0}); check DYNAMODB_ENDPOINT and the network")]
     Connection(String),
-    /// No answer in time.
+    /// There was no response in time; the value is the limit in milliseconds.
     #[error("no answer within {0} ms")]
     Timeout(u128),
-    /// An answer that is not what the API promises.
+    /// The response does not have the form that the API documents.
     #[error("the answer was not understood ({0})")]
     MalformedResponse(String),
-    /// An answer whose bytes do not have the checksum that DynamoDB sent with it.
+    /// The body of the response does not match the checksum in its headers.
     #[error(
         "the answer was damaged on its way: its {length} bytes do not have the checksum in \
          x-amz-crc32; check what lies between the Worker and DYNAMODB_ENDPOINT"
     )]
     Damaged {
-        /// How many bytes were received.
+        /// The number of bytes received.
         length: usize,
     },
-    /// Part of a batch was still unprocessed when the deadline came.
+    /// So many entries of a batch were still unprocessed at the deadline.
     #[error("{0} entries of the batch were still unprocessed at the deadline")]
     Unprocessed(usize),
-    /// The request could not be written or signed.
+    /// The request could not be serialized or signed.
     #[error("the request could not be made ({0})")]
     InvalidRequest(String),
 }
@@ -68,16 +68,16 @@ pub enum ErrorKind {
 /// Source: [`TransactWriteItems`, errors](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html#API_TransactWriteItems_Errors).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancellation {
-    /// At least one condition did not hold: the same transaction fails again.
+    /// At least one condition did not hold. The same transaction fails again.
     ConditionFailed,
-    /// Only another request on the same items or a lack of capacity: the same transaction can succeed.
+    /// Only conflicts with other requests or a lack of capacity. The same transaction can succeed later.
     Contention,
-    /// Anything else, such as an item that is too large: the same transaction fails again.
-    Refused,
+    /// Anything else, such as an item that is too large. The same transaction fails again.
+    Rejected,
 }
 
 impl Cancellation {
-    /// What the codes of all `CancellationReasons` come to; `None` where none of them is a reason.
+    /// Combines the codes of all `CancellationReasons`; `None` if none of them is a reason.
     pub(super) fn of<'code>(codes: impl IntoIterator<Item = Option<&'code str>>) -> Option<Self> {
         let mut cancellation = None;
         for code in codes {
@@ -88,9 +88,9 @@ impl Cancellation {
                 Some(
                     "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded",
                 ) => Self::Contention,
-                Some(_) => Self::Refused,
+                Some(_) => Self::Rejected,
             };
-            if cancellation != Some(Self::Refused) {
+            if cancellation != Some(Self::Rejected) {
                 cancellation = Some(reason);
             }
         }
@@ -98,7 +98,7 @@ impl Cancellation {
     }
 }
 
-/// AWS's codes for which another attempt can succeed, beyond every HTTP 5xx and 429.
+/// The error codes for which a retry can succeed, besides every HTTP status 429 and 5xx.
 const RETRYABLE_CODES: [&str; 9] = [
     "ThrottlingException",
     "ProvisionedThroughputExceededException",
@@ -112,7 +112,7 @@ const RETRYABLE_CODES: [&str; 9] = [
 ];
 
 impl ErrorKind {
-    /// Whether another attempt can succeed.
+    /// Whether a retry can succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -122,7 +122,7 @@ impl ErrorKind {
                     || RETRYABLE_CODES.contains(&code.as_str())
                     || *cancellation == Some(Cancellation::Contention)
             }
-            // An answer may have been cut off on its way.
+            // Also a malformed response: it may have been truncated in transit.
             Self::Connection(_)
             | Self::Timeout(_)
             | Self::Unprocessed(_)
@@ -133,8 +133,8 @@ impl ErrorKind {
     }
 }
 
-impl Error {
-    /// AWS's error code, if DynamoDB answered with one.
+impl DynamoDbError {
+    /// The error code of DynamoDB's response; `None` for any other failure.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match &self.kind {
@@ -143,7 +143,7 @@ impl Error {
         }
     }
 
-    /// Whether calling again later can help.
+    /// Whether the same call can succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind.is_retryable()
@@ -155,8 +155,8 @@ impl Error {
         self.code() == Some("ConditionalCheckFailedException")
     }
 
-    /// Whether a transaction was cancelled because a condition did not hold. What it was based on has
-    /// changed: read again before the next one.
+    /// Whether a transaction was cancelled because a condition did not hold: an item has changed since
+    /// it was read, and must be read again first.
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
         matches!(

@@ -1,19 +1,19 @@
-//! Building the expressions of a request: placeholders for attribute names and key conditions.
+//! The expressions of a request: placeholders for attribute names, and key conditions.
 //!
-//! Names are always replaced by placeholders, because many of the contract's attributes
-//! (`status`, `timestamp`, `plan`) are
+//! Names are always replaced by placeholders, because many common attributes (`status`, `timestamp`,
+//! `plan`) are
 //! [reserved words](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html).
 
 use std::collections::BTreeMap;
 
-/// Attribute names of one request, each behind a placeholder of its own (`#0`, `#1`, …).
+/// The attribute names of one request, each with its placeholder (`#0`, `#1`, …).
 #[derive(Debug, Clone, Default)]
 pub struct NamedAttributes {
     placeholders: BTreeMap<String, String>,
 }
 
 impl NamedAttributes {
-    /// The placeholder of `attribute`.
+    /// The placeholder of `attribute`; the same one each time.
     pub fn placeholder(&mut self, attribute: &str) -> String {
         let next = self.placeholders.len();
         self.placeholders.entry(attribute.to_owned()).or_insert_with(|| format!("#{next}")).clone()

@@ -1,4 +1,4 @@
-//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`, the same code on a Worker and
+//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`. The same code runs in a Worker and
 //! natively.
 //!
 //! Source: [DynamoDB API Reference](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/),
@@ -15,7 +15,7 @@ mod table_name;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
-pub use error::{Cancellation, Error, ErrorKind};
+pub use error::{Cancellation, DynamoDbError, DynamoDbError as Error, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
 pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{
@@ -40,7 +40,7 @@ pub fn number(value: &impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The string value of an item's attribute, if it is there and is a string.
+/// The string in an item's attribute; `None` if the attribute is absent or not a string.
 #[must_use]
 pub fn text<'item>(item: &'item Item, attribute: &str) -> Option<&'item str> {
     match item.get(attribute) {

@@ -1,19 +1,19 @@
-//! Regions: which names there are, which partition they belong to, and where DynamoDB is in each.
+//! Regions: their names, their partitions, and the endpoints of DynamoDB.
 //!
 //! Sources: [partitions.json](https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json)
 //! of AWS's SDKs, [DynamoDB endpoints](https://docs.aws.amazon.com/general/latest/gr/ddb.html).
 
-/// A group of regions with a domain and accounts of its own.
+/// A partition of AWS: a group of regions with its own domain and accounts.
 struct Partition {
-    /// How the names of its regions begin.
+    /// The prefix of the names of its regions.
     prefix: &'static str,
     /// Its name in an ARN.
     name: &'static str,
-    /// The domain under which its endpoints are.
+    /// The domain of its endpoints.
     domain: &'static str,
 }
 
-/// Every partition but AWS's first, to which all other regions belong.
+/// Every partition except the commercial one, to which all other regions belong.
 const PARTITIONS: [Partition; 7] = [
     Partition { prefix: "cn-", name: "aws-cn", domain: "amazonaws.com.cn" },
     Partition { prefix: "us-gov-", name: "aws-us-gov", domain: "amazonaws.com" },
@@ -35,7 +35,7 @@ pub(super) fn partition_name(region: &str) -> &'static str {
     partition_of(region).name
 }
 
-/// The URL at which DynamoDB is in `region`.
+/// The URL of DynamoDB in `region`.
 ///
 /// ```
 /// # use edge_analytics::dynamodb::regional_endpoint;
@@ -47,8 +47,8 @@ pub fn regional_endpoint(region: &str) -> String {
     format!("https://dynamodb.{region}.{}", partition_of(region).domain)
 }
 
-/// Whether `text` is a region's name as AWS makes them, such as `eu-central-1` or `us-gov-west-1`: an
-/// area, one or more words, a number. New regions need no new version.
+/// Whether `text` has the form of a region's name, such as `eu-central-1` or `us-gov-west-1`: an area,
+/// one or two words, a number. It is not compared with a list, so that new regions are valid.
 #[must_use]
 pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();

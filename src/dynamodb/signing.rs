@@ -1,7 +1,7 @@
 //! Signing a request with AWS Signature Version 4.
 //!
 //! Source: [AWS API request signing](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html);
-//! held to the test vectors that AWS publishes with `aws-sigv4`.
+//! checked with the test vectors that AWS publishes with `aws-sigv4`.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use aws_sigv4::{
 };
 use chrono::{DateTime, Utc};
 
-/// An AWS access key. Its `Debug` shows nothing of the secret parts.
+/// An AWS access key. Its `Debug` output contains no part of it.
 #[derive(Clone)]
 pub struct Credentials {
     access_key_id: String,
@@ -21,7 +21,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials from their parts; the session token is only there for temporary ones.
+    /// Credentials from their parts. Only temporary credentials have a session token.
     #[must_use]
     pub fn new(
         access_key_id: impl Into<String>,
@@ -52,7 +52,7 @@ pub struct SigningError(String);
 ///
 /// # Errors
 ///
-/// When the URI or a header cannot be part of a signed request.
+/// When the URI or a header cannot be signed.
 pub fn sign(
     request: &mut http::Request<String>,
     credentials: &Credentials,

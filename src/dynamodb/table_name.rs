@@ -1,22 +1,22 @@
-//! The name of a table in requests: its name, or its ARN, which also names the account and the region.
+//! The name of a table in requests: its name, or its ARN, which includes the account and the region.
 //!
 //! Source: [Query, `TableName`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html#DDB-Query-request-TableName),
 //! [naming rules](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html).
 
 use super::region::{is_region, partition_name};
 
-/// A table as requests name it.
+/// The name or ARN of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName {
-    /// The name or the ARN, as it goes into a request.
+    /// The name or the ARN, as requests have it.
     pub text: String,
-    /// The region in the ARN; a name has none.
+    /// The region in the ARN; `None` for a name.
     pub region: Option<String>,
 }
 
 impl TableName {
-    /// Reads a table's name or ARN. `None` if it is neither, or an ARN of anything but a table of
-    /// DynamoDB's, or one whose partition is not that of its region.
+    /// Parses the name or ARN of a table. `None` if it is neither, if the ARN is not that of a DynamoDB
+    /// table, or if its partition is not that of its region.
     ///
     /// ```
     /// # use edge_analytics::dynamodb::TableName;
@@ -48,7 +48,7 @@ fn is_name(text: &str) -> bool {
     (3..=255).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
-/// The table's own name, where `table` may be an ARN.
+/// The name of a table, of which `table` may be the ARN.
 pub(super) fn short_name(table: &str) -> &str {
     table.rsplit_once(":table/").map_or(table, |(_, name)| name)
 }

@@ -1,4 +1,4 @@
-//! What a run has consumed: requests, pages and capacity units.
+//! Usage of DynamoDB: requests, pages and capacity units.
 //!
 //! Source: [`ConsumedCapacity`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html).
 
@@ -9,22 +9,22 @@ use std::sync::{
 
 use serde::{Deserialize, Serialize};
 
-/// What was consumed so far.
+/// The usage of a client, or a part of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// HTTP requests sent, retries included.
+    /// HTTP requests sent, including retries.
     pub requests: u64,
     /// Pages of query results received.
     pub pages: u64,
-    /// Read capacity units, as DynamoDB reported them.
+    /// Read capacity units that DynamoDB reported.
     pub read_units: f64,
-    /// Write capacity units, as DynamoDB reported them.
+    /// Write capacity units that DynamoDB reported.
     pub write_units: f64,
 }
 
 impl Usage {
-    /// What was consumed since `earlier`, a total of the same meter.
+    /// The usage since `earlier`, an earlier total of the same meter.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Usage {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Usage {
     }
 }
 
-/// Adds up usage; clones share one sum.
+/// Sums usage; clones share one sum.
 #[derive(Debug, Clone, Default)]
 pub struct UsageMeter {
     usage: Arc<Mutex<Usage>>,
@@ -61,7 +61,7 @@ impl UsageMeter {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many operations failed, after all their attempts, because DynamoDB was overloaded or
+    /// The number of operations that failed after all attempts because DynamoDB was overloaded or
     /// unreachable. They can succeed later.
     #[must_use]
     pub fn unavailable(&self) -> u64 {
@@ -77,7 +77,7 @@ impl UsageMeter {
     }
 }
 
-/// One table's share in a response's `ConsumedCapacity`.
+/// The `ConsumedCapacity` of one table in a response.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(super) struct ConsumedCapacity {
     #[serde(default, rename = "CapacityUnits")]
@@ -88,7 +88,7 @@ pub(super) struct ConsumedCapacity {
     write: Option<f64>,
 }
 
-/// Batches and transactions answer a list, the others one entry.
+/// Responses to batches and transactions have a list, others one entry.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum ConsumedCapacities {
@@ -97,8 +97,8 @@ pub(super) enum ConsumedCapacities {
 }
 
 impl ConsumedCapacities {
-    /// Adds these units to `usage`. DynamoDB names reads and writes apart only in transactions;
-    /// elsewhere the operation tells which they are.
+    /// Adds these units to `usage`. DynamoDB distinguishes read and write units only for transactions;
+    /// for other operations `operation_writes` does.
     pub(super) fn add_to(&self, usage: &mut Usage, operation_writes: bool) {
         let entries = match self {
             Self::One(entry) => std::slice::from_ref(entry),

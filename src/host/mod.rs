@@ -49,29 +49,54 @@ pub trait Host: Send + Sync {
     fn log(&self, severity: Severity, line: &serde_json::Value);
 }
 
-/// Work that goes on after the answer.
+/// Work that goes on after the response. It belongs to one request.
 pub trait Background: Send + Sync {
-    /// Sees to it that `work` is done, and returns at once.
+    /// Starts `work` and returns at once.
     fn run(&self, work: BoxFuture<'static, ()>);
 }
 
-/// The edge cache for responses. What is put may be there later, or not.
+/// The edge cache for responses. A response that was put can be gone at any time.
 pub trait ResponseCache: Send + Sync {
-    /// The answer that was put under `key`, as a stream: it is passed on as it arrives, whatever its
+    /// The response that was put under `key`, as a stream: it is passed on as it arrives, whatever its
     /// size.
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>>;
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, CacheError>>;
 
-    /// Keeps an answer, given in chunks, for at most `lifetime`.
+    /// Keeps a response, given in chunks, for at most `lifetime`.
     fn put(
         &self,
         key: &str,
-        answer: Vec<Bytes>,
+        response: Vec<Bytes>,
         lifetime: Duration,
-    ) -> BoxFuture<'static, Result<(), String>>;
+    ) -> BoxFuture<'static, Result<(), CacheError>>;
+}
+
+/// The edge cache for responses failed. A request is then answered without it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// With the runtime's reason.
+    #[error("could not read from the edge cache: {0}")]
+    Read(String),
+    /// With the runtime's reason.
+    #[error("could not write to the edge cache: {0}")]
+    Write(String),
+}
+
+/// Workers KV failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KvError {
+    /// With the runtime's reason.
+    #[error("could not read from Workers KV: {0}")]
+    Read(String),
+    /// With the runtime's reason.
+    #[error("could not write to Workers KV: {0}")]
+    Write(String),
 }
 
 /// A host that several parts share.
 pub type SharedHost = Arc<dyn Host>;
+
+/// What runs the work of one request that goes on after its response.
+pub type SharedBackground = Arc<dyn Background>;
 
 /// The platform's random number generator failed.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use futures_util::stream;
 use send_wrapper::SendWrapper;
 
-use super::{Background, BoxFuture, Host, RandomnessError, ResponseCache, Severity, random_bits};
+use super::{
+    Background, BoxFuture, CacheError, Host, RandomnessError, ResponseCache, Severity, random_bits,
+};
 
 /// The host of the URLs under which answers are kept. `.invalid` never resolves
 /// ([RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.4)), so no request from outside can
@@ -64,35 +66,34 @@ impl Background for WorkersBackground {
 pub struct WorkersCache;
 
 impl ResponseCache for WorkersCache {
-    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, String>> {
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Body>, CacheError>> {
         let url = format!("{CACHE_ORIGIN}/{key}");
         Box::pin(SendWrapper::new(async move {
-            let found = worker::Cache::default().get(url, true).await;
-            let Some(answer) = found.map_err(|error| error.to_string())? else { return Ok(None) };
-            let answer = worker::HttpResponse::try_from(answer);
-            answer
-                .map(|answer| Some(Body::new(answer.into_body())))
-                .map_err(|error| error.to_string())
+            let failed = |error: worker::Error| CacheError::Read(error.to_string());
+            let found = worker::Cache::default().get(url, true).await.map_err(failed)?;
+            let Some(response) = found else { return Ok(None) };
+            let response = worker::HttpResponse::try_from(response).map_err(failed)?;
+            Ok(Some(Body::new(response.into_body())))
         }))
     }
 
     fn put(
         &self,
         key: &str,
-        answer: Vec<Bytes>,
+        response: Vec<Bytes>,
         lifetime: Duration,
-    ) -> BoxFuture<'static, Result<(), String>> {
+    ) -> BoxFuture<'static, Result<(), CacheError>> {
         let url = format!("{CACHE_ORIGIN}/{key}");
         Box::pin(SendWrapper::new(async move {
             let put = async move {
                 let headers = worker::Headers::new();
                 headers.set("Cache-Control", &format!("max-age={}", lifetime.as_secs()))?;
                 // Chunk by chunk: the whole text is never in memory a second time.
-                let chunks = answer.into_iter().map(Ok::<_, worker::Error>);
-                let answer = worker::Response::from_stream(stream::iter(chunks))?;
-                worker::Cache::default().put(url, answer.with_headers(headers)).await
+                let chunks = response.into_iter().map(Ok::<_, worker::Error>);
+                let response = worker::Response::from_stream(stream::iter(chunks))?;
+                worker::Cache::default().put(url, response.with_headers(headers)).await
             };
-            put.await.map_err(|error| error.to_string())
+            put.await.map_err(|error| CacheError::Write(error.to_string()))
         }))
     }
 }

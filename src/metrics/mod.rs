@@ -9,6 +9,7 @@ pub mod expiry;
 pub mod findings;
 pub mod fold;
 pub mod key_range;
+pub mod maker;
 pub mod numbers;
 pub(crate) mod ordered;
 pub mod part;

@@ -14,6 +14,7 @@ use crate::metrics::{
         Catalogue,
         definition::{Measure, Metric, Past},
     },
+    maker::Maker,
     numbers,
     part::{Part, PartError},
     period::Period,
@@ -43,20 +44,22 @@ pub enum Occasion {
 const SETTLES_AFTER: TimeDelta = TimeDelta::hours(48);
 
 /// One metric in a record.
-#[derive(Clone, PartialEq)]
-struct Entry {
+#[derive(Clone)]
+struct MetricEntry {
     value: Option<Json>,
     part: Option<Part>,
     mark: Option<Reconstruction>,
+    maker: Maker,
 }
 
-impl Entry {
+impl MetricEntry {
     /// What `record` says of the metric; `None` where it says nothing.
     fn of(record: &Record, name: &str) -> Option<Self> {
         let value = record.metrics.get(name).cloned();
         let part = record.parts.get(name).cloned();
         let mark = record.reconstructed.get(name).copied();
-        (value.is_some() || part.is_some()).then_some(Self { value, part, mark })
+        let maker = record.made_by.maker_of(name);
+        (value.is_some() || part.is_some()).then_some(Self { value, part, mark, maker })
     }
 
     fn write(self, record: &mut Record, name: &str) {
@@ -69,6 +72,7 @@ impl Entry {
         if let Some(mark) = self.mark {
             record.reconstructed.insert(name.to_owned(), mark);
         }
+        record.made_by.note(name, self.maker);
     }
 
     fn marked(self, mark: Option<Reconstruction>) -> Self {
@@ -122,11 +126,12 @@ pub(crate) fn merge(
         metrics: serde_json::Map::new(),
         parts: std::collections::BTreeMap::new(),
         reconstructed: std::collections::BTreeMap::new(),
+        made_by: fresh.made_by.maker.into(),
         ..fresh.clone()
     };
     let is_settled = is_settled(fresh.period, fresh.calculated_at);
     for metric in catalogue.of_type(&fresh.metric_type) {
-        let of = |record: &Record| Entry::of(record, &metric.name);
+        let of = |record: &Record| MetricEntry::of(record, &metric.name);
         let entry = choose(metric, stored.and_then(of), of(fresh), occasion, is_settled)?;
         if let Some(entry) = entry {
             entry.write(&mut merged, &metric.name);
@@ -135,7 +140,7 @@ pub(crate) fn merge(
     if let Some(stored) = stored {
         let names = stored.metrics.keys().chain(stored.parts.keys());
         for name in names.filter(|name| catalogue.metric(name).is_none()) {
-            if let Some(entry) = Entry::of(stored, name) {
+            if let Some(entry) = MetricEntry::of(stored, name) {
                 entry.write(&mut merged, name);
             }
         }
@@ -150,11 +155,11 @@ fn is_settled(period: Period, at: DateTime<Utc>) -> bool {
 /// Which of a metric's two entries stays.
 fn choose(
     metric: &Metric,
-    stored: Option<Entry>,
-    fresh: Option<Entry>,
+    stored: Option<MetricEntry>,
+    fresh: Option<MetricEntry>,
     occasion: Occasion,
     is_settled: bool,
-) -> Result<Option<Entry>, PartError> {
+) -> Result<Option<MetricEntry>, PartError> {
     let past = metric.past();
     let observes = occasion == Occasion::Scheduled;
     // A run that observes does better than what was reconstructed before it.
@@ -182,10 +187,10 @@ fn choose(
 /// A flow that is counted again: with what came late, without losing what was deleted since.
 fn flow(
     metric: &Metric,
-    stored: Entry,
-    fresh: Entry,
+    stored: MetricEntry,
+    fresh: MetricEntry,
     is_settled: bool,
-) -> Result<Entry, PartError> {
+) -> Result<MetricEntry, PartError> {
     let mark = stored.mark;
     if metric.is_conditional() && !is_settled {
         return Ok(fresh.marked(mark));
@@ -205,17 +210,18 @@ fn flow(
 /// The distinct values of both, where that is more than either has: some were deleted since and others
 /// came late. `None` where it is not, or where they are no sets. (Sketches of the same values estimate
 /// them slightly differently after a merge, so the merged one is only taken where it says more.)
-fn union(stored: &Entry, fresh: &Entry) -> Result<Option<Entry>, PartError> {
+fn union(stored: &MetricEntry, fresh: &MetricEntry) -> Result<Option<MetricEntry>, PartError> {
     let (Some(before), Some(now)) = (&stored.part, &fresh.part) else { return Ok(None) };
     let (Some(before), Some(now)) = (before.as_distinct()?, now.as_distinct()?) else {
         return Ok(None);
     };
     let most = before.count().max(now.count());
     let all = Distinct::merged(&[before, now]).map_err(|error| PartError::new(&error))?;
-    Ok((all.count() > most).then(|| Entry {
+    Ok((all.count() > most).then(|| MetricEntry {
         value: Some(all.count().into()),
         part: Some(Part::distinct(&all)),
         mark: None,
+        maker: fresh.maker,
     }))
 }
 
@@ -228,14 +234,16 @@ pub(crate) fn settle_ranking(
     observes: bool,
 ) {
     let before = stored.and_then(|stored| stored.metrics.get(name));
-    let (value, mark) = match before {
-        _ if observes => (counted, None),
+    let (value, mark, maker) = match before {
+        _ if observes => (counted, None, Maker::Items),
         Some(before) if rows_in(before) >= rows_in(&counted) => {
             let mark = stored.and_then(|stored| stored.reconstructed.get(name).copied());
-            (before.clone(), mark)
+            let maker = stored.map_or(Maker::Items, |stored| stored.made_by.maker_of(name));
+            (before.clone(), mark, maker)
         }
-        _ => (counted, Some(Reconstruction::Estimate)),
+        _ => (counted, Some(Reconstruction::Estimate), Maker::Items),
     };
+    record.made_by.note(name, maker);
     record.metrics.insert(name.to_owned(), value);
     if let Some(mark) = mark {
         record.reconstructed.insert(name.to_owned(), mark);
@@ -258,8 +266,8 @@ fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     let Some(stored) = stored else { return merged };
     let names = stored.metrics.keys().chain(stored.parts.keys());
     for name in names {
-        if Entry::of(fresh, name).is_none()
-            && let Some(entry) = Entry::of(stored, name)
+        if MetricEntry::of(fresh, name).is_none()
+            && let Some(entry) = MetricEntry::of(stored, name)
         {
             entry.write(&mut merged, name);
         }

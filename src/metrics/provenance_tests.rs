@@ -1,6 +1,6 @@
 //! What stays of a stored record, case by case; every expected value is written out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeZone, Utc};
 use serde_json::{Value as Json, json};
@@ -108,6 +108,7 @@ fn record(metrics: &Json, at: DateTime<Utc>) -> Record {
         calculated_at: at,
         coverage: None,
         reconstructed: BTreeMap::new(),
+        made_by: Maker::Items.into(),
     }
 }
 
@@ -289,6 +290,23 @@ fn a_rolled_up_record_keeps_what_its_finer_ones_no_longer_tell() {
     let merged = merged(&fresh, Some(&stored), Occasion::Rollup);
     assert_eq!(said(&merged, "stock"), (json!(3), ESTIMATE));
     assert_eq!(said(&merged, "flow"), (json!(2), BOUND));
+}
+
+/// What was kept when the rest was made anew names its own maker, in both directions.
+#[test]
+fn what_is_kept_keeps_its_maker() {
+    let made =
+        |metrics: &Json, maker: Maker| Record { made_by: maker.into(), ..record(metrics, soon()) };
+    let stored = made(&json!({"stock": 1, "flow": 2}), Maker::Rollup);
+    let counted = made(&json!({"stock": 3, "flow": 5}), Maker::Items);
+    let merged_up = merged(&counted, Some(&stored), Occasion::Recalculation);
+    assert_eq!(merged_up.made_by.maker, Maker::Items);
+    assert_eq!(merged_up.made_by.others, BTreeSet::from(["stock".to_owned()]));
+
+    let rolled_up = made(&json!({"stock": 3}), Maker::Rollup);
+    let merged = merged(&rolled_up, Some(&merged_up), Occasion::Rollup);
+    assert_eq!(merged.made_by.maker, Maker::Rollup);
+    assert_eq!(merged.made_by.others, BTreeSet::from(["flow".to_owned()]));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Rankings that can be merged: the targets with most rows, and what is known of those left out.
+//! Rankings that can be merged: the targets with the most rows, and the greatest total of those that
+//! were dropped.
 //!
-//! A record has room for so many targets. What is dropped is remembered by its greatest total, so
-//! that after merging we can tell whether a target that is listed could have been overtaken by one
-//! that was dropped: a ranking that is not certain is absent.
+//! A record keeps at most [`MAXIMUM_TARGETS`] targets. The greatest total of the dropped ones is kept as
+//! the `cutoff`. If it is not 0, a target that was dropped may belong to the best ones after a merge, so
+//! the merged ranking is not certain, and is absent.
 
 use std::{
     cmp::Reverse,
@@ -10,20 +11,41 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
-/// How many targets a record keeps. A period in which no more are engaged loses nothing, so that its
-/// coarser periods rank exactly; where more are, the merged ranking is not certain and is absent.
-pub const MAXIMUM_TARGETS: usize = 1000;
+use crate::metrics::catalogue::definition::{MAXIMUM_TARGETS, Measure, Metric};
 
-/// Rows of one target, by share (`likes`, `bookmarks`, …).
+/// The number of rows of one target by share (`likes`, `bookmarks`, …).
 pub type Shares = BTreeMap<String, u64>;
 
-/// Targets with their rows, best first.
+/// Targets with their rows, the target with the most rows first.
+///
+/// ```
+/// # use std::collections::{BTreeMap, HashMap};
+/// # use edge_analytics::metrics::ranking::Ranking;
+/// let ranking = |targets: &[(&str, u64)]| {
+///     let target = |(name, likes): &(&str, u64)| {
+///         (vec![(*name).to_owned()], BTreeMap::from([("likes".to_owned(), *likes)]))
+///     };
+///     Ranking::of(targets.iter().map(target).collect::<HashMap<_, _>>(), 0)
+/// };
+/// let mut day = ranking(&[("b", 2), ("a", 2), ("c", 1)]);
+/// day.merge(&ranking(&[("c", 3)]));
+/// let names: Vec<&str> = day.best(2).unwrap().iter().map(|(key, _)| key[0].as_str()).collect();
+/// // Equal totals are ordered by the key.
+/// assert_eq!(names, ["c", "a"]);
+///
+/// // An hour that dropped targets makes the ranking uncertain: there is none.
+/// let mut busy = ranking(&[("d", 9)]);
+/// busy.cutoff = 1;
+/// day.merge(&busy);
+/// assert_eq!(day.best(2), None);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// The targets that are kept: their key's attributes and their rows.
+    /// The targets that are kept: the values of the key's attributes, and the rows.
     pub targets: Vec<(Vec<String>, Shares)>,
-    /// No target that was dropped has more rows than this; 0 when none was.
+    /// No target that was dropped has more rows than this; 0 if none was dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cutoff: u64,
     /// The position in the key of the attribute that orders equal totals.
@@ -36,14 +58,15 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The rows of a target.
+/// The number of rows of a target, of all shares; at most `u64::MAX`.
 #[must_use]
 pub fn total(shares: &Shares) -> u64 {
     shares.values().fold(0, |sum, rows| sum.saturating_add(*rows))
 }
 
 impl Ranking {
-    /// Ranks `targets`; equal totals are ordered by the key's attribute at `tie`.
+    /// Ranks `targets`. Equal totals are ordered by the attribute at position `tie` of the key, then by
+    /// the whole key.
     #[must_use]
     pub fn of(targets: HashMap<Vec<String>, Shares>, tie: usize) -> Self {
         let mut ranking = Self { targets: targets.into_iter().collect(), cutoff: 0, tie };
@@ -58,12 +81,14 @@ impl Ranking {
         });
     }
 
-    /// Drops what a record has no room for, and remembers the greatest total that is dropped.
+    /// Drops all but the best [`MAXIMUM_TARGETS`] targets, and keeps the greatest total of the dropped
+    /// ones as the cutoff.
     pub fn drop_the_tail(&mut self) {
-        if let Some((_, dropped)) = self.targets.get(MAXIMUM_TARGETS) {
+        let limit = MAXIMUM_TARGETS as usize;
+        if let Some((_, dropped)) = self.targets.get(limit) {
             self.cutoff = self.cutoff.max(total(dropped));
         }
-        self.targets.truncate(MAXIMUM_TARGETS);
+        self.targets.truncate(limit);
     }
 
     /// Adds the rows of another period.
@@ -73,7 +98,7 @@ impl Ranking {
             let mine = targets.entry(key.clone()).or_default();
             for (share, rows) in shares {
                 let sum = mine.entry(share.clone()).or_default();
-                // What is stored can be anything; rows that cannot be counted rank nobody.
+                // Only a damaged record has such numbers. They make the ranking uncertain.
                 match sum.checked_add(*rows) {
                     Some(more) => *sum = more,
                     None => self.cutoff = u64::MAX,
@@ -81,18 +106,36 @@ impl Ranking {
             }
         }
         self.targets = targets.into_iter().collect();
-        // A target may have been dropped from both.
+        // One target may have been dropped from both.
         self.cutoff = self.cutoff.saturating_add(other.cutoff);
         self.sort();
     }
 
-    /// The best `limit` targets, if it is certain which they are and what rows they have: no target
-    /// that was dropped somewhere can be among them, and none of them was dropped anywhere.
+    /// The best `limit` targets, or all if there are fewer. `None` if targets were dropped somewhere, so
+    /// that it is not certain which are the best and how many rows they have.
     #[must_use]
     pub fn best(&self, limit: usize) -> Option<&[(Vec<String>, Shares)]> {
         let best = &self.targets[..limit.min(self.targets.len())];
         (self.cutoff == 0).then_some(best)
     }
+}
+
+/// The value of a `top` metric: a list of the best targets, each with the attributes of its key, its rows
+/// by share and their `total`. `None` if the ranking is not certain, or the metric has another measure.
+#[must_use]
+pub fn list_targets(metric: &Metric, ranking: &Ranking) -> Option<Json> {
+    let Measure::Top { rows, key: names, limit, .. } = &metric.measure else { return None };
+    let entry = |(key, shares): &(Vec<String>, Shares)| {
+        let names = names.iter().cloned().zip(key.iter().map(|part| Json::from(part.clone())));
+        let counts = rows
+            .sources
+            .keys()
+            .map(|name| (name.clone(), Json::from(shares.get(name).copied().unwrap_or_default())));
+        let total = ("total".to_owned(), Json::from(total(shares)));
+        Json::Object(names.chain(counts).chain([total]).collect())
+    };
+    let best = ranking.best(*limit)?;
+    Some(Json::Array(best.iter().map(entry).collect()))
 }
 
 #[cfg(test)]
@@ -107,7 +150,7 @@ mod tests {
         vec!["media".to_owned(), format!("{number:06}")]
     }
 
-    /// A period's ranking as a record keeps it.
+    /// The ranking of a period as a record keeps it.
     fn kept(rows: impl IntoIterator<Item = (u64, u64)>) -> Ranking {
         let targets = rows.into_iter().map(|(number, likes)| (key(number), shares(likes)));
         let mut ranking = Ranking::of(targets.collect(), 1);
@@ -115,7 +158,7 @@ mod tests {
         ranking
     }
 
-    /// A small generator, so that the truth can be computed beside it.
+    /// Generated rows, from which the expected ranking is computed independently.
     fn hour(seed: u64, targets: u64) -> Vec<(u64, u64)> {
         (0..targets)
             .map(|number| {
@@ -170,9 +213,9 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_remembered_by_its_greatest_total() {
-        let size = u64::try_from(MAXIMUM_TARGETS).unwrap();
+        let size = u64::from(MAXIMUM_TARGETS);
         let ranking = kept((0..size + 2).map(|number| (number, size + 2 - number)));
-        assert_eq!(ranking.targets.len(), MAXIMUM_TARGETS);
+        assert_eq!(ranking.targets.len(), MAXIMUM_TARGETS as usize);
         assert_eq!(ranking.cutoff, 2);
     }
 }

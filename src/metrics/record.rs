@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{part::Parts, period::Period};
+use super::{maker::MadeBy, part::Parts, period::Period};
 
 /// One record: all metrics of one type in one period.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Record {
     /// The metrics whose values were computed later, from a table that has forgotten what was deleted
     /// or changed since; all others were observed.
     pub reconstructed: Reconstructed,
+    /// Which maker made it. Two records that differ in nothing else say the same.
+    pub made_by: MadeBy,
 }
 
 /// Metrics whose values were reconstructed, each with what the value is.

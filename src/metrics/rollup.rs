@@ -14,11 +14,11 @@ use crate::metrics::{
         Catalogue,
         definition::{Metric, Rollup},
     },
-    fold::{Outcome, list_targets},
+    fold::MetricOutcome,
     numbers,
     part::{Part, PartError, Parts},
     period::{Granularity, Period},
-    ranking::Ranking,
+    ranking::{Ranking, list_targets},
     record::{Coverage, Reconstructed, Reconstruction, Record},
     sketch::{Distinct, SketchError},
 };
@@ -130,47 +130,50 @@ fn weakest(metric: &Metric, finer: &[Option<&Record>]) -> Option<Reconstruction>
     records.filter_map(|record| record.reconstructed.get(&metric.name).copied()).max()
 }
 
-fn roll_up_metric(metric: &Metric, finer: &[Option<&Record>]) -> Result<Outcome, RollupError> {
+fn roll_up_metric(
+    metric: &Metric,
+    finer: &[Option<&Record>],
+) -> Result<MetricOutcome, RollupError> {
     let name = &metric.name;
     // The last period's own value: an earlier one would not be as of the end.
     if metric.rollup == Rollup::Last {
         let value = finer.last().copied().flatten().and_then(|record| record.metrics.get(name));
-        return Ok(Outcome { value: value.cloned(), part: None });
+        return Ok(MetricOutcome { value: value.cloned(), part: None });
     }
     let Some(records) = finer.iter().copied().collect::<Option<Vec<&Record>>>() else {
-        return Ok(Outcome::default());
+        return Ok(MetricOutcome::default());
     };
     let parts = || records.iter().map(|record| record.parts.get(name)).collect::<Option<Vec<_>>>();
     Ok(match metric.rollup {
-        Rollup::Last => Outcome::default(),
+        Rollup::Last => MetricOutcome::default(),
         Rollup::Sum => {
             let values = records.iter().map(|record| record.metrics.get(name));
-            Outcome { value: Amount::sum(values).map(|sum| sum.to_json()), part: None }
+            MetricOutcome { value: Amount::sum(values).map(|sum| sum.to_json()), part: None }
         }
-        Rollup::Weighted => parts().map_or_else(Outcome::default, |parts| mean(&parts)),
+        Rollup::Weighted => parts().map_or_else(MetricOutcome::default, |parts| mean(&parts)),
         Rollup::Merge => match parts() {
             Some(parts) => merge(metric, &parts)?,
-            None => Outcome::default(),
+            None => MetricOutcome::default(),
         },
     })
 }
 
-fn mean(parts: &[&Part]) -> Outcome {
+fn mean(parts: &[&Part]) -> MetricOutcome {
     let mut sum = Decimal::ZERO;
     let mut count = 0_u64;
     for part in parts {
-        let Part::Average { sum: one, count: of } = part else { return Outcome::default() };
+        let Part::Average { sum: one, count: of } = part else { return MetricOutcome::default() };
         let total = numbers::parse_decimal(one).and_then(|one| numbers::add(sum, one));
         let (Some(total), Some(values)) = (total, count.checked_add(*of)) else {
-            return Outcome::default();
+            return MetricOutcome::default();
         };
         (sum, count) = (total, values);
     }
     let value = sum.checked_div(Decimal::from(count)).map(numbers::to_json);
-    Outcome { value, part: Some(Part::average(sum, count)) }
+    MetricOutcome { value, part: Some(Part::average(sum, count)) }
 }
 
-fn merge(metric: &Metric, parts: &[&Part]) -> Result<Outcome, RollupError> {
+fn merge(metric: &Metric, parts: &[&Part]) -> Result<MetricOutcome, RollupError> {
     let mut distinct: Vec<Distinct> = Vec::new();
     let mut ranking: Option<Ranking> = None;
     for part in parts {
@@ -180,15 +183,15 @@ fn merge(metric: &Metric, parts: &[&Part]) -> Result<Outcome, RollupError> {
                 Some(ranking) => ranking.merge(targets),
                 None => ranking = Some(targets.clone()),
             },
-            Part::Average { .. } | Part::Stock(_) => return Ok(Outcome::default()),
+            Part::Average { .. } | Part::Stock(_) => return Ok(MetricOutcome::default()),
         }
     }
     if let Some(mut ranking) = ranking {
         let value = list_targets(metric, &ranking);
         ranking.drop_the_tail();
-        return Ok(Outcome { value, part: Some(Part::Targets(ranking)) });
+        return Ok(MetricOutcome { value, part: Some(Part::Targets(ranking)) });
     }
     let merged = Distinct::merged(&distinct)?;
     let value = Some(merged.count().into());
-    Ok(Outcome { value, part: Some(Part::distinct(&merged)) })
+    Ok(MetricOutcome { value, part: Some(Part::distinct(&merged)) })
 }

@@ -159,7 +159,7 @@ fn is<'catalogue>(
     value: &Literal,
 ) -> Result<bool, Fault<'catalogue>> {
     match value {
-        Literal::Truth(wanted) => Ok(truth_of(row, attribute)? == Some(*wanted)),
+        Literal::Boolean(wanted) => Ok(truth_of(row, attribute)? == Some(*wanted)),
         Literal::Text(wanted) => Ok(text_of(row, attribute)? == Some(wanted)),
     }
 }

@@ -1,3 +1,3 @@
-//! Watching the runs.
+//! Monitoring of the runs and the realtime counters.
 
 pub mod health;

@@ -87,7 +87,7 @@ fn queries(
 ) -> Vec<Query> {
     let attributes: BTreeSet<&str> = metrics
         .iter()
-        .flat_map(|metric| Fold::attributes(metric))
+        .flat_map(|metric| metric.attributes())
         // Says when an item was whose time is malformed.
         .chain(source.sort_key_time.as_ref().map(|_| source.keys[1].as_str()))
         .chain(source.identity.as_deref())

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, Item},
+    dynamodb::{AttributeValue, Client, DynamoDbError, Item},
     host::BoxFuture,
     metrics::findings::{Malformed, SourceFindings},
-    metrics::fold::{Fold, FoldError, Outcome, Unreadable},
+    metrics::fold::{Fold, FoldError, MetricOutcome, Unreadable},
     query::plan::Pass,
 };
 
@@ -22,7 +22,7 @@ pub const MAXIMUM_CONCURRENCY: usize = 6;
 pub struct Findings {
     /// The outcomes of the metrics whose sources could be read whole, in the order of the plan's
     /// spans. Those that are unreadable in a span have no value there.
-    pub outcomes: BTreeMap<String, Vec<Outcome>>,
+    pub outcomes: BTreeMap<String, Vec<MetricOutcome>>,
     /// The metrics whose sources could not be read, and why.
     pub failures: BTreeMap<String, String>,
     /// The metrics of which rows were left out because an attribute was malformed.
@@ -38,7 +38,7 @@ pub struct Findings {
 struct ReadPass<'catalogue> {
     pass: Pass<'catalogue>,
     found: SourceFindings,
-    result: Result<(), Error>,
+    result: Result<(), DynamoDbError>,
 }
 
 /// Reads all `passes` and finishes their metrics.
@@ -105,7 +105,7 @@ impl Findings {
                 Ok(mut found) => {
                     for span in absent.get(&name).into_iter().flatten() {
                         if let Some(outcome) = found.get_mut(*span) {
-                            *outcome = Outcome::default();
+                            *outcome = MetricOutcome::default();
                         }
                     }
                     self.outcomes.insert(name, found);

@@ -1,75 +1,38 @@
-//! Refreshing the snapshot: one at a time in the whole world, not too often, and within the writes
-//! that Workers KV gives away in a day.
-//!
-//! KV cannot tell what was just written, so all of this is decided in an item of the table,
-//! `ANALYTICS_STATE` / `realtime`: who is refreshing and until when, when the snapshot was last
-//! written, how often today, when that last succeeded, and what is wrong with the items. It changes by
-//! conditional writes: of two that read the same item one finds it changed. A damaged item is replaced.
+//! Refreshing the snapshot: counting, storing, and one log line.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::{
+    SnapshotStore,
+    counting::{CountedSnapshot, count},
+    refresh_lease::{Permission, RefreshLease, RefreshTrigger},
+    snapshot::Snapshot,
+};
 use crate::{
-    dynamodb::{
-        AttributeValue, Client, Error, Item, Read, UpdateItem, number, string, to_attribute,
-    },
-    host::{Severity, SharedHost},
+    dynamodb::{Client, DynamoDbError},
+    host::{KvError, Severity, SharedHost},
     metrics::{
         catalogue::{Catalogue, definition::Rollup},
         ordered::Ordered,
-        period::format_instant,
     },
+    store::realtime_state::Quality,
 };
 
-use super::{Snapshot, SnapshotStore, count};
-use crate::store::realtime_state::{ATTRIBUTES, Quality, RealtimeState, state_key};
-
-/// How long a refresh may take before another one may begin.
-const LEASE: TimeDelta = TimeDelta::seconds(30);
-
-/// How long before its end a lease no longer allows the snapshot to be written, so that two writes
-/// are never within the second in which KV takes one.
-const MARGIN: TimeDelta = TimeDelta::seconds(5);
-
-/// How long after a write the snapshot is fresh enough for everybody who did not ask for a fresh one.
-pub const REFRESH_DISTANCE: TimeDelta = TimeDelta::seconds(60);
-
-/// How long after a write a fresh snapshot that was asked for is not written.
-pub const FRESH_DISTANCE: TimeDelta = TimeDelta::seconds(10);
-
-/// How many writes a day may have. The free plan has 1,000; a tick every five minutes takes 288.
-/// Source: [Workers KV limits](https://developers.cloudflare.com/kv/platform/limits/).
-pub const DAILY_WRITES: u32 = 950;
-
-/// After how many writes of a day only ticks still write: 600 and 288 are less than
-/// [`DAILY_WRITES`], so whatever is asked for, no tick lacks its write.
-pub const REQUESTED_DAILY_WRITES: u32 = 600;
-
-/// Why a refresh is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
-    /// The cron event.
-    Tick,
-    /// A request found the snapshot expired or missing.
-    Stale,
-    /// A request asked for fresh figures.
-    Fresh,
-}
-
-/// What became of it.
+/// How a refresh ended.
 #[derive(Debug, Clone)]
-pub enum Outcome {
-    /// The counters were made.
+pub enum RefreshOutcome {
+    /// The counters were computed.
     Counted(Snapshot),
-    /// Another refresh is under way.
+    /// Another refresh is running.
     Held,
-    /// The last one is too recent, or the day's writes are used up.
+    /// The last refresh is too recent, or the writes of the day are used up.
     NotDue,
 }
 
-/// Makes the snapshot and puts it into the store.
+/// Computes the counters and stores their snapshot.
 pub struct Refresher<'app> {
     /// The client of the platform's table.
     pub client: Client,
@@ -79,82 +42,74 @@ pub struct Refresher<'app> {
     pub table: &'app str,
     /// The catalogue of metrics.
     pub catalogue: &'app Catalogue,
-    /// Where the snapshot is kept.
+    /// The store of the snapshot.
     pub store: &'app dyn SnapshotStore,
 }
 
-/// A lease that was taken.
-struct Lease {
-    holder: String,
-    /// Until when the snapshot may be written; `None` where it may not.
-    writes_until: Option<DateTime<Utc>>,
+/// What became of the write of the snapshot.
+pub(super) enum SnapshotWrite {
+    /// It was not tried: the lease does not allow it, or there is no snapshot.
+    Skipped,
+    /// Counting took longer than the lease allows writing.
+    TooLate,
+    /// The snapshot was stored.
+    Stored { at: DateTime<Utc> },
+    /// The store failed. It may have stored the snapshot nevertheless.
+    Failed { at: DateTime<Utc>, error: KvError },
 }
 
-/// An attempt to store the snapshot.
-struct Written {
-    at: DateTime<Utc>,
-    succeeded: bool,
-}
+impl SnapshotWrite {
+    /// When the store was written to, or may have been.
+    pub(super) fn attempted_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Skipped | Self::TooLate => None,
+            Self::Stored { at } | Self::Failed { at, .. } => Some(*at),
+        }
+    }
 
-enum Acquired {
-    Taken(Lease),
-    /// Nothing more is written today for those who ask: there is nothing to keep apart, and no tick
-    /// must find the lease taken for it.
-    NotNeeded,
-    Not(Outcome),
-}
-
-/// The condition that the item still has the attributes that were read, with the values that it
-/// names.
-fn unchanged(item: &Item) -> (String, Vec<(String, AttributeValue)>) {
-    let mut values = Vec::new();
-    let conditions: Vec<String> = ATTRIBUTES
-        .iter()
-        .enumerate()
-        .map(|(index, name)| match item.get(*name) {
-            Some(value) => {
-                let placeholder = format!(":seen{index}");
-                let condition = format!("{name} = {placeholder}");
-                values.push((placeholder, value.clone()));
-                condition
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Skipped | Self::Stored { .. } => None,
+            Self::TooLate => Some("counting took too long; the snapshot was not stored".to_owned()),
+            Self::Failed { error, .. } => {
+                Some(format!("the snapshot could not be stored: {error}"))
             }
-            None => format!("attribute_not_exists({name})"),
-        })
-        .collect();
-    (conditions.join(" AND "), values)
+        }
+    }
+}
+
+/// A refresh that has ended, for its log line.
+struct EndedRefresh {
+    outcome: Result<RefreshOutcome, DynamoDbError>,
+    problems: Vec<String>,
+    quality: Quality,
 }
 
 impl Refresher<'_> {
-    /// Makes the counters and stores them, unless somebody else is at it or it is too soon. Logs one
-    /// line that says what was done.
+    /// Computes the counters and stores them, unless another refresh is running or none is due. Writes
+    /// one log line.
     ///
     /// # Errors
     ///
-    /// When DynamoDB cannot be asked.
-    pub async fn refresh(&self, occasion: Occasion) -> Result<Outcome, Error> {
+    /// When DynamoDB fails.
+    pub async fn refresh(&self, trigger: RefreshTrigger) -> Result<RefreshOutcome, DynamoDbError> {
         let begun = self.host.now();
-        let (mut problems, mut quality) = (Vec::new(), Quality::default());
-        let outcome = self.try_refresh(occasion, &mut problems, &mut quality).await;
+        let EndedRefresh { outcome, mut problems, quality } = self.try_refresh(trigger).await;
         let status = match &outcome {
-            Ok(Outcome::Counted(_)) if problems.is_empty() => "complete",
-            Ok(Outcome::Counted(_)) => "partial",
-            Ok(Outcome::Held) => "held",
-            Ok(Outcome::NotDue) => "not due",
+            Ok(RefreshOutcome::Counted(_)) if problems.is_empty() => "complete",
+            Ok(RefreshOutcome::Counted(_)) => "partial",
+            Ok(RefreshOutcome::Held) => "held",
+            Ok(RefreshOutcome::NotDue) => "not due",
             Err(error) => {
                 problems.push(error.to_string());
                 "failed"
             }
         };
         let usage = self.client.meter().total();
-        let occasion = match occasion {
-            Occasion::Tick => "tick",
-            Occasion::Stale => "stale",
-            Occasion::Fresh => "fresh",
-        };
         let malformed: BTreeMap<&String, u64> =
             quality.malformed.iter().map(|(name, rows)| (name, rows.malformed)).ordered_map();
         let line = json!({
-            "event": "realtime", "malformed": malformed, "occasion": occasion,
+            "event": "realtime", "malformed": malformed, "occasion": trigger.name(),
             "status": status, "problems": problems,
             "requests": usage.requests, "pages": usage.pages,
             "readUnits": usage.read_units, "writeUnits": usage.write_units,
@@ -165,47 +120,55 @@ impl Refresher<'_> {
         outcome
     }
 
-    async fn try_refresh(
-        &self,
-        occasion: Occasion,
-        problems: &mut Vec<String>,
-        quality: &mut Quality,
-    ) -> Result<Outcome, Error> {
-        let lease = match self.acquire(occasion, problems).await? {
-            Acquired::Taken(lease) => lease,
-            Acquired::NotNeeded => {
-                return self.count(problems, quality).await.map(Outcome::Counted);
+    async fn try_refresh(&self, trigger: RefreshTrigger) -> EndedRefresh {
+        let (permission, mut problems) = self.acquire(trigger).await;
+        let lease = match permission {
+            Ok(Permission::Leased(lease)) => Some(lease),
+            Ok(Permission::Unleased) => None,
+            Ok(Permission::Skipped(outcome)) => {
+                return EndedRefresh {
+                    outcome: Ok(outcome),
+                    problems,
+                    quality: Quality::default(),
+                };
             }
-            Acquired::Not(outcome) => return Ok(outcome),
+            Err(error) => {
+                return EndedRefresh { outcome: Err(error), problems, quality: Quality::default() };
+            }
         };
-        let counted = self.count(problems, quality).await;
-        let mut written = None;
-        if let Ok(snapshot) = &counted {
-            written = self.write(&lease, snapshot, problems).await;
+        let (snapshot, quality) = match self.count().await {
+            Ok(counted) => {
+                problems.extend(counted.problems);
+                (Ok(counted.snapshot), Some(counted.quality))
+            }
+            Err(error) => (Err(error), None),
+        };
+        if let Some(lease) = lease {
+            let write = match &snapshot {
+                Ok(snapshot) => self.write(&lease, snapshot).await,
+                Err(_) => SnapshotWrite::Skipped,
+            };
+            problems.extend(write.problem());
+            problems.extend(self.release(&lease, &write, quality.as_ref()).await);
         }
-        let quality = counted.is_ok().then_some(&*quality);
-        self.release(&lease, written, quality, problems).await;
-        counted.map(Outcome::Counted)
+        let outcome = snapshot.map(RefreshOutcome::Counted);
+        EndedRefresh { outcome, problems, quality: quality.unwrap_or_default() }
     }
 
-    async fn count(
-        &self,
-        problems: &mut Vec<String>,
-        quality: &mut Quality,
-    ) -> Result<Snapshot, Error> {
+    async fn count(&self) -> Result<CountedSnapshot, DynamoDbError> {
         let at = self.host.now();
         let mut counted = count(&self.client, self.table, self.catalogue, at).await?;
-        problems.append(&mut counted.problems);
-        *quality = counted.quality;
-        let mut snapshot = counted.snapshot;
-        self.carry(&mut snapshot, problems).await;
-        Ok(snapshot)
+        if let Err(error) = self.carry(&mut counted.snapshot).await {
+            let problem = format!("the stored snapshot could not be read: {error}");
+            counted.problems.push(problem);
+        }
+        Ok(counted)
     }
 
-    /// Keeps totals of which there is no record any more as the stored snapshot has them: they are
-    /// as right as they were, and say when that was. Where they are answered it is seen to that none
-    /// outlives the retention of its record ([`Snapshot::within`]).
-    async fn carry(&self, snapshot: &mut Snapshot, problems: &mut Vec<String>) {
+    /// Carries over totals of which there is no record from the stored snapshot: their values are still
+    /// right for the instant that they are as of. [`Snapshot::within`] removes them when the retention of
+    /// their records ends.
+    async fn carry(&self, snapshot: &mut Snapshot) -> Result<(), KvError> {
         let missing: Vec<&str> = self
             .catalogue
             .metrics()
@@ -215,159 +178,30 @@ impl Refresher<'_> {
             .filter(|name| snapshot.counter(name).is_none())
             .collect();
         if missing.is_empty() {
-            return;
+            return Ok(());
         }
-        match self.store.get().await {
-            Ok(stored) => {
-                let stored = stored.as_deref().and_then(Snapshot::parse);
-                let counters = stored.into_iter().flat_map(|stored| stored.counters);
-                snapshot.counters.extend(
-                    counters.filter(|counter| missing.contains(&counter.metric_key.as_str())),
-                );
-            }
-            Err(why) => problems.push(format!("the stored snapshot could not be read: {why}")),
-        }
+        let stored = self.store.get().await?;
+        let stored = stored.as_deref().and_then(Snapshot::parse);
+        let counters = stored.into_iter().flat_map(|stored| stored.counters);
+        let carried = counters.filter(|counter| missing.contains(&counter.metric_key.as_str()));
+        snapshot.counters.extend(carried);
+        Ok(())
     }
 
-    /// Stores the snapshot while the lease allows it; says when that was, and whether it succeeded.
-    async fn write(
-        &self,
-        lease: &Lease,
-        snapshot: &Snapshot,
-        problems: &mut Vec<String>,
-    ) -> Option<Written> {
-        let until = lease.writes_until?;
+    /// Stores the snapshot while the lease allows it.
+    async fn write(&self, lease: &RefreshLease, snapshot: &Snapshot) -> SnapshotWrite {
+        let Some(until) = lease.writes_until else { return SnapshotWrite::Skipped };
         if self.host.now() >= until {
-            problems.push("counting took too long; the snapshot was not stored".to_owned());
-            return None;
+            return SnapshotWrite::TooLate;
         }
         let written = match serde_json::to_string(snapshot) {
             Ok(text) => self.store.put(text).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(KvError::Write(error.to_string())),
         };
-        let succeeded = written.is_ok();
-        if let Err(why) = written {
-            problems.push(format!("the snapshot could not be stored: {why}"));
-        }
-        // Also one that failed may have been a write.
-        Some(Written { at: self.host.now(), succeeded })
-    }
-
-    async fn acquire(
-        &self,
-        occasion: Occasion,
-        problems: &mut Vec<String>,
-    ) -> Result<Acquired, Error> {
-        let item = self.client.get(self.table, state_key(), Read::Consistent).await?;
-        let now = self.host.now();
-        // A damaged item is replaced by a fresh state if it has not changed meanwhile. The day's
-        // count of writes is lost with it.
-        let (stored, damaged) = match RealtimeState::from_item(item.clone(), now) {
-            Ok(stored) => (stored, None),
-            Err(error) => {
-                problems.push(format!("{error}; it is replaced"));
-                (RealtimeState::default(), item)
-            }
-        };
-        if stored.lease_expires_at > now.timestamp_millis() {
-            return Ok(Acquired::Not(Outcome::Held));
-        }
-        let mut today = format_instant(now);
-        today.truncate("2026-03-01".len());
-        let writes = if stored.writes_of == today { stored.writes } else { 0 };
-        let (distance, most) = match occasion {
-            Occasion::Tick => (REFRESH_DISTANCE, DAILY_WRITES),
-            Occasion::Stale => (REFRESH_DISTANCE, REQUESTED_DAILY_WRITES),
-            Occasion::Fresh => (FRESH_DISTANCE, REQUESTED_DAILY_WRITES),
-        };
-        let since = now.timestamp_millis() - stored.written_at;
-        let may_write = since >= distance.num_milliseconds() && writes < most;
-        // Fresh figures that were asked for are made in any case.
-        if !may_write && occasion != Occasion::Fresh {
-            return Ok(Acquired::Not(Outcome::NotDue));
-        }
-        if writes >= most {
-            return Ok(Acquired::NotNeeded);
-        }
-        let holder = match self.host.random() {
-            Ok(random) => format!("{random:032x}"),
-            Err(error) => {
-                problems.push(error.to_string());
-                return Ok(Acquired::Not(Outcome::NotDue));
-            }
-        };
-        let written_at = if may_write { now.timestamp_millis() } else { stored.written_at };
-        let (seen, seen_values) = if let Some(item) = &damaged {
-            unchanged(item)
-        } else if let Some(holder) = &stored.lease_holder {
-            ("leaseHolder = :seen".to_owned(), vec![(":seen".to_owned(), string(holder))])
-        } else {
-            ("attribute_not_exists(leaseHolder)".to_owned(), Vec::new())
-        };
-        let mut values = vec![
-            (":holder", string(&holder)),
-            (":expiry", number(&(now + LEASE).timestamp_millis())),
-            (":entity", string("AnalyticsState")),
-            (":written", number(&written_at)),
-            (":today", string(today)),
-            (":writes", number(&(writes + u32::from(may_write)))),
-            (":refreshed", number(&stored.refreshed_at.unwrap_or(now.timestamp_millis()))),
-        ];
-        values.extend(seen_values.iter().map(|(name, value)| (name.as_str(), value.clone())));
-        let update = UpdateItem::new(
-            self.table,
-            state_key(),
-            "SET leaseHolder = :holder, leaseExpiresAt = :expiry, EntityType = :entity, \
-             writtenAt = :written, writesOf = :today, writes = :writes, refreshedAt = :refreshed",
-            // A holder's own lease counts as free: the answer to a first attempt may have been lost.
-            Some(&format!("({seen}) OR leaseHolder = :holder")),
-            values,
-        );
-        match self.client.send(&update).await {
-            Ok(_) => {
-                let writes_until = may_write.then_some(now + LEASE - MARGIN);
-                Ok(Acquired::Taken(Lease { holder, writes_until }))
-            }
-            Err(error) if error.is_condition_failure() => Ok(Acquired::Not(Outcome::Held)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Gives the lease back, with what is wrong with the items that were counted; one that cannot be
-    /// given back runs out.
-    async fn release(
-        &self,
-        lease: &Lease,
-        written: Option<Written>,
-        quality: Option<&Quality>,
-        problems: &mut Vec<String>,
-    ) {
-        let mut update = "SET leaseExpiresAt = :free".to_owned();
-        let mut values = vec![(":free", number(&0)), (":holder", string(&lease.holder))];
-        match quality.map(to_attribute).transpose() {
-            Ok(Some(quality)) => {
-                update.push_str(", quality = :quality");
-                values.push((":quality", quality));
-            }
-            Ok(None) => {}
-            Err(error) => problems.push(format!("what is malformed cannot be stored: {error}")),
-        }
-        if let Some(Written { at, succeeded }) = written {
-            update.push_str(", writtenAt = :written");
-            if succeeded {
-                update.push_str(", refreshedAt = :written");
-            }
-            values.push((":written", number(&at.timestamp_millis())));
-        }
-        let holds = Some("leaseHolder = :holder");
-        let update = UpdateItem::new(self.table, state_key(), &update, holds, values);
-        match self.client.send(&update).await {
-            Ok(_) => {}
-            Err(error) if error.is_condition_failure() => {}
-            Err(error) => {
-                let until = format_instant(self.host.now() + LEASE);
-                problems.push(format!("the lease runs out by itself, before {until}: {error}"));
-            }
+        let at = self.host.now();
+        match written {
+            Ok(()) => SnapshotWrite::Stored { at },
+            Err(error) => SnapshotWrite::Failed { at, error },
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         catalogue::definition::Metric,
         findings::{Malformed, SourceFindings},
         fold::Unreadable,
+        maker::Maker,
         numbers,
         ordered::Ordered,
         part::Part,
@@ -251,6 +252,7 @@ impl Engine {
             calculated_at,
             coverage: None,
             reconstructed: BTreeMap::new(),
+            made_by: Maker::Items.into(),
         };
         for metric in self.catalogue.of_type(name) {
             let outcomes = findings.outcomes.get_mut(&metric.name);

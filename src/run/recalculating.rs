@@ -19,7 +19,7 @@ use crate::{
         provenance::Occasion,
     },
     store::{
-        job::{Job, JobError, MAXIMUM_ATTEMPTS, Message, Slice, Work},
+        job::{Job, JobError, MAXIMUM_SLICE_ATTEMPTS, Message, Slice, Work},
         jobs::{StartError, move_job, read_job, read_live_job},
         lease::{Ended, Lease, LeaseError},
         ledger::{Status, Trigger},
@@ -194,7 +194,7 @@ impl Engine {
         is_outage: bool,
     ) -> Next {
         job.note_attempt(why, is_outage, self.host.now());
-        if job.failed_attempts >= MAXIMUM_ATTEMPTS {
+        if job.failed_attempts >= MAXIMUM_SLICE_ATTEMPTS {
             return self.give_slice_up(client, job, message, slices, why).await;
         }
         // Whether it can be noted or not: the message of the next attempt does not depend on it.

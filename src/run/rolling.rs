@@ -14,9 +14,8 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     dynamodb::{Error, TransactWriteItems},
     metrics::{
-        catalogue::definition::Past,
+        maker::{Maker, of_metric},
         ordered::Ordered,
-        part::Part,
         period::{Granularity, Period, format_instant},
         provenance::{Occasion, settle_ranking},
         record::Record,
@@ -379,12 +378,7 @@ impl Engine {
         let open: Vec<_> = self
             .catalogue
             .of_type(&record.metric_type)
-            .filter(|metric| metric.past() != Past::Nothing)
-            .filter(|metric| !record.metrics.contains_key(&metric.name))
-            .filter(|metric| {
-                let part = record.parts.get(&metric.name);
-                matches!(part, Some(Part::Targets(ranking)) if ranking.cutoff > 0)
-            })
+            .filter(|metric| of_metric(metric, record) == Maker::Items)
             .collect();
         if open.is_empty() {
             return Ok(());
@@ -429,6 +423,7 @@ impl Engine {
             calculated_at: read_at,
             coverage: Some(rolled_up.coverage),
             reconstructed: rolled_up.reconstructed,
+            made_by: Maker::Rollup.into(),
         }))
     }
 

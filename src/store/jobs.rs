@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often an item that changes at the same time is read again.
-const MAXIMUM_CONFLICTS: u32 = 5;
+const MAXIMUM_JOB_CONFLICTS: u32 = 5;
 
 /// An entry among the unfinished jobs without a job is kept for so long: its job may be about to be
 /// stored.
@@ -35,7 +35,7 @@ pub enum StartError {
     #[error(transparent)]
     Job(#[from] JobError),
     /// Others kept changing the job.
-    #[error("the job changed {MAXIMUM_CONFLICTS} times while it was being written")]
+    #[error("the job changed {MAXIMUM_JOB_CONFLICTS} times while it was being written")]
     Conflicts,
 }
 
@@ -159,7 +159,7 @@ async fn end_if(
     job_id: &str,
     end: impl Fn(&mut Job) -> bool,
 ) -> Result<Option<Job>, StartError> {
-    for _ in 0..MAXIMUM_CONFLICTS {
+    for _ in 0..MAXIMUM_JOB_CONFLICTS {
         let Some(mut job) = read_job(client, table, job_id).await? else { return Ok(None) };
         let seen = job.next_slice;
         if !end(&mut job) {
@@ -282,8 +282,8 @@ async fn revive(
         return Ok(Some(before));
     }
     let mut job = before;
-    if let Err(why) = queue.send(job.message(), Duration::ZERO).await {
-        revived.problems.push(format!("job {job_id}: could not enqueue its message: {why}"));
+    if let Err(error) = queue.send(job.message(), Duration::ZERO).await {
+        revived.problems.push(format!("job {job_id}: {error}"));
         return Ok(Some(job));
     }
     revived.sent.push(job_id.to_owned());

@@ -55,13 +55,18 @@ const FUTURE: TimeDelta = TimeDelta::minutes(10);
 /// The item cannot be read, or says what cannot be.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the state of the realtime counters (ANALYTICS_STATE / realtime) cannot be read: {0}")]
-pub struct StateError(String);
+pub struct RealtimeStateError(String);
 
 impl RealtimeState {
     /// Reads the item; without one, nothing was refreshed yet.
-    pub(crate) fn from_item(item: Option<Item>, now: DateTime<Utc>) -> Result<Self, StateError> {
-        let stored: Option<Self> =
-            item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
+    pub(crate) fn from_item(
+        item: Option<Item>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, RealtimeStateError> {
+        let stored: Option<Self> = item
+            .map(from_item)
+            .transpose()
+            .map_err(|error| RealtimeStateError(error.to_string()))?;
         let stored = stored.unwrap_or_default();
         let latest = (now + FUTURE).timestamp_millis();
         let refreshed_at = stored.refreshed_at.unwrap_or_default();
@@ -71,7 +76,7 @@ impl RealtimeState {
             ("refreshedAt", refreshed_at),
         ] {
             if !(0..=latest).contains(&instant) {
-                return Err(StateError(format!(
+                return Err(RealtimeStateError(format!(
                     "{name} is {instant}, which lies in the future or before 1970"
                 )));
             }
@@ -89,7 +94,7 @@ impl RealtimeState {
 pub fn refreshed_at(
     item: Option<Item>,
     now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StateError> {
+) -> Result<Option<DateTime<Utc>>, RealtimeStateError> {
     let stored = RealtimeState::from_item(item, now)?;
     let millis = stored.refreshed_at.or((stored.written_at > 0).then_some(stored.written_at));
     Ok(millis.and_then(DateTime::from_timestamp_millis))
@@ -101,13 +106,13 @@ pub fn refreshed_at(
 /// # Errors
 ///
 /// When that part of the item is damaged. The next refresh replaces it.
-pub fn quality(item: Option<Item>) -> Result<Quality, StateError> {
+pub fn quality(item: Option<Item>) -> Result<Quality, RealtimeStateError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Part {
+    struct QualityAttribute {
         quality: Quality,
     }
-    let part: Option<Part> =
-        item.map(from_item).transpose().map_err(|error| StateError(error.to_string()))?;
+    let part: Option<QualityAttribute> =
+        item.map(from_item).transpose().map_err(|error| RealtimeStateError(error.to_string()))?;
     Ok(part.unwrap_or_default().quality)
 }

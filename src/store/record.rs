@@ -2,7 +2,7 @@
 //!
 //! Source: the platform's contract, section 4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use crate::{
     dynamodb::{AttributeValue, Item, KeyRange, Query, from_item, key, to_item},
     metrics::record::{Coverage, Reconstructed, Record},
     metrics::{
+        maker::{MadeBy, Maker},
         part::{self, PartError, Parts},
         period::{Granularity, Period, format_instant, parse_instant},
         retention::Retention,
@@ -33,6 +34,9 @@ pub enum RecordError {
     /// The record was written by a newer version.
     #[error("a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}")]
     Version(u32),
+    /// It was made by a maker that this build does not know.
+    #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]
+    Maker(String),
     /// The packed parts are damaged.
     #[error(transparent)]
     Parts(#[from] PartError),
@@ -41,7 +45,7 @@ pub enum RecordError {
 /// A record as an item.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stored {
+struct RecordItem {
     #[serde(rename = "PK", default)]
     partition: String,
     #[serde(rename = "SK", default)]
@@ -69,6 +73,10 @@ struct Stored {
     coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     reconstructed: Reconstructed,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    made_otherwise: BTreeSet<String>,
 }
 
 /// The partition of the index that holds all records of all types.
@@ -166,7 +174,8 @@ impl Record {
     pub fn to_item(&self, retention: &Retention) -> Result<Item, RecordError> {
         let granularity = self.period.granularity();
         let timestamp = format_instant(self.period.start());
-        let stored = Stored {
+        let maker = self.made_by.maker;
+        let stored = RecordItem {
             partition: partition(&self.metric_type, granularity),
             sort: timestamp.clone(),
             by_time_partition: BY_TIME_PARTITION.to_owned(),
@@ -184,6 +193,9 @@ impl Record {
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
             reconstructed: self.reconstructed.clone(),
+            // Most records do without: an item is written by the kilobyte.
+            made_by: (maker != Maker::usual(granularity)).then(|| maker.name().to_owned()),
+            made_otherwise: self.made_by.others.clone(),
         };
         let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
         let mut attributes = item.into_inner();
@@ -205,7 +217,7 @@ impl Record {
             Some(AttributeValue::B(packed)) => part::unpack(&packed)?,
             Some(_) => return Err(RecordError::Attribute("parts")),
         };
-        let stored: Stored = from_item(Item::from(attributes))
+        let stored: RecordItem = from_item(Item::from(attributes))
             .map_err(|error| RecordError::Mapping(error.to_string()))?;
         if stored.version > SCHEMA_VERSION {
             return Err(RecordError::Version(stored.version));
@@ -215,6 +227,10 @@ impl Record {
         let start = parse_instant(&stored.timestamp).ok_or(RecordError::Attribute("timestamp"))?;
         let calculated_at =
             parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
+        let maker = match stored.made_by {
+            Some(name) => Maker::from_name(&name).ok_or(RecordError::Maker(name))?,
+            None => Maker::unnamed(granularity, stored.coverage),
+        };
         Ok(Self {
             metric_type: stored.metric_type,
             period: Period::containing(granularity, start),
@@ -223,6 +239,68 @@ impl Record {
             calculated_at,
             coverage: stored.coverage,
             reconstructed: stored.reconstructed,
+            made_by: MadeBy { maker, others: stored.made_otherwise },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn day(made_by: MadeBy, coverage: Option<Coverage>) -> Record {
+        let start = parse_instant("2026-03-01T00:00:00.000Z").unwrap();
+        Record {
+            metric_type: "interactions".to_owned(),
+            period: Period::containing(Granularity::Daily, start),
+            metrics: Map::from_iter([("newLikes".to_owned(), 3.into())]),
+            parts: Parts::new(),
+            calculated_at: start,
+            coverage,
+            reconstructed: Reconstructed::new(),
+            made_by,
+        }
+    }
+
+    fn attributes(record: &Record) -> HashMap<String, AttributeValue> {
+        record.to_item(&Retention::default()).unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_record_names_only_an_unusual_maker() {
+        let whole = Some(Coverage { present: 24, expected: 24 });
+        let ranking = BTreeSet::from(["mostEngaged".to_owned()]);
+        for (made_by, coverage, maker, others) in [
+            (Maker::Rollup.into(), whole, None, None),
+            (Maker::Items.into(), None, Some("items"), None),
+            (MadeBy { maker: Maker::Rollup, others: ranking }, whole, None, Some("mostEngaged")),
+        ] {
+            let record = day(made_by, coverage);
+            let stored = attributes(&record);
+            let maker = maker.map(|maker| AttributeValue::S(maker.to_owned()));
+            assert_eq!(stored.get("madeBy"), maker.as_ref());
+            let others = others.map(|name| vec![AttributeValue::S(name.to_owned())]);
+            assert_eq!(stored.get("madeOtherwise"), others.map(AttributeValue::L).as_ref());
+            assert_eq!(Record::from_item(Item::from(stored)).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_maker_is_read_as_before() {
+        let mut stored = attributes(&day(Maker::Items.into(), None));
+        stored.remove("madeBy");
+        let record = Record::from_item(Item::from(stored)).unwrap();
+        assert_eq!(record.made_by, Maker::Items.into());
+    }
+
+    #[test]
+    fn an_unknown_maker_is_named() {
+        let mut stored = attributes(&day(Maker::Items.into(), None));
+        stored.insert("madeBy".to_owned(), AttributeValue::S("changes".to_owned()));
+        let error = Record::from_item(Item::from(stored)).unwrap_err();
+        let expected = "a stored record has `madeBy` = \"changes\"; it must be `items` or `rollup`";
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -76,7 +76,7 @@ impl State {
     pub fn from_item(item: Option<Item>) -> Result<Self, StateError> {
         let Some(item) = item else { return Ok(Self::default()) };
         let granularity = text(&item, "SK").unwrap_or("(no sort key)").to_owned();
-        let reader = Reader { granularity: &granularity, item: &item };
+        let reader = StateReader { granularity: &granularity, item: &item };
         Ok(Self {
             progress: reader.progress()?,
             marks: reader.entries("staleMarks", "{start}#{instant}#{run}", is_mark)?,
@@ -126,16 +126,16 @@ pub(crate) fn read_attribute<T: DeserializeOwned + Default>(
     attribute: &str,
     problem: &str,
 ) -> Result<T, StateError> {
-    Reader { granularity: granularity.name(), item }.read(attribute, problem)
+    StateReader { granularity: granularity.name(), item }.read(attribute, problem)
 }
 
 /// One item that is read.
-struct Reader<'item> {
+struct StateReader<'item> {
     granularity: &'item str,
     item: &'item Item,
 }
 
-impl Reader<'_> {
+impl StateReader<'_> {
     fn error(&self, attribute: impl Into<String>, problem: impl Into<String>) -> StateError {
         StateError::new(self.granularity, attribute, problem)
     }

@@ -1,36 +1,36 @@
-//! Reading and checking `metrics.toml`, at build time: every error names the entry and the line.
+//! Parsing and checking `metrics.toml` at build time. Every error names the line and the entry.
 //!
-//! Only the build script and the tests compile this; the crate embeds what it returns.
+//! Only the build script and the tests compile this. The crate embeds the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     check_values::check_values,
     definition::{
-        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, SortKeyFormat, Source,
-        Value, Window,
+        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue, SortKeyFormat,
+        Source, Window,
     },
     document::{self, Mistake, Node, Table, listed},
-    parse::{Entry, attribute, identifier, prices, realtime, source},
+    parse::{CatalogueEntry, attribute, identifier, prices, realtime, source},
     parse_metric::metric,
 };
 
-/// What the API calls all types together.
+/// The name that the API uses for all types together.
 const ALL_TYPES: &str = "all";
 
 /// The file while it is checked.
 struct File {
     types: Vec<String>,
     tables: BTreeMap<String, BTreeMap<String, String>>,
-    sources: BTreeMap<String, Entry<Source>>,
-    metrics: Vec<Entry<Metric>>,
+    sources: BTreeMap<String, CatalogueEntry<Source>>,
+    metrics: Vec<CatalogueEntry<Metric>>,
 }
 
-/// Reads the catalogue in `text`.
+/// Parses the catalogue in `text`.
 ///
 /// # Errors
 ///
-/// The first thing in it that is not allowed, with its entry and line.
+/// [`Mistake`] with the first entry that is not valid, and its line.
 pub fn parse(text: &str) -> Result<Definition, Mistake> {
     let mut top = document::read(text)?;
     let ttl = top.take("platform").map(|(_, node)| read_platform(node)).transpose()?.flatten();
@@ -70,10 +70,10 @@ fn read_platform(node: Node) -> Result<Option<String>, Mistake> {
 fn read_types(node: Node) -> Result<Vec<String>, Mistake> {
     let types = node.some_texts("types")?;
     for (line, name) in &types {
-        // A type's name is part of its records' keys, between `#`.
+        // The name is part of the keys of records, between `#`.
         identifier(*line, "type", name)?;
         if name == ALL_TYPES {
-            let reason = "type `all` is what the API calls all types together; use another name";
+            let reason = "type `all` is reserved for all types together; use another name";
             return Err(Mistake::new(*line, reason));
         }
     }
@@ -100,9 +100,9 @@ fn named<T>(
     Ok(found)
 }
 
-/// Sources of the same partitions are read together, so they must describe them alike.
+/// Sources of the same partitions are read together, so they must be equal.
 fn check_places(file: &File) -> Result<(), Mistake> {
-    let mut sources: Vec<(&String, &Entry<Source>)> = file.sources.iter().collect();
+    let mut sources: Vec<(&String, &CatalogueEntry<Source>)> = file.sources.iter().collect();
     sources.sort_by_key(|(_, entry)| entry.line);
     for (index, (name, entry)) in sources.iter().enumerate() {
         let mine = &entry.value;
@@ -110,7 +110,8 @@ fn check_places(file: &File) -> Result<(), Mistake> {
             let same_place = mine.index == theirs.index && mine.partitions == theirs.partitions;
             if same_place && mine != theirs {
                 let reason = format!(
-                    "has the partitions of source `{other}` but describes them differently"
+                    "`partitions` are those of source `{other}`, so `keys`, `identity` and \
+                     `sort_key_time` must be the same too"
                 );
                 return Err(Mistake::new(entry.line, reason).within(&format!("source `{name}`")));
             }
@@ -123,30 +124,34 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
     let entry = &file.metrics[index];
     let metric = &entry.value;
     let fail = |field: &str, reason: String| Err(Mistake::new(entry.line_of(field), reason));
-    let same_name = |other: &&Entry<Metric>| other.value.name == metric.name;
+    let same_name = |other: &&CatalogueEntry<Metric>| other.value.name == metric.name;
     if let Some(first) = file.metrics[..index].iter().find(same_name) {
         return fail(
             "name",
-            format!("there is one of this name on line {}", first.line_of("name")),
+            format!("`name` is already used on line {}; use another name", first.line_of("name")),
         );
     }
     if !file.types.contains(&metric.type_name) {
         let types: Vec<&str> = file.types.iter().map(String::as_str).collect();
-        let reason = format!("type `{}` is not in `types`: {}", metric.type_name, listed(&types));
+        let reason = format!(
+            "`type = \"{}\"` is not in `types`; valid types: {}",
+            metric.type_name,
+            listed(&types)
+        );
         return fail("type", reason);
     }
     let field = if matches!(metric.measure, Measure::Top { .. }) { "sources" } else { "source" };
     for (_, name) in metric.source_names() {
         let Some(source) = file.sources.get(name) else {
-            return fail(field, format!("source `{name}` does not exist"));
+            return fail(field, format!("source `{name}` does not exist; add `[sources.{name}]`"));
         };
         check_identity(metric, name, source)?;
     }
     check_shares(file, entry)?;
     check_values(entry)?;
     match &metric.measure {
-        Measure::Sum { value: Value::Lookup { table, attribute }, .. }
-        | Measure::Avg { value: Value::Lookup { table, attribute }, .. } => {
+        Measure::Sum { value: RowValue::Lookup { table, attribute }, .. }
+        | Measure::Avg { value: RowValue::Lookup { table, attribute }, .. } => {
             check_lookup(file, entry, table, attribute)
         }
         Measure::Departures { stock, arrivals } => check_departures(file, entry, stock, arrivals),
@@ -154,8 +159,12 @@ fn check_metric(file: &File, index: usize) -> Result<(), Mistake> {
     }
 }
 
-/// What a metric compares or groups by is shared by items, so it does not tell them apart.
-fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result<(), Mistake> {
+/// An attribute that a metric compares or groups by is shared by items, so it cannot identify them.
+fn check_identity(
+    metric: &Metric,
+    name: &str,
+    source: &CatalogueEntry<Source>,
+) -> Result<(), Mistake> {
     let Some(identity) = &source.value.identity else { return Ok(()) };
     let is_compared = metric.conditions().is_some_and(|conditions| {
         conditions.iter().any(|(attribute, condition)| {
@@ -167,14 +176,14 @@ fn check_identity(metric: &Metric, name: &str, source: &Entry<Source>) -> Result
         return Ok(());
     }
     let reason = format!(
-        "`identity` `{identity}` of source `{name}` is a state or a time in this metric, which \
-         several items can share; name an attribute that is different in every item"
+        "`identity = \"{identity}\"` of source `{name}` is a state or a time in this metric, which \
+         several items can share; use an attribute that is different in every item"
     );
     Err(Mistake::new(source.line_of("identity"), reason))
 }
 
-/// The shares of `top` come from different rows: what lies in two of them would count twice.
-fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
+/// The shares of `top` must come from different rows: a row of two of them would be counted twice.
+fn check_shares(file: &File, entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let shares: Vec<_> = entry.value.source_names().collect();
     for (index, (share, name)) in shares.iter().enumerate() {
         for (other_share, other_name) in &shares[..index] {
@@ -190,7 +199,8 @@ fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
             if let Some(partition) = common {
                 let reason = format!(
                     "`sources` has partition `{partition}` twice, in `{other_share}` and in \
-                     `{share}`; its items would be counted twice"
+                     `{share}`, so its items would be counted twice; use sources without common \
+                     partitions"
                 );
                 return Err(Mistake::new(entry.line_of("sources"), reason));
             }
@@ -199,37 +209,38 @@ fn check_shares(file: &File, entry: &Entry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The table exists and has every value that the metric lets through.
+/// The table must exist and have every value that the conditions of the metric allow.
 fn check_lookup(
     file: &File,
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     table: &str,
     attribute: &str,
 ) -> Result<(), Mistake> {
     let Some(prices) = file.tables.get(table) else {
-        let reason = format!("table `{table}` does not exist");
+        let reason = format!("table `{table}` does not exist; add `[tables.{table}]`");
         return Err(Mistake::new(entry.line_of("value"), reason));
     };
     let condition = entry.value.conditions().and_then(|conditions| conditions.get(attribute));
-    let let_through = match condition {
+    let allowed = match condition {
         Some(Condition::Is(Literal::Text(value))) => std::slice::from_ref(value),
         Some(Condition::AnyOf(values)) => values,
         _ => &[],
     };
-    match let_through.iter().find(|value| !prices.contains_key(*value)) {
+    match allowed.iter().find(|value| !prices.contains_key(*value)) {
         Some(value) => {
-            let reason =
-                format!("table `{table}` has no `{value}`, which `where.{attribute}` lets through");
+            let reason = format!(
+                "`[tables.{table}]` has no `{value}`, which `where.{attribute}` allows; add it"
+            );
             Err(Mistake::new(entry.line_of("where"), reason))
         }
         None => Ok(()),
     }
 }
 
-/// Stock before + arrivals - stock now: a number to date and a number of the period.
+/// Stock before + arrivals - stock now: a stock and a flow, both single numbers of the same type.
 fn check_departures(
     file: &File,
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     stock: &str,
     arrivals: &str,
 ) -> Result<(), Mistake> {
@@ -244,7 +255,7 @@ fn check_departures(
         };
         if found.type_name != entry.value.type_name {
             return fail(format!(
-                "`{field}`: metric `{name}` must have the same type, `{}`",
+                "`{field}`: metric `{name}` must have `type = \"{}\"`, as this metric has",
                 entry.value.type_name
             ));
         }
@@ -260,9 +271,9 @@ fn check_departures(
     Ok(())
 }
 
-/// Flows add up, headlines are numbers, what is recent is found by its hour, and no two counters
-/// have the same name.
-fn check_realtime(entry: &Entry<Realtime>, file: &File) -> Result<(), Mistake> {
+/// Flows must be sums, headlines single numbers, sources of recent rows readable by hour, and names of
+/// counters unique.
+fn check_realtime(entry: &CatalogueEntry<Realtime>, file: &File) -> Result<(), Mistake> {
     let realtime = &entry.value;
     let metrics = || file.metrics.iter().map(|entry| &entry.value);
     let find = |field: &str, name: &str| {
@@ -274,7 +285,7 @@ fn check_realtime(entry: &Entry<Realtime>, file: &File) -> Result<(), Mistake> {
     let totals = metrics().filter(|metric| metric.rollup == Rollup::Last);
     let mut counters: BTreeSet<String> = totals.map(|metric| metric.name.clone()).collect();
     let mut add = |line: usize, name: String| {
-        let reason = format!("there are two counters `{name}`");
+        let reason = format!("counter `{name}` already exists; use another name");
         if counters.insert(name) { Ok(()) } else { Err(Mistake::new(line, reason)) }
     };
     for name in &realtime.flows {
@@ -290,7 +301,8 @@ fn check_realtime(entry: &Entry<Realtime>, file: &File) -> Result<(), Mistake> {
         let (line, metric) = find("headlines", name)?;
         if !metric.is_number() {
             let reason = format!(
-                "`headlines`: metric `{name}` must be a number, without `by` and not `top`"
+                "`headlines`: metric `{name}` must be a single number, without `by` and not \
+                 `measure = \"top\"`"
             );
             return Err(Mistake::new(line, reason));
         }

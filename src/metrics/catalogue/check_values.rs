@@ -1,18 +1,18 @@
-//! What a metric compares its attributes with: an attribute holds one kind of value, and what is
-//! looked up or grouped gets past the conditions.
+//! The kinds of values that a metric reads: each attribute is of one kind, and the conditions exclude no
+//! group.
 
 use std::collections::BTreeMap;
 
 use super::{
-    definition::{Condition, Grouping, Literal, Measure, Metric, Value},
+    definition::{Condition, Grouping, Literal, Measure, Metric, RowValue},
     document::Mistake,
-    parse::Entry,
+    parse::CatalogueEntry,
 };
 
-/// As what an attribute is read.
+/// The kind of value that an attribute is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Truth,
+    Boolean,
     Text,
     Time,
     Number,
@@ -22,14 +22,14 @@ enum Kind {
 impl Kind {
     fn of(value: &Literal) -> Self {
         match value {
-            Literal::Truth(_) => Self::Truth,
+            Literal::Boolean(_) => Self::Boolean,
             Literal::Text(_) => Self::Text,
         }
     }
 
     fn word(self) -> &'static str {
         match self {
-            Self::Truth => "a truth",
+            Self::Boolean => "a boolean",
             Self::Text => "a string",
             Self::Time => "a time",
             Self::Number => "a number",
@@ -37,26 +37,26 @@ impl Kind {
         }
     }
 
-    /// Whether one attribute can be both: a truth may be stored as 1, an amount as a string or a
-    /// number.
+    /// Whether one attribute can be both: a boolean may be stored as 1, an amount of money as a string
+    /// or a number.
     fn fits(self, other: Self) -> bool {
         self == other
             || [(self, other), (other, self)].iter().any(|pair| {
                 matches!(
                     pair,
-                    (Self::Truth | Self::Money, Self::Number)
+                    (Self::Boolean | Self::Money, Self::Number)
                         | (Self::Money | Self::Time, Self::Text)
                 )
             })
     }
 }
 
-/// Checks what the metric compares.
+/// Checks the values that the metric reads.
 ///
 /// # Errors
 ///
-/// Where an attribute is read as two kinds of values, or a group never counts anything.
-pub fn check_values(entry: &Entry<Metric>) -> Result<(), Mistake> {
+/// When an attribute is read as two kinds of values, or a group can never count a row.
+pub fn check_values(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let metric = &entry.value;
     check_kinds(entry)?;
     if let Some(by) = metric.by() {
@@ -68,7 +68,8 @@ pub fn check_values(entry: &Entry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The attributes that the metric reads: the field of the entry, what of it, the attribute, its kind.
+/// The attributes that the metric reads, each as the field of the entry, the place in the field, the
+/// attribute, and its kind.
 fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
     let mut uses = Vec::new();
     for (attribute, condition) in metric.conditions().into_iter().flatten() {
@@ -92,9 +93,9 @@ fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
             ("value", "value", std::slice::from_ref(attribute), Kind::Text)
         }
         Measure::Sum { value, .. } | Measure::Avg { value, .. } => match value {
-            Value::Attribute(name) => ("value", "value", std::slice::from_ref(name), Kind::Number),
-            Value::Money(name) => ("value", "value", std::slice::from_ref(name), Kind::Money),
-            Value::Lookup { attribute, .. } => {
+            RowValue::Number(name) => ("value", "value", std::slice::from_ref(name), Kind::Number),
+            RowValue::Money(name) => ("value", "value", std::slice::from_ref(name), Kind::Money),
+            RowValue::Lookup { attribute, .. } => {
                 ("value", "value", std::slice::from_ref(attribute), Kind::Text)
             }
         },
@@ -106,14 +107,14 @@ fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
     uses
 }
 
-fn check_kinds(entry: &Entry<Metric>) -> Result<(), Mistake> {
+fn check_kinds(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     let mut known: BTreeMap<&str, (String, Kind)> = BTreeMap::new();
     for (field, what, attribute, kind) in uses(&entry.value) {
         match known.get(attribute) {
             Some((before, other)) if !other.fits(kind) => {
                 let reason = format!(
-                    "attribute `{attribute}` is {} in `{before}` and {} in `{what}`; it can hold \
-                     only one of them",
+                    "attribute `{attribute}` is {} in `{before}` and {} in `{what}`; use it as one \
+                     of them only",
                     other.word(),
                     kind.word()
                 );
@@ -128,23 +129,24 @@ fn check_kinds(entry: &Entry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// Every group's value gets past the condition on the same attribute.
+/// A condition on the attribute of the groups must not exclude the value of a group.
 fn check_groups(
-    entry: &Entry<Metric>,
+    entry: &CatalogueEntry<Metric>,
     by: &Grouping,
     condition: &Condition,
 ) -> Result<(), Mistake> {
-    let lets_through = |value: &Literal| match (condition, value) {
+    let allows = |value: &Literal| match (condition, value) {
         (Condition::Is(wanted), value) => value == wanted,
         (Condition::Not(other), value) => value != other,
         (Condition::AnyOf(any), Literal::Text(value)) => any.contains(value),
         _ => true,
     };
-    match by.groups.iter().find(|(_, value)| !lets_through(value)) {
+    match by.groups.iter().find(|(_, value)| !allows(value)) {
         Some((name, value)) => {
             let attribute = &by.attribute;
             let reason = format!(
-                "group `{name}` is always 0: `where.{attribute}` does not let `{value}` through"
+                "group `{name}` is always 0, because `where.{attribute}` excludes `{value}`; remove \
+                 the group or change the condition"
             );
             Err(Mistake::new(entry.line_of("by"), reason))
         }

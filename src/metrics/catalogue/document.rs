@@ -1,5 +1,4 @@
-//! `metrics.toml` as tables whose keys and values know their lines, so that every error names the
-//! line of what is wrong.
+//! `metrics.toml` as tables whose keys and values have their lines, so that every error names a line.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -7,19 +6,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::definition::Literal;
 
-/// Something in the file that is not allowed.
+/// A part of the file that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The line, from 1.
     pub line: usize,
-    /// What it lies in: `` metric `newUsers` ``. Empty at the top of the file.
+    /// The entry that it belongs to, such as `` metric `newUsers` ``; empty outside of entries.
     pub entry: String,
-    /// What is wrong and what to write instead, in the file's words.
+    /// What is wrong and what to write instead, in the words of the file.
     pub reason: String,
 }
 
 impl Mistake {
-    /// A mistake on `line`, in an entry that the caller adds.
+    /// A mistake on `line`; the caller adds the entry.
     pub fn new(line: usize, reason: impl Into<String>) -> Self {
         Self { line, entry: String::new(), reason: reason.into() }
     }
@@ -55,7 +54,7 @@ pub struct Node {
 #[derive(Debug)]
 enum Content {
     Text(String),
-    Truth(bool),
+    Boolean(bool),
     Integer(Option<i64>),
     List(Vec<Node>),
     Table(Vec<Field>),
@@ -69,11 +68,11 @@ struct Field {
     value: Node,
 }
 
-/// Reads the file.
+/// Parses the file.
 ///
 /// # Errors
 ///
-/// Where it is no TOML.
+/// When it is not valid TOML.
 pub fn read(text: &str) -> Result<Table, Mistake> {
     let root = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -88,7 +87,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// What the entry on this line is called, for errors of the TOML parser, which knows no entries.
+/// The name of the entry on this line, for errors of the TOML parser, which has no entries.
 fn entry_at(text: &str, line: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let header = lines[..line.min(lines.len())].iter().rposition(|line| line.starts_with('['));
@@ -115,7 +114,7 @@ fn fields(text: &str, table: DeTable<'_>) -> Vec<Field> {
             (span, Field { name: key.into_inner().into_owned(), line, value })
         })
         .collect();
-    // In the order of the file, so that of several mistakes the first is named.
+    // In the order of the file, so that the first of several mistakes is reported.
     fields.sort_by_key(|(span, _)| span.start);
     fields.into_iter().map(|(_, field)| field).collect()
 }
@@ -123,11 +122,11 @@ fn fields(text: &str, table: DeTable<'_>) -> Vec<Field> {
 fn node(text: &str, begin: usize, value: DeValue<'_>) -> Node {
     let content = match value {
         DeValue::String(value) => Content::Text(value.into_owned()),
-        DeValue::Boolean(value) => Content::Truth(value),
+        DeValue::Boolean(value) => Content::Boolean(value),
         DeValue::Integer(value) => {
             Content::Integer(i64::from_str_radix(value.as_str(), value.radix()).ok())
         }
-        DeValue::Float(_) => Content::Other("a number with a point"),
+        DeValue::Float(_) => Content::Other("a decimal number"),
         DeValue::Datetime(_) => Content::Other("a date"),
         DeValue::Array(list) => {
             let nodes = list.into_iter();
@@ -146,13 +145,13 @@ fn node(text: &str, begin: usize, value: DeValue<'_>) -> Node {
 }
 
 impl Node {
-    /// What it is, for errors.
+    /// What it is, for messages.
     fn kind(&self) -> &'static str {
         match self.content {
             Content::Text(_) => "a string",
-            Content::Truth(_) => "a boolean",
-            Content::Integer(_) => "a number",
-            Content::List(_) => "a list",
+            Content::Boolean(_) => "a boolean",
+            Content::Integer(_) => "a whole number",
+            Content::List(_) => "an array",
             Content::Table(_) => "a table",
             Content::Other(kind) => kind,
         }
@@ -162,11 +161,11 @@ impl Node {
         Err(Mistake::new(self.line, format!("`{name}` must be {what}, not {}", self.kind())))
     }
 
-    /// The text that is expected under `name`; empty text is refused.
+    /// The string that `name` must be, which must not be empty.
     ///
     /// # Errors
     ///
-    /// Where it is something else, or empty.
+    /// When it is something else, or empty.
     pub fn text(self, name: &str) -> Result<String, Mistake> {
         match self.content {
             Content::Text(text) if text.is_empty() => {
@@ -177,14 +176,14 @@ impl Node {
         }
     }
 
-    /// The value that is expected under `name`: a truth or a text.
+    /// The boolean or string that `name` must be.
     ///
     /// # Errors
     ///
-    /// Where it is something else, or an empty text.
+    /// When it is something else, or an empty string.
     pub fn literal(self, name: &str) -> Result<Literal, Mistake> {
         match self.content {
-            Content::Truth(value) => Ok(Literal::Truth(value)),
+            Content::Boolean(value) => Ok(Literal::Boolean(value)),
             Content::Text(_) => Ok(Literal::of_text(&self.text(name)?)),
             _ => self.expected(name, "a string in quotes, `true` or `false`"),
         }
@@ -192,18 +191,18 @@ impl Node {
 
     /// The boolean, if it is one.
     #[must_use]
-    pub fn truth(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Option<bool> {
         match self.content {
-            Content::Truth(value) => Some(value),
+            Content::Boolean(value) => Some(value),
             _ => None,
         }
     }
 
-    /// The integer from `least` to `most` that is expected under `name`.
+    /// The integer from `least` to `most` that `name` must be.
     ///
     /// # Errors
     ///
-    /// Where it is something else.
+    /// When it is something else.
     pub fn integer(self, name: &str, least: u32, most: u32) -> Result<u32, Mistake> {
         let Content::Integer(value) = self.content else {
             return self.expected(name, &format!("a whole number from {least} to {most}"));
@@ -217,14 +216,14 @@ impl Node {
             })
     }
 
-    /// The list of different texts that is expected under `name`, with their lines.
+    /// The array of different strings that `name` must be, each with its line.
     ///
     /// # Errors
     ///
-    /// Where it is something else, or has something twice.
+    /// When it is something else, or lists a string twice.
     pub fn texts(self, name: &str) -> Result<Vec<(usize, String)>, Mistake> {
         let Content::List(list) = self.content else {
-            return self.expected(name, "a list of strings");
+            return self.expected(name, "an array of strings");
         };
         let mut texts: Vec<(usize, String)> = Vec::new();
         for item in list {
@@ -238,11 +237,11 @@ impl Node {
         Ok(texts)
     }
 
-    /// The same; an empty list is refused.
+    /// The array of different strings that `name` must be, which must not be empty, each with its line.
     ///
     /// # Errors
     ///
-    /// Where it is something else, is empty, or has something twice.
+    /// When it is something else, is empty, or lists a string twice.
     pub fn some_texts(self, name: &str) -> Result<Vec<(usize, String)>, Mistake> {
         let line = self.line;
         let texts = self.texts(name)?;
@@ -252,23 +251,23 @@ impl Node {
         Ok(texts)
     }
 
-    /// The tables that are expected under `name`: `[[name]]`.
+    /// The array of tables, `[[name]]`, that `name` must be.
     ///
     /// # Errors
     ///
-    /// Where they are something else.
+    /// When it is something else.
     pub fn tables(self, name: &str) -> Result<Vec<Table>, Mistake> {
         let Content::List(list) = self.content else {
-            return self.expected(name, &format!("a list of tables, `[[{name}]]`"));
+            return self.expected(name, &format!("an array of tables, `[[{name}]]`"));
         };
         list.into_iter().map(|item| item.table(name)).collect()
     }
 
-    /// The table that is expected under `name`.
+    /// The table that `name` must be.
     ///
     /// # Errors
     ///
-    /// Where it is something else.
+    /// When it is something else.
     pub fn table(self, name: &str) -> Result<Table, Mistake> {
         match self.content {
             Content::Table(fields) => Ok(Table { line: self.line, fields }),
@@ -283,7 +282,7 @@ impl Node {
     }
 }
 
-/// A table whose fields are taken out one by one; what is left is not allowed.
+/// A table whose fields are taken one by one. A field that is left at the end is not valid.
 #[derive(Debug)]
 pub struct Table {
     /// The line on which it begins.
@@ -292,26 +291,26 @@ pub struct Table {
 }
 
 impl Table {
-    /// Takes the field, if it is there, with the line of its name.
+    /// Takes a field, with the line of its name; `None` if it is absent.
     pub fn take(&mut self, name: &str) -> Option<(usize, Node)> {
         let index = self.fields.iter().position(|field| field.name == name)?;
         let field = self.fields.remove(index);
         Some((field.line, field.value))
     }
 
-    /// Takes a field that must be there.
+    /// Takes a required field.
     ///
     /// # Errors
     ///
-    /// Where it is not.
+    /// When it is absent.
     pub fn need(&mut self, name: &str) -> Result<Node, Mistake> {
         let line = self.line;
         self.take(name)
             .map(|(_, node)| node)
-            .ok_or_else(|| Mistake::new(line, format!("`{name}` is missing")))
+            .ok_or_else(|| Mistake::new(line, format!("`{name}` is required")))
     }
 
-    /// Everything that is left: name, line, value.
+    /// All fields that are left, each with its name, line and value.
     pub fn rest(self) -> impl Iterator<Item = (String, usize, Node)> {
         self.fields.into_iter().map(|field| (field.name, field.line, field.value))
     }
@@ -322,7 +321,7 @@ impl Table {
         self.fields.iter().map(|field| (field.name.clone(), field.line)).collect()
     }
 
-    /// The text of a field that is left, if it is one.
+    /// The string in a field that is left; `None` if it is absent or not a string.
     #[must_use]
     pub fn peek(&self, name: &str) -> Option<&str> {
         let field = self.fields.iter().find(|field| field.name == name)?;
@@ -332,29 +331,29 @@ impl Table {
         }
     }
 
-    /// The first field that was not taken, with its line.
+    /// The first field that is left, with its line.
     #[must_use]
     pub fn left(&self) -> Option<(&str, usize)> {
         self.fields.first().map(|field| (field.name.as_str(), field.line))
     }
 
-    /// That nothing is left.
+    /// Ends the table.
     ///
     /// # Errors
     ///
-    /// Where a field was not taken; `known` are those that are allowed.
+    /// When a field is left; `known` are the valid ones.
     pub fn finish(self, known: &[&str]) -> Result<(), Mistake> {
         match self.left() {
             None => Ok(()),
             Some((name, line)) => Err(Mistake::new(
                 line,
-                format!("`{name}` is not known here; allowed are {}", listed(known)),
+                format!("`{name}` is not valid here; valid fields: {}", listed(known)),
             )),
         }
     }
 }
 
-/// `` `a`, `b` and `c` ``
+/// The names as a list in a sentence: `` `a`, `b` and `c` ``.
 #[must_use]
 pub fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();

@@ -1,5 +1,5 @@
-//! From the tables of `metrics.toml` to sources, tables and realtime: each entry on its own. Metrics are
-//! read in `parse_metric`; what entries say of each other is checked in `check`.
+//! From the tables of `metrics.toml` to sources, tables of prices and realtime, each entry by itself.
+//! `parse_metric` parses metrics; `check` checks entries against each other.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use super::{
     document::{Mistake, Node, Table, listed},
 };
 
-/// The most minutes that something counts as recent: beyond a day there are the records.
+/// The most minutes that count as recent. Records cover what is more than a day ago.
 const MAXIMUM_MINUTES: u32 = 1440;
 
-/// A part of the file and where it stands.
+/// An entry of the file, with its lines.
 #[derive(Debug)]
-pub struct Entry<T> {
-    /// What it says.
+pub struct CatalogueEntry<T> {
+    /// Its content.
     pub value: T,
     /// The line on which it begins.
     pub line: usize,
     lines: BTreeMap<String, usize>,
 }
 
-impl<T> Entry<T> {
-    /// The line of a field, or of the entry where it has no such field.
+impl<T> CatalogueEntry<T> {
+    /// The line of a field, or that of the entry if it does not have the field.
     pub fn line_of(&self, field: &str) -> usize {
         self.lines.get(field).copied().unwrap_or(self.line)
     }
 
-    /// Reads a table with `read`; what it does not take is refused, `known` is what it could take.
+    /// Parses a table with `read`. A field that it does not take is rejected; `known` are the valid ones.
     pub fn read(
         mut table: Table,
         read: impl FnOnce(&mut Table) -> Result<T, Mistake>,
@@ -40,7 +40,7 @@ impl<T> Entry<T> {
     }
 }
 
-/// A name that can stand in a list, a key and a URL.
+/// Checks that a name can be part of a list, a key and a URL.
 pub fn identifier(line: usize, field: &str, name: &str) -> Result<(), Mistake> {
     let begins = name.starts_with(|first: char| first.is_ascii_alphabetic());
     let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
@@ -50,12 +50,12 @@ pub fn identifier(line: usize, field: &str, name: &str) -> Result<(), Mistake> {
     Err(Mistake::new(
         line,
         format!(
-            "`{field}` `{name}` must begin with a letter and have only letters, digits, `_` and `-`"
+            "`{field}` `{name}` must begin with a letter and contain only letters, digits, `_` and `-`"
         ),
     ))
 }
 
-/// An attribute's name.
+/// The name of an attribute.
 pub fn attribute(field: &str, node: Node) -> Result<String, Mistake> {
     let line = node.line;
     let name = node.text(field)?;
@@ -71,7 +71,7 @@ pub fn top_level(line: usize, name: &str) -> Result<(), Mistake> {
         return Err(Mistake::new(
             line,
             format!(
-                "attribute `{name}`: paths are not supported; name an attribute of the item itself"
+                "attribute `{name}`: paths are not supported; use a top-level attribute of the item"
             ),
         ));
     }
@@ -95,15 +95,15 @@ pub fn choice<T: Copy>(field: &str, node: Node, choices: &[(&str, T)]) -> Result
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         Mistake::new(
             line,
-            format!("`{field} = \"{word}\"` is not known; use one of {}", listed(&names)),
+            format!("`{field} = \"{word}\"` is not valid; valid values: {}", listed(&names)),
         )
     })
 }
 
-/// Reads `[sources.name]`.
-pub fn source(table: Table) -> Result<Entry<Source>, Mistake> {
+/// Parses `[sources.name]`.
+pub fn source(table: Table) -> Result<CatalogueEntry<Source>, Mistake> {
     let known = ["index", "keys", "partitions", "identity", "sort_key_time"];
-    Entry::read(table, read_source, &known)
+    CatalogueEntry::read(table, read_source, &known)
 }
 
 fn read_source(table: &mut Table) -> Result<Source, Mistake> {
@@ -126,7 +126,8 @@ fn read_source(table: &mut Table) -> Result<Source, Mistake> {
         None if partitions.len() > 1 => {
             return Err(Mistake::new(
                 table.line,
-                "several `partitions` need `identity`, the attribute that tells items apart",
+                "`identity` is required with several `partitions`: an attribute that is different in \
+                 every item",
             ));
         }
         None => None,
@@ -134,7 +135,7 @@ fn read_source(table: &mut Table) -> Result<Source, Mistake> {
     Ok(Source { index, keys, partitions, identity, sort_key_time: time })
 }
 
-/// What is shared by the items of a partition, or by those of one instant, tells none apart.
+/// Checks that the attribute can be different in every item: not a key, and not a time.
 fn identity(
     line: usize,
     name: &str,
@@ -152,7 +153,7 @@ fn identity(
     };
     Err(Mistake::new(
         line,
-        format!("`identity` `{name}` {why}; name an attribute that is different in every item"),
+        format!("`identity = \"{name}\"` {why}; use an attribute that is different in every item"),
     ))
 }
 
@@ -165,7 +166,7 @@ fn sort_key_time(node: Node) -> Result<SortKeyTime, Mistake> {
     Ok(SortKeyTime { attribute, format })
 }
 
-/// Reads `[tables.name]`: prices by the value of an attribute.
+/// Parses `[tables.name]`: prices by the value of an attribute.
 pub fn prices(table: Table) -> Result<BTreeMap<String, String>, Mistake> {
     let line = table.line;
     let mut prices = BTreeMap::new();
@@ -188,7 +189,7 @@ pub fn prices(table: Table) -> Result<BTreeMap<String, String>, Mistake> {
     Ok(prices)
 }
 
-/// Digits, at most two of them after a point: whole cents.
+/// Whether the text is an amount in whole cents: digits, at most two of them after a point.
 fn is_price(text: &str) -> bool {
     let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str, most: usize| {
@@ -197,8 +198,8 @@ fn is_price(text: &str) -> bool {
     digits(whole, 15) && digits(cents, 2)
 }
 
-/// Reads `[realtime]`, with the line of each flow and headline.
-pub fn realtime(table: Table) -> Result<Entry<Realtime>, Mistake> {
+/// Parses `[realtime]`, with the line of each flow and headline.
+pub fn realtime(table: Table) -> Result<CatalogueEntry<Realtime>, Mistake> {
     let known = ["flows", "headlines", "recent"];
     let mut lines = BTreeMap::new();
     let read = |table: &mut Table| {
@@ -220,7 +221,7 @@ pub fn realtime(table: Table) -> Result<Entry<Realtime>, Mistake> {
         }
         Ok(Realtime { flows, headlines, recent })
     };
-    let mut entry = Entry::read(table, read, &known)?;
+    let mut entry = CatalogueEntry::read(table, read, &known)?;
     entry.lines.extend(lines);
     Ok(entry)
 }

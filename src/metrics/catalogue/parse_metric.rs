@@ -1,33 +1,33 @@
-//! From a `[[metrics]]` entry to a metric: which fields a measure needs, and which it would ignore.
+//! From a `[[metrics]]` entry to a metric: the fields that its measure requires, and those that are not
+//! valid with it.
 
 use std::collections::BTreeMap;
 
 use super::{
     definition::{
-        Absent, Condition, Grouping, Literal, Measure, Metric, Rollup, Rows, Value, Window,
+        Absent, Condition, Grouping, Literal, MAXIMUM_TARGETS, Measure, Metric, Rollup, RowValue,
+        Rows, Window,
     },
     document::{Mistake, Node, Table, listed},
-    parse::{Entry, attribute, attributes, choice, identifier, top_level},
+    parse::{CatalogueEntry, attribute, attributes, choice, identifier, top_level},
 };
-
-/// The most targets that a record keeps, so the most that a metric can list.
-const MAXIMUM_TARGETS: u32 = 1000;
 
 const MEASURES: [&str; 6] = ["count", "count_distinct", "sum", "avg", "top", "departures"];
 
-/// What a metric can say, whatever its measure.
+/// The fields of all measures.
 const METRIC_FIELDS: [&str; 18] = [
     "type", "name", "source", "sources", "measure", "value", "where", "by", "key", "ties", "limit",
     "stock", "arrivals", "window", "time", "absent", "rollup", "moves",
 ];
 
-/// Reads `[[metrics]]`.
-pub fn metric(table: Table) -> Result<Entry<Metric>, Mistake> {
+/// Parses an entry of `[[metrics]]`.
+pub fn metric(table: Table) -> Result<CatalogueEntry<Metric>, Mistake> {
     let entry = match table.peek("name") {
         Some(name) => format!("metric `{name}`"),
         None => "`[[metrics]]`".to_owned(),
     };
-    Entry::read(table, read_metric, &METRIC_FIELDS).map_err(|mistake| mistake.within(&entry))
+    CatalogueEntry::read(table, read_metric, &METRIC_FIELDS)
+        .map_err(|mistake| mistake.within(&entry))
 }
 
 fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
@@ -51,15 +51,14 @@ fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
         return Err(Mistake::new(
             line,
             match field {
-                "past" => {
-                    "`past` follows from `window`; name an attribute that is overwritten in `moves`"
-                        .to_owned()
-                }
+                "past" => "`past` is not a field: it follows from `window`; if the application \
+                           overwrites an attribute in place, use `moves`"
+                    .to_owned(),
                 _ if METRIC_FIELDS.contains(&field) => {
                     format!("`{field}` is not valid with `measure = \"{word}\"`")
                 }
                 _ => format!(
-                    "`{field}` is not a field of a metric; there are {}",
+                    "`{field}` is not a field of a metric; valid fields: {}",
                     listed(&METRIC_FIELDS)
                 ),
             },
@@ -71,7 +70,9 @@ fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
         if metric.attributes().all(|attribute| attribute != name) {
             return Err(Mistake::new(
                 line,
-                format!("`moves` names `{name}`, which the metric does not use"),
+                format!(
+                    "`moves = \"{name}\"`: the metric does not use this attribute; use one of its own"
+                ),
             ));
         }
         metric.moves = Some(name);
@@ -80,13 +81,12 @@ fn read_metric(table: &mut Table) -> Result<Metric, Mistake> {
     Ok(metric)
 }
 
-/// What a field of the measure needs to be there.
+/// Takes a field that the measure requires.
 fn need(table: &mut Table, measure: &str, field: &str) -> Result<Node, Mistake> {
     let line = table.line;
-    table
-        .take(field)
-        .map(|(_, node)| node)
-        .ok_or_else(|| Mistake::new(line, format!("`measure = \"{measure}\"` needs `{field}`")))
+    table.take(field).map(|(_, node)| node).ok_or_else(|| {
+        Mistake::new(line, format!("`{field}` is required with `measure = \"{measure}\"`"))
+    })
 }
 
 fn measure(table: &mut Table, word: &str) -> Result<Measure, Mistake> {
@@ -98,7 +98,8 @@ fn measure(table: &mut Table, word: &str) -> Result<Measure, Mistake> {
         "count_distinct" => {
             let node = need(table, word, "value")?;
             if node.is_table() {
-                let reason = "`measure = \"count_distinct\"` needs an attribute's name as `value`";
+                let reason = "`value` must be the name of an attribute with `measure = \
+                              \"count_distinct\"`";
                 return Err(Mistake::new(node.line, reason));
             }
             let attribute = attribute("value", node)?;
@@ -115,15 +116,18 @@ fn measure(table: &mut Table, word: &str) -> Result<Measure, Mistake> {
             let line = ties.line;
             let ties = ties.text("ties")?;
             let tie = key.iter().position(|name| *name == ties).ok_or_else(|| {
-                Mistake::new(line, format!("`ties` must be an attribute of `key`; `{ties}` is not"))
+                let reason = format!("`ties = \"{ties}\"` must be one of the attributes in `key`");
+                Mistake::new(line, reason)
             })?;
             let limit = need(table, word, "limit")?.integer("limit", 1, MAXIMUM_TARGETS)?;
             let rows = rows(table, word)?;
-            // The list says each target's key, its rows by share, and their total.
+            // A target in the list has its key, its rows by share, and `total`.
             let taken = |share: &&String| *share == "total" || key.contains(share);
             if let Some(share) = rows.sources.keys().find(taken) {
-                let reason =
-                    format!("`sources` has a share `{share}`, which the list needs for itself");
+                let reason = format!(
+                    "`sources`: share `{share}` must have another name, because every target has a \
+                     field of this name already"
+                );
                 return Err(Mistake::new(table.line, reason));
             }
             Measure::Top { rows, key, tie, limit: limit as usize }
@@ -158,7 +162,7 @@ fn rows(table: &mut Table, measure: &str) -> Result<Rows, Mistake> {
         Some((_, node)) => attributes("time", node)?,
         None if window == Window::Now => Vec::new(),
         None => {
-            let reason = "`time` is missing: the attributes that hold the row's time";
+            let reason = "`time` is required: the attributes that hold the time of an item";
             return Err(Mistake::new(table.line, reason));
         }
     };
@@ -198,18 +202,22 @@ fn grouping(node: Node) -> Result<Grouping, Mistake> {
         if name.is_empty() {
             return Err(Mistake::new(line, "a group's name must not be empty"));
         }
-        // Other kinds of values are not grouped: a number has several spellings.
+        // Numbers are not valid, because one number can be written in several ways.
         let value = node.literal(&format!("by.groups.{name}"))?;
         for (other, known) in &groups {
             if *known == value {
-                let reason = format!("groups `{other}` and `{name}` have the same value `{value}`");
+                let reason = format!(
+                    "groups `{other}` and `{name}` have the same value `{value}`; an item can be in one \
+                     group only"
+                );
                 return Err(Mistake::new(line, reason));
             }
-            if is_truth(known) != is_truth(&value) {
-                let (truth, text) = if is_truth(known) { (known, &value) } else { (&value, known) };
+            if is_boolean(known) != is_boolean(&value) {
+                let (boolean, text) =
+                    if is_boolean(known) { (known, &value) } else { (&value, known) };
                 let reason = format!(
-                    "`by.groups` has `{truth}`, a truth, and `{text}`, a string; an attribute \
-                     holds one or the other"
+                    "`by.groups` has the boolean `{boolean}` and the string `{text}`; all values must \
+                     be booleans, or all strings"
                 );
                 return Err(Mistake::new(line, reason));
             }
@@ -222,23 +230,23 @@ fn grouping(node: Node) -> Result<Grouping, Mistake> {
     Ok(Grouping { attribute, groups })
 }
 
-fn value(node: Node) -> Result<Value, Mistake> {
+fn value(node: Node) -> Result<RowValue, Mistake> {
     if !node.is_table() {
-        return Ok(Value::Attribute(attribute("value", node)?));
+        return Ok(RowValue::Number(attribute("value", node)?));
     }
     let mut table = node.table("value")?;
     if let Some((_, node)) = table.take("money") {
         let money = attribute("value.money", node)?;
         table.finish(&["money"])?;
-        return Ok(Value::Money(money));
+        return Ok(RowValue::Money(money));
     }
     let line = table.line;
     let (Some((_, name)), Some((_, key))) = (table.take("table"), table.take("attribute")) else {
-        let reason = "`value` must be an attribute's name, `{ money = \"…\" }` or \
+        let reason = "`value` must be the name of an attribute, `{ money = \"…\" }` or \
                       `{ table = \"…\", attribute = \"…\" }`";
         return Err(Mistake::new(line, reason));
     };
-    let value = Value::Lookup {
+    let value = RowValue::Lookup {
         table: name.text("value.table")?,
         attribute: attribute("value.attribute", key)?,
     };
@@ -246,8 +254,8 @@ fn value(node: Node) -> Result<Value, Mistake> {
     Ok(value)
 }
 
-fn is_truth(value: &Literal) -> bool {
-    matches!(value, Literal::Truth(_))
+fn is_boolean(value: &Literal) -> bool {
+    matches!(value, Literal::Boolean(_))
 }
 
 fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
@@ -261,18 +269,20 @@ fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
     let given: Vec<&str> =
         kinds.into_iter().filter(|kind| table.lines().contains_key(*kind)).collect();
     if given.len() > 1 {
-        let reason = format!("`{field}` has {}; an attribute has one condition", listed(&given));
+        let reason =
+            format!("`{field}` has {}; use one condition for an attribute", listed(&given));
         return Err(Mistake::new(line, reason));
     }
     let condition = if let Some((_, node)) = table.take("not") {
         Condition::Not(node.literal(&format!("{field}.not"))?)
     } else if let Some((_, node)) = table.take("any_of") {
         let words = node.some_texts(&format!("{field}.any_of"))?;
-        if let Some((line, word)) = words.iter().find(|(_, word)| is_truth(&Literal::of_text(word)))
+        if let Some((line, word)) =
+            words.iter().find(|(_, word)| is_boolean(&Literal::of_text(word)))
         {
             let reason = format!(
-                "`{field}.any_of` compares strings, and `{word}` is a truth; compare a truth with \
-                 `{name} = true` or `{name} = false`"
+                "`{field}.any_of` must list strings, and `{word}` is a boolean; use `{name} = true` or \
+                 `{name} = false`"
             );
             return Err(Mistake::new(*line, reason));
         }
@@ -284,29 +294,27 @@ fn condition(name: &str, node: Node) -> Result<Condition, Mistake> {
         only_true(&format!("{field}.after_period"), &node)?;
         Condition::AfterPeriod
     } else {
-        match table.left() {
-            Some(_) => table.finish(&kinds)?,
-            None => return Err(Mistake::new(line, format!("`{field}` must not be empty"))),
-        }
-        return Err(Mistake::new(line, format!("`{field}` needs one of {}", listed(&kinds))));
+        // A field that is left is not a condition.
+        table.finish(&kinds)?;
+        return Err(Mistake::new(line, format!("`{field}` must not be empty")));
     };
     table.finish(&kinds)?;
     Ok(condition)
 }
 
 fn only_true(field: &str, node: &Node) -> Result<(), Mistake> {
-    if node.truth() == Some(true) {
+    if node.boolean() == Some(true) {
         return Ok(());
     }
     Err(Mistake::new(node.line, format!("`{field}` must be `true`; the opposite is not supported")))
 }
 
-/// The rollup fits what is computed, over its window.
+/// Checks that the rollup fits the measure and its window.
 fn fits(metric: &Metric, line: usize) -> Result<(), Mistake> {
     let is_stock = metric.window().is_some_and(|window| window != Window::Period);
     let (word, rollup) = match &metric.measure {
         Measure::Top { .. } if is_stock => {
-            return Err(Mistake::new(line, "`measure = \"top\"` needs `window = \"period\"`"));
+            return Err(Mistake::new(line, "`measure = \"top\"` must have `window = \"period\"`"));
         }
         _ if is_stock => ("last", Rollup::Last),
         Measure::Count { .. } | Measure::Sum { .. } | Measure::Departures { .. } => {
@@ -325,5 +333,8 @@ fn fits(metric: &Metric, line: usize) -> Result<(), Mistake> {
         None => "",
     };
     let measure = metric.measure.name();
-    Err(Mistake::new(line, format!("`measure = \"{measure}\"`{over} needs `rollup = \"{word}\"`")))
+    Err(Mistake::new(
+        line,
+        format!("`measure = \"{measure}\"`{over} must have `rollup = \"{word}\"`"),
+    ))
 }

@@ -1,6 +1,8 @@
 //! What rows come to, by tables of cases: the expected values are written down by hand.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+use serde_dynamo::AttributeValue;
 use serde_json::json;
 
 use super::*;

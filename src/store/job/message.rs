@@ -15,7 +15,7 @@ const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
 /// After so many attempts at one slice no further message is sent. With their delays they take
 /// longer than [`super::DEAD_AFTER`], so the job is dead by then.
-const MAXIMUM_ATTEMPTS: u32 = 34;
+const MAXIMUM_MESSAGE_ATTEMPTS: u32 = 34;
 
 /// What the queue carries: the slice of a job that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,16 +61,21 @@ impl Message {
         let factor = 1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX);
         let delay = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
         let attempt = self.attempt.saturating_add(1);
-        (attempt < MAXIMUM_ATTEMPTS).then(|| (Self { attempt, ..self.clone() }, delay))
+        (attempt < MAXIMUM_MESSAGE_ATTEMPTS).then(|| (Self { attempt, ..self.clone() }, delay))
     }
 }
 
-/// Where messages are put, to come back to [`crate::run::Engine::recalculate`] one by one.
+/// The queue that delivers the messages of jobs, one by one, to [`crate::run::Engine::recalculate`].
 pub trait JobQueue: Send + Sync {
-    /// Puts a message into the queue, to be delivered after `delay`; an error says why it could not
-    /// be.
-    fn send(&self, message: Message, delay: Duration) -> BoxFuture<'static, Result<(), String>>;
+    /// Enqueues a message, to be delivered after `delay`.
+    fn send(&self, message: Message, delay: Duration)
+    -> BoxFuture<'static, Result<(), QueueError>>;
 }
+
+/// The queue did not accept a message. With the runtime's reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("could not enqueue the message: {0}")]
+pub struct QueueError(pub String);
 
 #[cfg(test)]
 mod tests {

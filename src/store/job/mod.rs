@@ -1,75 +1,44 @@
 //! Recalculation jobs: what one is for, into which slices it is cut, how far it is.
 //!
-//! A job is an item `ANALYTICS_JOB` / `{jobId}`; beside it, `ANALYTICS_JOB` / `latest#{request}`
-//! names the latest job of the same request, so that asking again finds the running one, and
-//! `ANALYTICS_JOB` / `unfinished` names all that have not finished.
+//! Its request is in `request`, its slices in `slices`, its messages in `message`, its items in `item`.
+//! Storing jobs and moving them on is in [`super::jobs`].
 
+mod item;
 mod message;
+mod request;
 mod slices;
-
-use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-pub use message::{JobQueue, Message};
+pub use item::{JobError, job_key, latest_key, unfinished_key};
+use item::{instant, shortened};
+pub use message::{JobQueue, Message, QueueError};
+pub use request::{JobRequest, MAXIMUM_JOB_PERIODS};
 pub use slices::{Plan, Slice, SliceGroup, Work};
 
-use crate::{
-    dynamodb::{Item, from_item, key, number, string, to_item},
-    metrics::{
-        period::{Granularity, Period, format_instant, parse_instant},
-        retention::{RUNS_AND_JOBS, Retention},
-    },
+use crate::metrics::{
+    period::{format_instant, parse_instant},
+    retention::Retention,
 };
 
-/// The most periods that one request may recalculate.
-pub const MAXIMUM_PERIODS: usize = 2000;
-
 /// A job that has not moved for so long is dead: it ends as failed. Longer than an outage of an hour
-/// with the delays of its messages, short enough that an administrator learns of it the same day.
+/// with the delays of its messages, short enough that an administrator sees it the same day.
 pub const DEAD_AFTER: TimeDelta = TimeDelta::hours(6);
 
-/// Without a sign of life for so long, the message of a job is lost. An attempt lasts at most 15
-/// minutes, and the delay before it 15 more.
+/// Without an attempt for so long, the message of a job is lost. An attempt lasts at most 15 minutes,
+/// and the delay before it 15 more.
 const STUCK_AFTER: TimeDelta = TimeDelta::minutes(45);
 
-/// After so many failed attempts a slice is given up. Attempts that DynamoDB's unavailability ended
-/// are not counted.
-pub const MAXIMUM_ATTEMPTS: u32 = 4;
+/// After so many failed attempts a slice is given up. Attempts that failed because DynamoDB was
+/// unavailable are not counted.
+pub const MAXIMUM_SLICE_ATTEMPTS: u32 = 4;
 
-/// After so many times in which a slice gave way to a scheduled run, it is halved.
+/// A slice that gave way to a scheduled run so many times is halved.
 const HALVED_AFTER: u32 = 2;
 
-/// The most reasons of failed slices that a job names.
-const MAXIMUM_REASONS: usize = 20;
-
-/// The longest reason, in characters: the job is one item, and read with every slice.
-const MAXIMUM_REASON: usize = 500;
-
-const PARTITION: &str = "ANALYTICS_JOB";
-
-/// What is asked for: the periods of one granularity from the first to the last, of one type or all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobRequest {
-    /// The type; `None` means all.
-    pub metric_type: Option<String>,
-    /// The granularity's name.
-    pub granularity: String,
-    /// The range as it was asked for.
-    pub start_date: String,
-    /// Its end.
-    pub end_date: String,
-    /// The start of the first period.
-    pub first: String,
-    /// The start of the last one.
-    pub last: String,
-    /// Whatever the table can still tell replaces what is stored, and is marked as reconstructed.
-    #[serde(default)]
-    pub overwrite: bool,
-}
+/// The most reasons of failed slices in a job.
+const MAXIMUM_JOB_REASONS: usize = 20;
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,67 +101,6 @@ pub enum JobStatus {
     Complete,
     /// It has ended, and some could not be.
     Failed,
-}
-
-/// A job could not be mapped.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum JobError {
-    /// The item does not have a job's attributes.
-    #[error("a recalculation job cannot be mapped: {0}")]
-    Mapping(String),
-    /// One of its instants cannot be read.
-    #[error("a recalculation job holds {0:?} where an instant is expected")]
-    Instant(String),
-    /// Its granularity is none.
-    #[error("a recalculation job has an unknown granularity")]
-    Granularity,
-    /// It has more periods than any request can ask for.
-    #[error("a recalculation job has too many periods")]
-    TooManyPeriods,
-}
-
-impl JobRequest {
-    /// What tells this request from others: the type, whether it overwrites, and the periods of the whole range, however it
-    /// was written. Which of them are there to be recalculated changes as time goes by; asking again
-    /// an hour later is the same request.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let Self { metric_type, granularity, start_date, end_date, .. } = self;
-        let range = || {
-            let granularity = self.granularity().ok()?;
-            let (start, end) = (parse_instant(start_date)?, parse_instant(end_date)?);
-            let first = Period::starting_at_or_after(granularity, start);
-            let last = Period::containing(granularity, end);
-            Some((format_instant(first.start()), format_instant(last.start())))
-        };
-        // Our own instants can be read; whatever else is there is compared as it is.
-        let (first, last) = range().unwrap_or_else(|| (start_date.clone(), end_date.clone()));
-        let mut text = format!("{metric_type:?} {granularity} {first} {last}");
-        if self.overwrite {
-            text.push_str(" overwrite");
-        }
-        let mut fingerprint = String::new();
-        for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
-            // Writing to a string cannot fail.
-            let _ = write!(fingerprint, "{byte:02x}");
-        }
-        fingerprint
-    }
-
-    fn granularity(&self) -> Result<Granularity, JobError> {
-        Granularity::from_name(&self.granularity).ok_or(JobError::Granularity)
-    }
-
-    /// The periods from the first to the last.
-    fn asked(&self) -> Result<Vec<Period>, JobError> {
-        let granularity = self.granularity()?;
-        let first = Period::containing(granularity, instant(&self.first)?);
-        let last = Period::containing(granularity, instant(&self.last)?);
-        Ok(std::iter::successors(Some(first), |period| Some(period.next()))
-            .take_while(|period| *period <= last)
-            .take(MAXIMUM_PERIODS)
-            .collect())
-    }
 }
 
 impl Job {
@@ -337,7 +245,7 @@ impl Job {
         }
     }
 
-    /// Notes that an attempt at the current slice failed. It counts against [`MAXIMUM_ATTEMPTS`]
+    /// Notes that an attempt at the current slice failed. It counts against [`MAXIMUM_SLICE_ATTEMPTS`]
     /// unless DynamoDB was unavailable.
     pub fn note_attempt(&mut self, reason: &str, is_outage: bool, now: DateTime<Utc>) {
         self.last_reason = Some(shortened(reason));
@@ -403,66 +311,10 @@ impl Job {
     }
 
     fn add_reason(&mut self, reason: &str) {
-        if self.reasons.len() < MAXIMUM_REASONS {
+        if self.reasons.len() < MAXIMUM_JOB_REASONS {
             self.reasons.push(shortened(reason));
         }
     }
-
-    /// As an item.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be mapped.
-    pub fn to_item(&self) -> Result<Item, JobError> {
-        let mut attributes =
-            to_item(self).map_err(|error| JobError::Mapping(error.to_string()))?.into_inner();
-        let expiry = instant(&self.started_at)?.checked_add_signed(RUNS_AND_JOBS);
-        let ttl = expiry.ok_or_else(|| JobError::Instant(shortened(&self.started_at)))?.timestamp();
-        attributes.extend(job_key(&self.job_id).into_inner());
-        attributes.insert("EntityType".to_owned(), string("AnalyticsJob"));
-        attributes.insert("ttl".to_owned(), number(&ttl));
-        Ok(Item::from(attributes))
-    }
-
-    /// Reads a stored job.
-    ///
-    /// # Errors
-    ///
-    /// When the item is none.
-    pub fn from_item(item: Item) -> Result<Self, JobError> {
-        let mut job: Self =
-            from_item(item).map_err(|error| JobError::Mapping(error.to_string()))?;
-        // Older builds could note more failures than there are periods.
-        job.done = job.done.min(job.periods);
-        job.failed = job.failed.min(job.periods.saturating_sub(job.done));
-        Ok(job)
-    }
-}
-
-fn shortened(reason: &str) -> String {
-    reason.chars().take(MAXIMUM_REASON).collect()
-}
-
-fn instant(text: &str) -> Result<DateTime<Utc>, JobError> {
-    parse_instant(text).ok_or_else(|| JobError::Instant(shortened(text)))
-}
-
-/// The key of a job.
-#[must_use]
-pub fn job_key(job_id: &str) -> Item {
-    key(PARTITION, job_id)
-}
-
-/// The key of what names the latest job of a request.
-#[must_use]
-pub fn latest_key(request: &JobRequest) -> Item {
-    key(PARTITION, format!("latest#{}", request.fingerprint()))
-}
-
-/// The key of what names all jobs that have not finished.
-#[must_use]
-pub fn unfinished_key() -> Item {
-    key(PARTITION, "unfinished")
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

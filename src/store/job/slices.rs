@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobError, instant};
 use crate::metrics::{
+    maker::{Maker, Makers},
     period::{Granularity, Period, format_instant},
     retention::Retention,
-    rollup::{finer_periods, made_into},
+    rollup::made_into,
 };
 
 /// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
@@ -151,10 +152,10 @@ impl Plan {
     /// The finer periods from which `period` is rolled up; `None` where they are past retention, so
     /// that the period itself is counted.
     fn finer(&self, period: Period) -> Option<Vec<Period>> {
-        let ours: Vec<Period> =
-            finer_periods(period).into_iter().filter(|finer| finer.end() >= self.begin).collect();
-        let there = ours.iter().all(|finer| !self.retention.has_ended(*finer, self.as_of));
-        (!ours.is_empty() && there).then_some(ours)
+        let Self { begin, as_of, retention } = *self;
+        let makers = Makers { begin, as_of, retention };
+        let is_rolled_up = makers.of_period(period) == Maker::Rollup;
+        Some(makers.finer(period)).filter(|finer| is_rolled_up && !finer.is_empty())
     }
 
     /// The periods that are made for `asked`, by granularity: the finer ones below them, they

@@ -4,6 +4,10 @@ use chrono::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    dynamodb::{Item, number},
+    metrics::period::{Granularity, Period},
+};
 
 fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, month, day, hour, 0, 0).unwrap()
@@ -103,10 +107,10 @@ fn the_largest_jobs_fit_into_an_item() {
         {
             let last = Period::containing(granularity, now).previous();
             let first = std::iter::successors(Some(last), |period| Some(period.previous()))
-                .nth(MAXIMUM_PERIODS - 1)
+                .nth(MAXIMUM_JOB_PERIODS - 1)
                 .unwrap();
             let request = request(granularity, first.start(), last.start());
-            let mut job = Job::new(7, request, MAXIMUM_PERIODS, begin, retention, now);
+            let mut job = Job::new(7, request, MAXIMUM_JOB_PERIODS, begin, retention, now);
             let mut moves = 0;
             let slices =
                 |job: &Job| job.slice_groups.iter().map(SliceGroup::slices_len).sum::<usize>();

@@ -1,0 +1,141 @@
+//! What an isolate makes once and all its events use: settings, catalogue, clients, router.
+//!
+//! An isolate serves many events, and stays when a deployment changes only variables, secrets or
+//! bindings: its events then have another environment. So what was made is kept together with the
+//! environment that it was made from, and is made again for another one. A failure is not kept.
+//!
+//! Everything kept here is stateless or shared memory. The handles of queue and KV namespace belong to
+//! the environment; what belongs to one request, such as its [`worker::Context`], comes with it.
+//!
+//! Source: [changes of bindings](https://developers.cloudflare.com/workers/runtime-apis/bindings/#making-changes-to-bindings).
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use axum::Router;
+use wasm_bindgen::JsValue;
+use worker::Env;
+
+use super::bindings::{CACHE_BINDING, QUEUE_BINDING, WorkersQueue, WorkersSnapshots};
+use crate::{
+    api::{self, ApiError, App, IsolateMemory, SessionMemory},
+    dynamodb::Client,
+    host::{SharedHost, WorkersCache, WorkersHost},
+    metrics::catalogue::{Catalogue, CatalogueError},
+    run::Engine,
+    settings::{Misconfigured, Problem, Settings},
+};
+
+/// How long a request to the API retries a call to DynamoDB: its caller is waiting.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Isolate>>> = const { RefCell::new(None) };
+}
+
+/// What is made once.
+pub struct Isolate {
+    /// The environment that it was made from, for comparison.
+    env: JsValue,
+    /// The settings in it.
+    pub settings: Settings,
+    /// The catalogue of this build.
+    pub catalogue: Catalogue,
+    /// What events that nobody waits for call DynamoDB with.
+    pub client: Client,
+    /// The scheduled runs and the slices of recalculations.
+    pub engine: Engine,
+    /// The queue of recalculations.
+    pub queue: WorkersQueue,
+    /// The snapshot of the realtime counters.
+    pub snapshots: WorkersSnapshots,
+    /// The API.
+    pub router: Router,
+}
+
+/// The Worker cannot process any event.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SetupError {
+    /// Variables, secrets or bindings are missing or malformed.
+    #[error("misconfigured: {0}")]
+    Misconfigured(#[from] Misconfigured),
+    /// The package is damaged.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+impl From<SetupError> for ApiError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Misconfigured(problems) => Self::Misconfigured(problems),
+            SetupError::Catalogue(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl Isolate {
+    /// What was made from this environment before, or else is made from it now.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], and again at the next event.
+    pub fn of(env: &Env) -> Result<Rc<Self>, SetupError> {
+        let env_object: &JsValue = env.as_ref();
+        // The borrow ends here: a panic while something is made leaves nothing locked.
+        let current = CURRENT.with_borrow(Clone::clone);
+        if let Some(isolate) =
+            current.filter(|isolate| js_sys::Object::is(&isolate.env, env_object))
+        {
+            return Ok(isolate);
+        }
+        let isolate = Rc::new(Self::new(env)?);
+        CURRENT.set(Some(isolate.clone()));
+        Ok(isolate)
+    }
+
+    fn new(env: &Env) -> Result<Self, SetupError> {
+        let (settings, queue, snapshots) = configuration(env)?;
+        let catalogue = Catalogue::embedded()?;
+        let host: SharedHost = Arc::new(WorkersHost);
+        let client = Client::new(settings.connection.clone(), host.clone());
+        let engine =
+            Engine::new(client.clone(), host.clone(), settings.table.clone(), catalogue.clone())
+                .with_options(settings.options);
+        let router = api::router(App {
+            client: client.with_patience(REQUEST_PATIENCE),
+            settings: settings.clone(),
+            catalogue: catalogue.clone(),
+            host,
+            sessions: SessionMemory::default(),
+            queue: Arc::new(queue.clone()),
+            snapshots: Arc::new(snapshots.clone()),
+            cache: Arc::new(WorkersCache),
+            memory: IsolateMemory::default(),
+        });
+        let env: &JsValue = env.as_ref();
+        let env = env.clone();
+        Ok(Self { env, settings, catalogue, client, engine, queue, snapshots, router })
+    }
+}
+
+/// The settings in the environment, and its bindings.
+fn configuration(env: &Env) -> Result<(Settings, WorkersQueue, WorkersSnapshots), Misconfigured> {
+    let settings = Settings::read(|variable| env.var(variable).ok().map(|value| value.to_string()));
+    let missing = |variable, expected| Problem { variable, is_missing: true, expected };
+    let queue = env.queue(QUEUE_BINDING).map_err(|_| {
+        missing(QUEUE_BINDING, "a Cloudflare Queue, bound as a producer in wrangler.toml")
+    });
+    let namespace = env
+        .kv(CACHE_BINDING)
+        .map_err(|_| missing(CACHE_BINDING, "a Workers KV namespace, bound in wrangler.toml"));
+    match (settings, namespace, queue) {
+        (Ok(settings), Ok(namespace), Ok(queue)) => {
+            Ok((settings, WorkersQueue(queue), WorkersSnapshots(namespace)))
+        }
+        (settings, namespace, queue) => {
+            let mut problems = settings.err().map_or_else(Vec::new, |problems| problems.0);
+            problems.extend(namespace.err());
+            problems.extend(queue.err());
+            Err(Misconfigured(problems))
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Which maker makes a number. This is the only place that decides it.
+//!
+//! | maker | what it makes |
+//! |---|---|
+//! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that its merged parts leave open |
+//! | rollup ([`Maker::Rollup`]) | every other day, from its hours; every other week and month, from its days |
+//! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and was neither requested nor changed below |
+//!
+//! Scheduled runs, refreshes and recalculations ask here and then execute. A record says which maker
+//! made it ([`MadeBy`]).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::metrics::{
+    catalogue::definition::{Metric, Past},
+    part::Part,
+    period::{Granularity, Period},
+    record::{Coverage, Record},
+    retention::Retention,
+    rollup::finer_periods,
+};
+
+/// What a value is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// Counted from the platform's items.
+    Items,
+    /// Rolled up from the records of finer periods.
+    Rollup,
+}
+
+impl Maker {
+    /// Its name in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Items => "items",
+            Self::Rollup => "rollup",
+        }
+    }
+
+    /// The maker with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Items, Self::Rollup].into_iter().find(|maker| maker.name() == name)
+    }
+
+    /// The usual maker of a granularity, which its records do not name.
+    #[must_use]
+    pub fn usual(granularity: Granularity) -> Self {
+        if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup }
+    }
+
+    /// The maker of a stored record that names none. Older builds named none either; what they
+    /// counted has no coverage.
+    #[must_use]
+    pub fn unnamed(granularity: Granularity, coverage: Option<Coverage>) -> Self {
+        if coverage.is_some() { Self::usual(granularity) } else { Self::Items }
+    }
+}
+
+/// Which maker made a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeBy {
+    /// The maker of the record.
+    pub maker: Maker,
+    /// The metrics that the other maker made: a ranking that was counted for a rolled-up record, or a
+    /// value that was kept when the rest was made anew.
+    pub others: BTreeSet<String>,
+}
+
+impl From<Maker> for MadeBy {
+    fn from(maker: Maker) -> Self {
+        Self { maker, others: BTreeSet::new() }
+    }
+}
+
+impl MadeBy {
+    /// The maker of one metric.
+    #[must_use]
+    pub fn maker_of(&self, metric: &str) -> Maker {
+        match (self.maker, self.others.contains(metric)) {
+            (maker, false) => maker,
+            (Maker::Items, true) => Maker::Rollup,
+            (Maker::Rollup, true) => Maker::Items,
+        }
+    }
+
+    /// Notes that `maker` made the metric.
+    pub fn note(&mut self, metric: &str, maker: Maker) {
+        if maker == self.maker {
+            self.others.remove(metric);
+        } else {
+            self.others.insert(metric.to_owned());
+        }
+    }
+}
+
+/// What is to be done for one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// This maker makes it.
+    Make(Maker),
+    /// The stored record stays.
+    Keep,
+}
+
+/// What decides which maker applies.
+#[derive(Debug, Clone, Copy)]
+pub struct Makers {
+    /// The start of the first counted hour.
+    pub begin: DateTime<Utc>,
+    /// The instant for which it is decided, such as the scheduled time of a run.
+    pub as_of: DateTime<Utc>,
+    /// How long records are kept.
+    pub retention: Retention,
+}
+
+impl Makers {
+    /// The maker of the records of `period`.
+    ///
+    /// A period is rolled up as long as the records of all its finer periods since the first counted
+    /// hour are within retention. One that is missing is computed first.
+    #[must_use]
+    pub fn of_period(&self, period: Period) -> Maker {
+        let is_gone = |finer: &Period| self.retention.has_ended(*finer, self.as_of);
+        if period.granularity() == Granularity::Hourly || self.finer(period).iter().any(is_gone) {
+            Maker::Items
+        } else {
+            Maker::Rollup
+        }
+    }
+
+    /// What is to be done for the record of one type in `period`, of which this record is `stored`.
+    /// It `is_requested` if a recalculation asked for it or a finer record has changed.
+    #[must_use]
+    pub fn of_record(
+        &self,
+        period: Period,
+        stored: Option<&Record>,
+        is_requested: bool,
+    ) -> Decision {
+        let maker = self.of_period(period);
+        let is_counted_again = maker == Maker::Items && period.granularity() != Granularity::Hourly;
+        if is_counted_again && !is_requested && self.is_complete(period, stored) {
+            Decision::Keep
+        } else {
+            Decision::Make(maker)
+        }
+    }
+
+    fn is_complete(&self, period: Period, stored: Option<&Record>) -> bool {
+        let finer = self.finer(period).len();
+        stored.is_some_and(|record| record.coverage.is_none_or(|of| of.present >= finer))
+    }
+
+    /// The finer periods of `period` that have records: those since the first counted hour.
+    #[must_use]
+    pub fn finer(&self, period: Period) -> Vec<Period> {
+        let mut finer = finer_periods(period);
+        finer.retain(|finer| finer.end() >= self.begin);
+        finer
+    }
+}
+
+/// The maker of one metric of a record that was rolled up: the merged parts of a ranking may have
+/// dropped targets that are among the best, so that only the items say which are.
+#[must_use]
+pub(crate) fn of_metric(metric: &Metric, rolled_up: &Record) -> Maker {
+    let part = rolled_up.parts.get(&metric.name);
+    let is_open = metric.past() != Past::Nothing
+        && !rolled_up.metrics.contains_key(&metric.name)
+        && matches!(part, Some(Part::Targets(ranking)) if ranking.cutoff > 0);
+    if is_open { Maker::Items } else { Maker::Rollup }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn instant(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn makers() -> Makers {
+        Makers {
+            begin: instant("2026-03-02T05:00:00Z"),
+            as_of: instant("2026-04-10T05:05:00Z"),
+            retention: Retention { hourly: 30, daily: 365, weekly: 730, monthly: 0 },
+        }
+    }
+
+    fn period(granularity: Granularity, start: &str) -> Period {
+        Period::containing(granularity, instant(start))
+    }
+
+    fn record(period: Period, coverage: Option<Coverage>) -> Record {
+        Record {
+            metric_type: "users".to_owned(),
+            period,
+            metrics: serde_json::Map::new(),
+            parts: BTreeMap::new(),
+            calculated_at: period.end(),
+            coverage,
+            reconstructed: BTreeMap::new(),
+            made_by: Maker::Items.into(),
+        }
+    }
+
+    #[test]
+    fn a_period_is_rolled_up_while_its_finer_records_are_within_retention() {
+        for (granularity, start, maker) in [
+            (Granularity::Hourly, "2026-04-09T23:00:00Z", Maker::Items),
+            (Granularity::Daily, "2026-04-09T00:00:00Z", Maker::Rollup),
+            // Its hours are past their 30 days.
+            (Granularity::Daily, "2026-03-10T00:00:00Z", Maker::Items),
+            // Its first hour is, its last is not.
+            (Granularity::Daily, "2026-03-11T00:00:00Z", Maker::Items),
+            (Granularity::Daily, "2026-03-12T00:00:00Z", Maker::Rollup),
+            // Its days are there for a year.
+            (Granularity::Weekly, "2026-03-09T00:00:00Z", Maker::Rollup),
+            (Granularity::Monthly, "2026-03-01T00:00:00Z", Maker::Rollup),
+            // Before the first counted hour there is nothing to be past retention.
+            (Granularity::Daily, "2026-02-01T00:00:00Z", Maker::Rollup),
+        ] {
+            let period = period(granularity, start);
+            assert_eq!(makers().of_period(period), maker, "{granularity} {start}");
+        }
+    }
+
+    #[test]
+    fn only_a_complete_record_that_nobody_asked_for_is_kept() {
+        let old = period(Granularity::Daily, "2026-03-10T00:00:00Z");
+        let recent = period(Granularity::Daily, "2026-04-09T00:00:00Z");
+        let whole = Some(Coverage { present: 24, expected: 24 });
+        let short = Some(Coverage { present: 23, expected: 24 });
+        let make = Decision::Make;
+        for (period, coverage, is_requested, expected) in [
+            (old, Some(whole), false, Decision::Keep),
+            (old, Some(None), false, Decision::Keep),
+            (old, Some(short), false, make(Maker::Items)),
+            (old, Some(whole), true, make(Maker::Items)),
+            (old, None, false, make(Maker::Items)),
+            (recent, Some(whole), false, make(Maker::Rollup)),
+            (recent, None, true, make(Maker::Rollup)),
+        ] {
+            let stored = coverage.map(|coverage| record(period, coverage));
+            let decision = makers().of_record(period, stored.as_ref(), is_requested);
+            assert_eq!(decision, expected, "{period:?} {coverage:?} {is_requested}");
+        }
+        // Of the first day, 19 hours are since the first counted hour.
+        let first = period(Granularity::Daily, "2026-03-02T00:00:00Z");
+        assert_eq!(makers().finer(first).len(), 19);
+        let stored = record(first, Some(Coverage { present: 19, expected: 24 }));
+        assert_eq!(makers().of_record(first, Some(&stored), false), Decision::Keep);
+    }
+
+    #[test]
+    fn a_record_names_the_metrics_of_the_other_maker() {
+        let mut made_by = MadeBy::from(Maker::Rollup);
+        made_by.note("mostEngaged", Maker::Items);
+        made_by.note("newLikes", Maker::Rollup);
+        assert_eq!(made_by.others, BTreeSet::from(["mostEngaged".to_owned()]));
+        assert_eq!(made_by.maker_of("mostEngaged"), Maker::Items);
+        assert_eq!(made_by.maker_of("newLikes"), Maker::Rollup);
+        made_by.note("mostEngaged", Maker::Rollup);
+        assert_eq!(made_by, Maker::Rollup.into());
+    }
+}

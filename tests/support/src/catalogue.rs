@@ -1,0 +1,27 @@
+//! Catalogues of a test's own, read as the build reads `metrics.toml`.
+
+use edge_analytics::metrics::catalogue::Catalogue;
+
+#[path = "../../../src/metrics/catalogue"]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::pedantic,
+    reason = "linted, and used whole, where they belong"
+)]
+mod parser {
+    pub mod check;
+    pub mod check_values;
+    pub mod definition;
+    pub mod document;
+    pub mod parse;
+    pub mod parse_metric;
+}
+
+/// The catalogue in `text`.
+pub fn catalogue(text: &str) -> Catalogue {
+    let definition = parser::check::parse(text).unwrap();
+    // As it is embedded: the crate's own types are others than the parser's here.
+    let embedded = serde_json::to_value(definition).unwrap();
+    Catalogue::new(serde_json::from_value(embedded).unwrap())
+}
