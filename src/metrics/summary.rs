@@ -185,9 +185,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::catalogue::gallery;
 
     fn summary_of(points: &[Json]) -> Summary {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let mut summariser = Summariser::new(&catalogue, "users");
         for point in points {
             summariser.add(point.as_object().unwrap());

@@ -157,7 +157,10 @@ mod tests {
     use chrono::{TimeZone, Utc};
 
     use super::*;
-    use crate::metrics::period::{Granularity, Period};
+    use crate::metrics::{
+        catalogue::gallery,
+        period::{Granularity, Period},
+    };
 
     fn hour() -> Period {
         let instant = Utc.with_ymd_and_hms(2026, 3, 1, 10, 30, 0).unwrap();
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn no_partition_is_read_twice() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let mut places: Vec<_> = passes
             .iter()
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_pass_over_the_users_serves_their_four_metrics_and_mrr() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let users = passes.iter().find(|pass| pass.sources.contains("users")).unwrap();
         let names: Vec<_> = users.folds.iter().map(|fold| fold.metric().name.as_str()).collect();
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_only_concerns_the_hour_is_read_as_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
         let range = |source: &str| {
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn new_items_alone_are_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let metrics = catalogue.metrics().iter().filter(|metric| metric.name.starts_with("newL"));
         let passes = plan(&catalogue, metrics, &[hour().into()], "platform");
         assert_eq!(passes.len(), 1);
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_lies_far_apart_is_read_apart() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let at = |text: &str| text.parse().unwrap();
         let now = at("2026-03-02T10:20:00Z");
         let spans = [
@@ -305,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_pass_asks_for_no_more_attributes_than_its_metrics_need() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let media = passes.iter().find(|pass| pass.sources.contains("media")).unwrap();
         let expected = ["GSI4SK", "createdAt", "isPublic", "status", "ttl"];

@@ -43,6 +43,12 @@ pub(crate) fn fixture(metrics: &str) -> Catalogue {
     Catalogue::new(check::parse(&text).unwrap())
 }
 
+/// The catalogue of the sample platform, which stays as it is when `metrics.toml` changes.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn gallery() -> Catalogue {
+    Catalogue::new(check::parse(include_str!("../../../tests/fixtures/metrics.toml")).unwrap())
+}
+
 /// The sources and metrics of a `metrics.toml`.
 ///
 /// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a [`Definition`]:
