@@ -13,8 +13,7 @@ use super::{
     parameters::{Parameters, one_of},
 };
 
-/// The `metricType` that stands for all types.
-pub const ALL_TYPES: &str = "all";
+pub use crate::metrics::catalogue::definition::ALL_TYPES;
 
 /// The parameters that name a range.
 pub const RANGE_PARAMETERS: [&str; 4] = ["metricType", "granularity", "startDate", "endDate"];

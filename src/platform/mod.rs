@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::{
     dynamodb::{AttributeValue, Client, Error, Item, Read, key, text},
-    metrics::{numbers, period::parse_instant, row::truth_of},
+    metrics::{numbers, period::parse_instant, row::boolean_of},
 };
 
 /// The cookie in which a browser sends the id of its session.
@@ -81,5 +81,5 @@ fn instant_in(attribute: &AttributeValue) -> Option<DateTime<Utc>> {
 
 /// Whether the user may sign in.
 fn is_active(user: &Item) -> bool {
-    matches!(truth_of(user, "isActive"), Ok(Some(true)))
+    matches!(boolean_of(user, "isActive"), Ok(Some(true)))
 }

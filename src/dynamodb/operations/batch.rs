@@ -54,7 +54,7 @@ lacks: |request, response| {
             None => left == wanted.keys.len(),
         }
     });
-    (!is_whole).then_some("Responses does not have the table, or more than was asked for")
+    (!is_whole).then_some("Responses lacks the table, or has more items than requested")
 });
 
 /// The entry of the table in a response. AWS does not document whether a table that was requested by its
