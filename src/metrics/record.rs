@@ -26,7 +26,7 @@ pub struct Record {
     /// The metrics whose values are reconstructed: computed later, from a table that no longer has what was
     /// deleted or changed since. All other values are observed.
     pub reconstructed: Reconstructed,
-    /// Which maker made it. Two records that differ in nothing else say the same.
+    /// How it was computed. Records that differ only in this are the same.
     pub made_by: MadeBy,
 }
 

@@ -264,11 +264,10 @@ mod tests {
         })
     }
 
-    // Not on wasm, where there is no proptest.
+    // Not on wasm, which proptest does not support.
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
-        /// Whatever lies in the span lies in the range, and the range is no more than a second
-        /// longer at each end.
+        /// Every time in the span is in the range, and the range is at most a second longer at each end.
         #[test]
         fn a_range_holds_every_spelling_of_every_instant_of_its_span(
             start in 1_772_000_000_000_i64..1_773_000_000_000,

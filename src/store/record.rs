@@ -32,10 +32,11 @@ pub enum RecordError {
     Attribute(&'static str),
     /// A newer version wrote the record.
     #[error(
-        "a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}; deploy a newer build"
+        "a stored record has schema version {0}, and this build reads versions up to {SCHEMA_VERSION}; \
+         deploy a newer build"
     )]
     Version(u32),
-    /// It was made by a maker that this build does not know.
+    /// `madeBy` has a value that this build does not know.
     #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]
     Maker(String),
     /// The packed parts are damaged.
@@ -194,7 +195,7 @@ impl Record {
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
             reconstructed: self.reconstructed.clone(),
-            // Most records do without: an item is written by the kilobyte.
+            // Absent in most records, because writes are charged by the kilobyte.
             made_by: (maker != Maker::usual(granularity)).then(|| maker.name().to_owned()),
             made_otherwise: self.made_by.others.clone(),
         };
@@ -206,11 +207,11 @@ impl Record {
         Ok(Item::from(attributes))
     }
 
-    /// Reads a stored item; parts that were not read are empty.
+    /// Reads a stored item. Parts that were not projected are empty.
     ///
     /// # Errors
     ///
-    /// When the item is no record that we understand.
+    /// When the item is damaged, or a newer version wrote it.
     pub fn from_item(item: Item) -> Result<Self, RecordError> {
         let mut attributes = item.into_inner();
         let parts = match attributes.remove("parts") {
