@@ -73,7 +73,8 @@ pub enum ErrorKind {
 pub enum Cancellation {
     /// At least one condition did not hold. The same transaction fails again.
     ConditionFailed,
-    /// Only conflicts with other requests or a lack of capacity. The same transaction can succeed later.
+    /// Only conflicts with other requests or a lack of capacity. The same transaction can succeed
+    /// later.
     Contention,
     /// Anything else, such as an item that is too large. The same transaction fails again.
     Rejected,
@@ -158,8 +159,8 @@ impl DynamoDbError {
         self.code() == Some("ConditionalCheckFailedException")
     }
 
-    /// Whether a transaction was cancelled because a condition did not hold: an item has changed since
-    /// it was read, and must be read again first.
+    /// Whether a transaction was cancelled because a condition did not hold: an item has changed
+    /// since it was read, and must be read again first.
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
         matches!(

@@ -6,8 +6,8 @@
 //! | rollup ([`Maker::Rollup`]) | every other day, from its hours; every other week and month, from its days |
 //! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, was not requested, and is not stale |
 //!
-//! Scheduled runs, refreshes and recalculations use its decisions. A record has the maker that computed it
-//! ([`MadeBy`]).
+//! Scheduled runs, refreshes and recalculations use its decisions. A record has the maker that
+//! computed it ([`MadeBy`]).
 
 use std::collections::BTreeSet;
 
@@ -53,8 +53,8 @@ impl Maker {
         if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup }
     }
 
-    /// The maker of a stored record that does not name one. Older builds did not name it; a record that
-    /// they counted from items has no coverage.
+    /// The maker of a stored record that does not name one. Older builds did not name it; a record
+    /// that they counted from items has no coverage.
     #[must_use]
     pub fn unnamed(granularity: Granularity, coverage: Option<Coverage>) -> Self {
         if coverage.is_some() { Self::usual(granularity) } else { Self::Items }
@@ -66,8 +66,8 @@ impl Maker {
 pub struct MadeBy {
     /// The maker of the record.
     pub maker: Maker,
-    /// The metrics of the other maker: a ranking that was counted for a rolled-up record, or a value that
-    /// was kept when the others were recomputed.
+    /// The metrics of the other maker: a ranking that was counted for a rolled-up record, or a
+    /// value that was kept when the others were recomputed.
     pub others: BTreeSet<String>,
 }
 
@@ -121,8 +121,8 @@ pub struct Makers {
 impl Makers {
     /// The maker of the records of `period`.
     ///
-    /// A period is rolled up while the records of all its finer periods since the first counted hour are
-    /// within retention. A missing one is computed first.
+    /// A period is rolled up while the records of all its finer periods since the first counted
+    /// hour are within retention. A missing one is computed first.
     #[must_use]
     pub fn of_period(&self, period: Period) -> Maker {
         let is_gone = |finer: &Period| self.retention.has_ended(*finer, self.as_of);
@@ -165,8 +165,8 @@ impl Makers {
     }
 }
 
-/// The maker of one metric of a rolled-up record: a ranking that is not certain, because its parts have
-/// dropped targets, must be counted from items.
+/// The maker of one metric of a rolled-up record: a ranking that is not certain, because its parts
+/// have dropped targets, must be counted from items.
 #[must_use]
 pub(crate) fn of_metric(metric: &Metric, rolled_up: &Record) -> Maker {
     let part = rolled_up.parts.get(&metric.name);

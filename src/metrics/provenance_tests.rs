@@ -163,8 +163,8 @@ fn a_later_calculation_fills_what_is_absent_and_marks_it() {
     }
 }
 
-/// Stored value, value counted later, and what stays: a day after the hour, three days after it, and
-/// where it is to be overwritten.
+/// Stored value, value counted later, and what stays: a day after the hour, three days after it,
+/// and where it is to be overwritten.
 #[test]
 fn what_is_observed_stays_and_flows_get_what_came_late() {
     let cases: [(&str, i64, i64, i64, i64, i64); 10] = [
@@ -325,8 +325,8 @@ fn a_ranking_of_more_rows_stays() {
     }
 }
 
-/// The marks of a day's metrics follow those of its hours: a level's the last hour's, all others the
-/// weakest of any hour, also where that hour has no value of its own.
+/// The marks of a day's metrics follow those of its hours: a level's the last hour's, all others
+/// the weakest of any hour, also where that hour has no value of its own.
 #[test]
 fn a_day_says_what_it_is_made_from() {
     let catalogue = fixture(METRICS);

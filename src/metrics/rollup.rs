@@ -1,7 +1,7 @@
 //! Rollups: the record of a coarser period from the records of the finer periods in it.
 //!
-//! Days are rolled up from hours, weeks and months from days. A metric that a finer period lacks is absent
-//! in the coarser one, because a sum would be too small.
+//! Days are rolled up from hours, weeks and months from days. A metric that a finer period lacks is
+//! absent in the coarser one, because a sum would be too small.
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
@@ -21,8 +21,8 @@ use crate::metrics::{
     sketch::{Distinct, SketchError},
 };
 
-/// The finer granularity that `granularity` is rolled up from; `None` for hours, which are counted from
-/// items.
+/// The finer granularity that `granularity` is rolled up from; `None` for hours, which are counted
+/// from items.
 #[must_use]
 pub fn made_from(granularity: Granularity) -> Option<Granularity> {
     match granularity {
@@ -85,8 +85,8 @@ pub struct RolledUp {
     pub coverage: Coverage,
 }
 
-/// Rolls up the records of one type. `finer` has one entry for each finer period, earliest first, `None` for
-/// one without a record. Returns `None` if there is no record at all.
+/// Rolls up the records of one type. `finer` has one entry for each finer period, earliest first,
+/// `None` for one without a record. Returns `None` if there is no record at all.
 ///
 /// ```
 /// # use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Planning: the fewest passes that serve the metrics of a run.
 //!
-//! Metrics that read the same partitions share one pass, with a projection of the attributes that they need.
-//! A pass that serves only flows reads key ranges, if the sort key begins with their time. A pass that
-//! serves a stock reads the whole partitions.
+//! Metrics that read the same partitions share one pass, with a projection of the attributes that
+//! they need. A pass that serves only flows reads key ranges, if the sort key begins with their
+//! time. A pass that serves a stock reads the whole partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// A gap between spans that is shorter than this is read too: its rows cost less than the request of a
-/// second key range.
+/// A gap between spans that is shorter than this is read too: its rows cost less than the request
+/// of a second key range.
 const BRIDGED_GAP: TimeDelta = TimeDelta::hours(6);
 
 /// One planned read of a source, and the folds of its rows.
@@ -124,8 +124,8 @@ pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
 
 /// The key ranges that have the rows of the spans; one `None` if the whole partition must be read.
 ///
-/// A stock reads its partition without an upper bound: beyond it are only the rows of the running hour, and
-/// items whose malformed time sorts after every date, which are then reported.
+/// A stock reads its partition without an upper bound: beyond it are only the rows of the running
+/// hour, and items whose malformed time sorts after every date, which are then reported.
 fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Option<KeyRange>> {
     let Some(time) = &source.sort_key_time else { return vec![None] };
     if !metrics.iter().all(|metric| is_key_range(source, metric)) {
@@ -267,7 +267,8 @@ mod tests {
     // Not on wasm, which proptest does not support.
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
-        /// Every time in the span is in the range, and the range is at most a second longer at each end.
+        /// Every time in the span is in the range, and the range is at most a second longer at each
+        /// end.
         #[test]
         fn a_range_holds_every_spelling_of_every_instant_of_its_span(
             start in 1_772_000_000_000_i64..1_773_000_000_000,

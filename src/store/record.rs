@@ -1,5 +1,5 @@
-//! Records as items: their keys and attributes, and the queries that read them. `docs/reference.md` lists
-//! them.
+//! Records as items: their keys and attributes, and the queries that read them. `docs/reference.md`
+//! lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -45,7 +45,8 @@ pub(crate) fn fixture(metrics: &str) -> Catalogue {
 
 /// The sources and metrics of a `metrics.toml`.
 ///
-/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a [`Definition`]:
+/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a
+/// [`Definition`]:
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -143,7 +144,8 @@ impl Catalogue {
         self.definition.sources.get(name)
     }
 
-    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has none.
+    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has
+    /// none.
     #[must_use]
     pub fn ttl(&self) -> Option<&str> {
         self.definition.ttl.as_deref()

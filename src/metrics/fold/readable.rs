@@ -1,7 +1,7 @@
 //! The spans in which a metric has no value because their rows are malformed.
 //!
-//! A malformed row is placed in time by its sort key, if that begins with the time of the metric, or by what
-//! its time attribute looks like. A row that cannot be placed can lie in any span.
+//! A malformed row is placed in time by its sort key, if that begins with the time of the metric,
+//! or by what its time attribute looks like. A row that cannot be placed can lie in any span.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use crate::metrics::{
     row::{Fault, present, text_of},
 };
 
-/// The number of malformed rows of a span from which on they are not exceptions, even if more rows of the
-/// rest of a whole partition can be read.
+/// The number of malformed rows of a span from which on they are not exceptions, even if more rows
+/// of the rest of a whole partition can be read.
 const SYSTEMATIC: u64 = 3;
 
 /// An epoch from this number on is in milliseconds: in seconds it would be the year 5138.
@@ -28,7 +28,8 @@ const EPOCH_MILLISECONDS: i64 = 100_000_000_000;
 /// Why a metric has no value in some spans: they have rows, and all are malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// A sentence with the metric, the source, the span and the attribute, without the number of items.
+    /// A sentence with the metric, the source, the span and the attribute, without the number of
+    /// items.
     pub reason: String,
     /// The number of items that it is about, in the first of the spans.
     pub items: u64,
@@ -152,8 +153,8 @@ impl<'catalogue> Evidence<'catalogue> {
         })
     }
 
-    /// The spans without a value, and why. `is_whole` says that the partitions were read whole, so that rows
-    /// outside of the spans are evidence as well.
+    /// The spans without a value, and why. `is_whole` says that the partitions were read whole, so
+    /// that rows outside of the spans are evidence as well.
     pub(super) fn unreadable(
         &self,
         metric: &Metric,

@@ -160,8 +160,8 @@ fn line(text: &str, fragment: &str) -> usize {
     position.unwrap_or_else(|| panic!("{fragment} is not in the text")) + 1
 }
 
-/// Replaces the first `from` after `place` and compares the error. Its line is that of the first `at` after
-/// `place`.
+/// Replaces the first `from` after `place` and compares the error. Its line is that of the first
+/// `at` after `place`.
 fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
     let begin = SHOP.find(place).unwrap_or_else(|| panic!("{place} is not in the text"));
     let offset = SHOP[begin..].find(from).unwrap_or_else(|| panic!("{from} is not after {place}"));
