@@ -206,7 +206,14 @@ pub fn merge(
             }
         }
     }
-    Ok(merged)
+    Ok(with_its_maker(merged))
+}
+
+/// The same record, with the maker that made its metrics: all of them may have been kept.
+fn with_its_maker(record: Record) -> Record {
+    let names = record.metrics.keys().chain(record.parts.keys());
+    let made_by = record.made_by.clone().of_metrics(names);
+    Record { made_by, ..record }
 }
 
 fn is_settled(period: Period, at: DateTime<Utc>) -> bool {
@@ -338,7 +345,7 @@ fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     if present(stored.coverage) > present(merged.coverage) {
         merged.coverage = stored.coverage;
     }
-    merged
+    with_its_maker(merged)
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

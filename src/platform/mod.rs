@@ -27,8 +27,7 @@ pub struct Session {
     pub is_administrator: bool,
 }
 
-/// Whether `text` can be the id of a session: a UUID, or random bytes as text. Anything else is not
-/// worth a read.
+/// Whether `text` can be the id of a session: a UUID, or random bytes as text.
 #[must_use]
 pub fn is_session_id(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -36,8 +35,7 @@ pub fn is_session_id(text: &str) -> bool {
 }
 
 /// Reads the session with this id, and its user. `None` if there is no such session, it has expired
-/// at `now`, its user is not active, or an attribute cannot be read: what cannot be understood admits
-/// nobody. Two reads at most.
+/// at `now`, its user is not active, or an attribute cannot be parsed. Costs one or two reads.
 ///
 /// # Errors
 ///

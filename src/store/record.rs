@@ -195,8 +195,7 @@ impl Record {
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
             reconstructed: self.reconstructed.clone(),
-            // Absent in most records, because writes are charged by the kilobyte.
-            made_by: (maker != Maker::usual(granularity)).then(|| maker.name().to_owned()),
+            made_by: maker.is_named(granularity, self.coverage).then(|| maker.name().to_owned()),
             made_otherwise: self.made_by.others.clone(),
         };
         let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
@@ -231,7 +230,7 @@ impl Record {
             parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
         let maker = match stored.made_by {
             Some(name) => Maker::from_name(&name).ok_or(RecordError::Maker(name))?,
-            None => Maker::unnamed(granularity, stored.coverage),
+            None => Maker::unnamed(stored.coverage),
         };
         Ok(Self {
             metric_type: stored.metric_type,
@@ -277,6 +276,8 @@ mod tests {
         for (made_by, coverage, maker, others) in [
             (Maker::Rollup.into(), whole, None, None),
             (Maker::Items.into(), None, Some("items"), None),
+            // Kept when it was counted again.
+            (Maker::Rollup.into(), None, Some("rollup"), None),
             (MadeBy { maker: Maker::Rollup, others: ranking }, whole, None, Some("mostEngaged")),
         ] {
             let record = day(made_by, coverage);

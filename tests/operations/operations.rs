@@ -1044,7 +1044,7 @@ async fn a_database_that_cannot_be_asked_is_failing() {
         (Fault::Dropped, "DynamoDB could not be reached or is overloaded", "connection failed"),
         (
             Fault::AccessDenied,
-            "DynamoDB refused to say how the runs stand (AccessDeniedException)",
+            "DynamoDB rejected the read of the run states (AccessDeniedException)",
             "AccessDeniedException",
         ),
     ] {

@@ -18,10 +18,19 @@ mod parser {
     pub mod parse_metric;
 }
 
-/// The catalogue in `text`.
+/// The catalogue in `text`, which must be right.
 pub fn catalogue(text: &str) -> Catalogue {
-    let definition = parser::check::parse(text).unwrap();
+    read(text).unwrap()
+}
+
+/// The catalogue in `text`.
+///
+/// # Errors
+///
+/// What the build says if the catalogue is wrong.
+pub fn read(text: &str) -> Result<Catalogue, String> {
+    let definition = parser::check::parse(text).map_err(|mistake| mistake.to_string())?;
     // As it is embedded: the crate's own types are others than the parser's here.
     let embedded = serde_json::to_value(definition).unwrap();
-    Catalogue::new(serde_json::from_value(embedded).unwrap())
+    Ok(Catalogue::new(serde_json::from_value(embedded).unwrap()))
 }
