@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_groups_add_up() {
+    fn numbers_and_groups_are_summed() {
         for (values, expected) in [
             (vec![json!(1), json!(2.5)], Some(json!(3.5))),
             (vec![json!(0.1), json!(0.2)], Some(json!(0.3))),

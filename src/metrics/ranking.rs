@@ -207,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_beyond_every_count_rank_nobody() {
+    fn impossible_numbers_of_rows_make_a_ranking_uncertain() {
         let mut ranking = kept([(1, u64::MAX)]);
         ranking.merge(&kept([(1, 1)]));
         assert!(ranking.best(10).is_none());
     }
 
     #[test]
-    fn what_is_dropped_is_remembered_by_its_greatest_total() {
+    fn dropped_targets_are_kept_as_their_greatest_total() {
         let size = u64::from(MAXIMUM_TARGETS);
         let ranking = kept((0..size + 2).map(|number| (number, size + 2 - number)));
         assert_eq!(ranking.targets.len(), MAXIMUM_TARGETS as usize);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_concerns_the_hour_is_read_as_a_key_range() {
+    fn flows_are_read_as_key_ranges() {
         let catalogue = Catalogue::embedded().unwrap();
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_apart_is_read_apart() {
+    fn distant_spans_are_read_as_separate_key_ranges() {
         let catalogue = Catalogue::embedded().unwrap();
         let at = |text: &str| text.parse().unwrap();
         let now = at("2026-03-02T10:20:00Z");

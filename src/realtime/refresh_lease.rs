@@ -22,7 +22,7 @@ const REFRESH_LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// How long before the end of the lease the snapshot is no longer written, so that two writes are
 /// never within one second, in which Workers KV accepts one.
-const WRITE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+const SNAPSHOT_WRITE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// The time between writes, except for requests for fresh figures.
 pub const REFRESH_DISTANCE: TimeDelta = TimeDelta::seconds(60);
@@ -227,7 +227,7 @@ impl Refresher<'_> {
         let update = known.taking(self.table, &holder, may_write, writes_today, now);
         let permission = match self.client.send(&update).await {
             Ok(_) => {
-                let writes_until = may_write.then_some(now + REFRESH_LEASE - WRITE_MARGIN);
+                let writes_until = may_write.then_some(now + REFRESH_LEASE - SNAPSHOT_WRITE_MARGIN);
                 Ok(Permission::Leased(RefreshLease { holder, writes_until }))
             }
             Err(error) if error.is_condition_failure() => {

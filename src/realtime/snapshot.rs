@@ -49,7 +49,7 @@ impl Counter {
     }
 
     /// The same counter, computed from records of which that of `hour` is the earliest.
-    pub(super) fn made_from(self, hour: Option<Period>) -> Self {
+    pub(super) fn with_earliest_hour(self, hour: Option<Period>) -> Self {
         Self { earliest_hour: hour.map(|hour| format_instant(hour.start())), ..self }
     }
 

@@ -75,7 +75,7 @@ pub(super) struct Evidence<'catalogue> {
 }
 
 /// The time of a malformed row, as far as it can be read.
-enum Place<'row> {
+enum RowTime<'row> {
     /// A text that begins with a date and an hour.
     Text(&'row str, SortKeyFormat),
     Instant(DateTime<Utc>),
@@ -139,16 +139,16 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<Place<'row>> {
+    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<RowTime<'row>> {
         let by_key = self.sort_key.and_then(|(name, format)| {
             let key = text_of(row, name).ok()?.filter(|key| begins_with_an_hour(key))?;
-            Some(Place::Text(key, format))
+            Some(RowTime::Text(key, format))
         });
         by_key.or_else(|| match present(row, attribute)? {
             AttributeValue::S(text) if begins_with_an_hour(text) => {
-                Some(Place::Text(text, SortKeyFormat::Instant))
+                Some(RowTime::Text(text, SortKeyFormat::Instant))
             }
-            AttributeValue::N(number) => Place::of_epoch(number),
+            AttributeValue::N(number) => RowTime::of_epoch(number),
             _ => None,
         })
     }
@@ -215,7 +215,7 @@ fn begins_with_an_hour(text: &str) -> bool {
         })
 }
 
-impl Place<'_> {
+impl RowTime<'_> {
     /// Seconds or milliseconds since 1970.
     fn of_epoch(number: &str) -> Option<Self> {
         let number = i64::try_from(numbers::parse_number(number)?.trunc()).ok()?;

@@ -34,7 +34,7 @@ fn some(count: usize, row: &Json) -> Vec<Json> {
 }
 
 #[test]
-fn rows_of_which_none_can_be_read_say_nothing() {
+fn a_span_with_only_malformed_rows_has_no_value() {
     let good = at("2026-03-01T11:30:00Z");
     let outside = at("2026-02-01T11:30:00Z");
     let number = json!({"at": {"N": "1772364600"}});
@@ -71,7 +71,7 @@ fn hours() -> [Span; 3] {
 }
 
 #[test]
-fn malformed_items_take_the_value_of_their_own_hour() {
+fn malformed_items_remove_the_value_of_their_own_hour() {
     let number = json!({"N": "1772364600"});
     let wrong = keyed("2026-03-01T11:30:00.000Z", &number);
     let impossible = keyed("2026-03-01T11:30:75.000Z", &json!({"S": "2026-03-01T11:30:75.000Z"}));
@@ -106,7 +106,7 @@ fn malformed_items_take_the_value_of_their_own_hour() {
 /// The hour's value, where so many malformed items lie in it, so many lie somewhere unknown, and so
 /// many of other days can be read.
 #[test]
-fn an_hour_without_a_readable_item_is_absent_where_the_malformed_ones_are_no_exceptions() {
+fn an_hour_without_a_readable_item_is_absent_unless_malformed_ones_are_exceptions() {
     let placed = keyed("2026-03-01T11:30:00.000Z", &json!({"N": "5"}));
     let elsewhere = keyed("2026-02-20T11:30:00.000Z", &json!({"S": "long ago"}));
     let unplaced = keyed("not-a-date", &json!({"S": "not-a-date"}));
@@ -170,7 +170,7 @@ fn a_readable_item_of_the_hour_makes_the_others_exceptions() {
 }
 
 #[test]
-fn an_empty_span_has_nothing_to_be_read() {
+fn an_empty_span_has_no_rows_to_read() {
     let start = hour().start();
     let rows = some(9, &keyed("2026-03-01T11:00:00.000Z", &json!({"N": "5"})));
     let folded = fold_from(false, BY_KEY, &rows, &[Span::until(start, start), hour().into()]);
@@ -179,7 +179,7 @@ fn an_empty_span_has_nothing_to_be_read() {
 
 /// The count in the sentence is that of the items that it is about.
 #[test]
-fn the_sentence_counts_what_it_speaks_of() {
+fn the_reason_counts_the_items_that_it_is_about() {
     let wrong = keyed("2026-03-01T11:30:00.000Z", &json!({"N": "5"}));
     let unplaced = keyed("x", &json!({"S": "x"}));
     let rows = [some(4, &wrong), some(2, &unplaced), some(100, &good("2026-02-01T09:00:00.000Z"))];
@@ -205,7 +205,7 @@ fn the_sentence_counts_what_it_speaks_of() {
 
 /// One malformed item says nothing of those that fail the condition, if their time can be read.
 #[test]
-fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
+fn an_item_that_fails_the_condition_shows_that_its_hour_can_be_read() {
     let done = &format!("{NEW}\nwhere = {{ state = \"done\" }}");
     let item = |state: &str, at: &str| json!({"state": {"S": state}, "at": {"S": at}});
     let wrong = item("done", "yesterday");
@@ -229,7 +229,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
 }
 
 #[test]
-fn a_value_of_which_none_can_be_read_says_nothing() {
+fn a_span_with_only_malformed_values_has_no_value() {
     let metric = "measure = \"sum\"\nvalue = { money = \"amount\" }\nwindow = \"period\"\n\
                   time = [\"at\"]\nrollup = \"sum\"";
     let order = |at: &str, amount: &Json| json!({"at": {"S": at}, "amount": amount});
@@ -263,7 +263,7 @@ fn a_value_of_which_none_can_be_read_says_nothing() {
 }
 
 #[test]
-fn a_level_of_which_nothing_can_be_read_before_its_end_is_absent() {
+fn a_stock_with_only_malformed_rows_before_its_end_is_absent() {
     let wrong = json!({"at": {"S": "2026-03-01T11:30:00"}});
     let later = at("2026-03-01T13:30:00Z");
     let rows = [some(3, &wrong), some(9, &later)].concat();

@@ -69,7 +69,7 @@ pub(super) const NEW: &str =
 pub(super) const NOW: &str = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"";
 
 #[test]
-fn what_is_finer_than_a_millisecond_belongs_to_the_same_period_for_every_window() {
+fn a_time_finer_than_a_millisecond_is_in_the_same_period_for_every_window() {
     let ending = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"\n\
                   where = { at = { after_period = true } }";
     // In the period, up to its end, after its end.
@@ -166,7 +166,7 @@ fn a_boolean_is_read_in_every_form() {
 }
 
 #[test]
-fn a_condition_on_a_string_does_not_guess_about_other_kinds() {
+fn a_condition_on_a_string_rejects_other_kinds() {
     for (condition, of_text, of_other_text, of_absent) in [
         ("\"ready\"", 1, 0, 0),
         ("{ not = \"ready\" }", 0, 1, 1),
@@ -273,7 +273,7 @@ fn an_item_past_its_time_to_live_does_not_exist_but_has_happened() {
 }
 
 #[test]
-fn an_expiry_ends_a_level_in_the_spans_after_it_only() {
+fn an_expiry_ends_a_stock_in_the_spans_after_it_only() {
     let rows = [json!({
         "at": {"S": "2026-03-01T11:30:00Z"},
         "expiresAt": {"N": "1772368200"}, // 2026-03-01T12:30:00Z
@@ -285,7 +285,7 @@ fn an_expiry_ends_a_level_in_the_spans_after_it_only() {
 }
 
 #[test]
-fn what_is_skipped_where_it_is_absent_is_malformed_where_it_is_wrong() {
+fn an_absent_value_is_skipped_and_a_wrong_one_malformed() {
     let metric = "measure = \"count_distinct\"\nvalue = \"user\"\nabsent = \"skip\"\n\
                   window = \"period\"\ntime = [\"at\"]\nrollup = \"merge\"";
     let at = json!({"S": "2026-03-01T11:30:00Z"});

@@ -168,7 +168,7 @@ impl<'run> CounterInputs<'run> {
             Some(value) => Counter::new(name, value, self.at, COUNTED_TTL),
             None => Counter::new(name, stored.clone(), latest.next().start(), CARRIED_TTL),
         };
-        Some(counter.made_from(Some(latest)))
+        Some(counter.with_earliest_hour(Some(latest)))
     }
 
     /// The counters of a flow: since midnight, and in the last 24 hours.
@@ -199,7 +199,7 @@ impl<'run> CounterInputs<'run> {
         let counter = |time: &str, value: Option<Amount>, as_of, first| {
             let name = format!("{}{time}", metric.name);
             let counter = Counter::new(name, value?.to_json(), as_of, ttl);
-            Some(counter.made_from(self.earliest(metric, first, end)))
+            Some(counter.with_earliest_hour(self.earliest(metric, first, end)))
         };
         [
             counter("Today", since_midnight, as_of.0, today),

@@ -74,7 +74,7 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn a_condition_compares_with_one_supported_value() {
+fn conditions_must_be_supported() {
     for (from, to, says) in CONDITIONS {
         let says = format!("metric `turnover`: {says}");
         reject("name = \"turnover\"", from, to, "where =", &says);

@@ -177,14 +177,14 @@ fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
 }
 
 #[test]
-fn the_shipped_catalogue_is_sound() {
+fn the_shipped_catalogue_is_valid() {
     let definition = parse(include_str!("../../../../metrics.toml")).unwrap();
     assert_eq!(definition.metrics.len(), 31);
     assert_eq!(definition.ttl.as_deref(), Some("ttl"));
 }
 
 #[test]
-fn every_kind_of_entry_is_understood() {
+fn every_kind_of_entry_is_parsed() {
     let shop = parse(SHOP).unwrap();
     assert_eq!(shop.ttl.as_deref(), Some("expiresAt"));
     assert_eq!(shop.metrics.len(), 9);
@@ -229,7 +229,7 @@ fn every_kind_of_entry_is_understood() {
 }
 
 #[test]
-fn what_is_no_toml_is_named_with_its_entry() {
+fn errors_of_the_toml_parser_name_the_entry() {
     for (text, says) in [
         (SHOP.replace("measure = \"avg\"", "measure = avg\""), "metric `packingTime`: "),
         (SHOP.replace("[sources.seen]", "[sources.orders]"), "`[sources.orders]`: "),

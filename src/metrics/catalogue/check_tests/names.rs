@@ -126,7 +126,7 @@ const NAMES: &[Case] = &[
 ];
 
 #[test]
-fn names_are_names_and_stand_once() {
+fn names_are_valid_and_unique() {
     for (place, from, to, at, says) in NAMES {
         reject(place, from, to, at, says);
     }
@@ -134,7 +134,7 @@ fn names_are_names_and_stand_once() {
 
 /// Wherever an attribute is named, it is one of the item itself.
 #[test]
-fn a_path_is_no_attribute_wherever_it_stands() {
+fn a_path_is_not_an_attribute_in_any_field() {
     for (place, from, to, at, entry) in [
         ("[sources.people]", "\"name\"]", "\"a.b\"]", "keys", "source `people`"),
         ("[sources.orders]", "\"orderId\"", "\"a.b\"", "identity", "source `orders`"),
@@ -173,7 +173,7 @@ fn a_path_is_no_attribute_wherever_it_stands() {
 }
 
 #[test]
-fn an_identity_tells_items_apart() {
+fn an_identity_is_different_in_every_item() {
     for (identity, says) in [
         ("state", "is the partition key, which all items of a partition share"),
         ("placedKey", "is the sort key, which items of different partitions can share"),

@@ -3,7 +3,7 @@
 use super::{Case, SHOP, line, parse, reject};
 
 #[test]
-fn departures_follow_from_a_level_and_a_flow() {
+fn departures_follow_from_a_stock_and_a_flow() {
     for (from, to, says) in [
         ("stock = \"members\"", "stock = \"guests\"", "`stock`: metric `guests` does not exist"),
         (
