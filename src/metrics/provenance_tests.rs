@@ -1,4 +1,4 @@
-//! What stays of a stored record, case by case; every expected value is written out.
+//! Which values of a stored record stay, case by case. The expected values are written by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,7 @@ fn merged(fresh: &Record, stored: Option<&Record>, occasion: Occasion) -> Record
     merge(&fixture(METRICS), fresh, stored, occasion).unwrap()
 }
 
-/// What the merged record says of one metric: its value and its mark.
+/// One metric of the merged record: its value and its mark.
 fn said(record: &Record, name: &str) -> (Json, Option<Reconstruction>) {
     let value = record.metrics.get(name).cloned().unwrap_or(Json::Null);
     (value, record.reconstructed.get(name).copied())
@@ -163,8 +163,8 @@ fn a_later_run_fills_absent_values_and_marks_them() {
     }
 }
 
-/// Stored value, value counted later, and what stays: a day after the hour, three days after it,
-/// and where it is to be overwritten.
+/// The stored value, the value counted later, and the one that stays: a day after the hour, three
+/// days after it, and with `overwrite`.
 #[test]
 fn observed_values_stay_and_flows_get_late_arriving_data() {
     let cases: [(&str, i64, i64, i64, i64, i64); 10] = [
@@ -189,7 +189,7 @@ fn observed_values_stay_and_flows_get_late_arriving_data() {
             let merged = merged(&record(&json!({ name: now }), at), Some(&stored), occasion);
             let (value, mark) = said(&merged, name);
             assert_eq!(value, json!(expected), "{name} {before} {now} {occasion:?} at {at}");
-            // Only what was replaced on request is marked: what came late happened all the same.
+            // Only values that a request replaced are marked; late-arriving data is observed.
             let replaced = occasion == Occasion::Overwrite && expected != before;
             assert_eq!(mark.is_some(), replaced, "{name} {before} {now} {occasion:?}");
         }
@@ -292,7 +292,7 @@ fn a_rolled_up_record_keeps_values_that_its_finer_records_lack() {
     assert_eq!(said(&merged, "flow"), (json!(2), BOUND));
 }
 
-/// What was kept when the rest was made anew names its own maker, in both directions.
+/// A value that was kept when the others were recomputed keeps its maker, in both directions.
 #[test]
 fn a_kept_value_keeps_its_maker() {
     let made =
@@ -325,8 +325,8 @@ fn a_ranking_of_more_rows_stays() {
     }
 }
 
-/// The marks of a day's metrics follow those of its hours: a level's the last hour's, all others
-/// the weakest of any hour, also where that hour has no value of its own.
+/// The marks of the metrics of a day follow from those of its hours: for a stock that of the last
+/// hour, otherwise the weakest of all hours, even if that hour has no value.
 #[test]
 fn a_day_has_the_weakest_mark_of_its_hours() {
     let catalogue = fixture(METRICS);
@@ -359,7 +359,7 @@ fn a_day_has_the_weakest_mark_of_its_hours() {
     let expected: BTreeMap<_, _> = expected.map(|(name, mark)| (name.to_owned(), mark)).into();
     assert_eq!(marks_of(&day), expected);
 
-    // Up to the fourth hour only: what would be short is absent, and so is its mark.
+    // Up to the fourth hour only: a value that would be too small is absent, and so is its mark.
     let short: Vec<_> = (0..4).map(|_| None).chain(hours[..4].iter().map(Some)).collect();
     let expected = BTreeMap::from([("stock".to_owned(), Reconstruction::LowerBound)]);
     assert_eq!(marks_of(&short), expected);

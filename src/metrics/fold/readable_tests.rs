@@ -20,7 +20,7 @@ fn at(text: &str) -> Json {
     json!({"at": {"S": text}})
 }
 
-/// A post whose sort key says when it was and whose time does not.
+/// A post whose time is malformed, but not its sort key.
 fn keyed(key: &str, created: &Json) -> Json {
     json!({"createdAtKey": {"S": format!("{key}#1")}, "createdAt": created})
 }
@@ -75,7 +75,7 @@ fn malformed_items_remove_the_value_of_their_own_hour() {
     let number = json!({"N": "1772364600"});
     let wrong = keyed("2026-03-01T11:30:00.000Z", &number);
     let impossible = keyed("2026-03-01T11:30:75.000Z", &json!({"S": "2026-03-01T11:30:75.000Z"}));
-    // 11:30 in seconds and in milliseconds, where the sort key says nothing.
+    // 11:30 in seconds and in milliseconds, if the sort key is malformed too.
     let seconds = keyed("1772364600", &number);
     let milliseconds = keyed("1772364600000", &json!({"N": "1772364600000"}));
     let zoneless = keyed("x", &json!({"S": "2026-03-01T11:30:00"}));
@@ -131,7 +131,7 @@ fn an_hour_without_a_readable_item_is_absent_unless_malformed_ones_are_exception
         (true, 0, 0, 3, 100, Some(0)),
         (true, 0, 3, 0, 100, Some(0)),
         (true, 0, 3, 0, 4, Some(0)),
-        // Where most cannot be read, nothing is known.
+        // As many malformed as readable items: no value.
         (true, 0, 3, 0, 3, None),
         (true, 1, 2, 0, 3, None),
         // Where none can be read, not even the hours in which none lies.
@@ -203,7 +203,7 @@ fn the_reason_counts_the_items_that_it_is_about() {
     assert_eq!(folded.values, [None]);
 }
 
-/// One malformed item says nothing of those that fail the condition, if their time can be read.
+/// One malformed item is an exception if items that fail the condition have a readable time.
 #[test]
 fn an_item_that_fails_the_condition_shows_that_its_hour_can_be_read() {
     let done = &format!("{NEW}\nwhere = {{ state = \"done\" }}");
@@ -213,7 +213,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_can_be_read() {
     let folded = fold(done, &[wrong.clone(), open]);
     assert_eq!((folded.values, folded.malformed), (vec![Some(json!(0))], 1));
     assert_eq!(folded.unreadable, None);
-    // Where theirs cannot be read either, nothing is known.
+    // If theirs is malformed too, there is no value.
     let folded = fold(done, &[wrong, item("open", "yesterday")]);
     assert_eq!(folded.values, [None]);
     assert!(folded.unreadable.unwrap().ends_with("(2 items)"));
@@ -221,7 +221,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_can_be_read() {
     let seen = &format!("{NEW}\nabsent = \"skip\"");
     let folded = fold(seen, &[json!({"at": {"N": "1"}}), json!({})]);
     assert_eq!((folded.values, folded.unreadable), (vec![Some(json!(0))], None));
-    // Rows as they are now: one that fails the condition is understood.
+    // Rows as they are now: one that fails the condition can be read.
     let now = &format!("{NOW}\nwhere = {{ flag = true }}");
     let flag = |word: &str| json!({"flag": {"S": word}});
     assert_eq!(fold(now, &[flag("maybe"), flag("false")]).values, [Some(json!(0))]);
@@ -242,7 +242,7 @@ fn a_span_with_only_malformed_values_has_no_value() {
         (vec![bad_inside.clone(), good_outside.clone(), good_outside.clone()], Some(0.0), 1),
         ([some(3, &bad_inside), some(50, &good_outside)].concat(), None, 3),
         (vec![bad_inside.clone(), order(inside, &good)], Some(1.1), 1),
-        // Of another period: nobody asked.
+        // A malformed item of another period does not concern this one.
         (vec![order(outside, &bad)], Some(0.0), 0),
     ] {
         let folded = fold(metric, &rows);

@@ -108,7 +108,7 @@ impl GranularityHealth {
         }
     }
 
-    /// The reasons that the granularity gives, the most specific last.
+    /// The reasons that the granularity gives.
     pub(super) fn reasons(
         &self,
         granularity: Granularity,
@@ -124,8 +124,8 @@ impl GranularityHealth {
         reasons
     }
 
-    /// The reason if the granularity is behind, or periods are incomplete, which `left` is the
-    /// number of.
+    /// The reason if the granularity is behind, or otherwise if `left` of its periods, some of them
+    /// listed as holes, are incomplete.
     fn behind(&self, granularity: Granularity, left: usize) -> Option<Reason> {
         if self.lag > 0 {
             let failing_from = match granularity {

@@ -75,8 +75,8 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
 
 #[test]
 fn conditions_must_be_supported() {
-    for (from, to, says) in CONDITIONS {
-        let says = format!("metric `turnover`: {says}");
-        reject("name = \"turnover\"", from, to, "where =", &says);
+    for (from, to, message) in CONDITIONS {
+        let message = format!("metric `turnover`: {message}");
+        reject("name = \"turnover\"", from, to, "where =", &message);
     }
 }

@@ -162,7 +162,7 @@ fn line(text: &str, fragment: &str) -> usize {
 
 /// Replaces the first `from` after `place` and compares the error. Its line is that of the first
 /// `at` after `place`.
-fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
+fn reject(place: &str, from: &str, to: &str, at: &str, message: &str) {
     let begin = SHOP.find(place).unwrap_or_else(|| panic!("{place} is not in the text"));
     let offset = SHOP[begin..].find(from).unwrap_or_else(|| panic!("{from} is not after {place}"));
     let (before, after) = SHOP.split_at(begin + offset);
@@ -172,7 +172,7 @@ fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
         Err(error) => error.to_string(),
     };
     let lines_before = text[..begin].matches('\n').count();
-    let expected = format!("line {}: {says}", lines_before + line(&text[begin..], at));
+    let expected = format!("line {}: {message}", lines_before + line(&text[begin..], at));
     assert_eq!(error, expected, "{place}: {from} -> {to}");
 }
 
@@ -230,13 +230,16 @@ fn every_kind_of_entry_is_parsed() {
 
 #[test]
 fn errors_of_the_toml_parser_name_the_entry() {
-    for (text, says) in [
+    for (text, message) in [
         (SHOP.replace("measure = \"avg\"", "measure = avg\""), "metric `packingTime`: "),
         (SHOP.replace("[sources.seen]", "[sources.orders]"), "`[sources.orders]`: "),
         (SHOP.replace("large = \"L\"", "small = \"L\""), "metric `placedBySize`: "),
     ] {
         let error = parse(&text).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("line {}: {says}", error.line)), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("line {}: {message}", error.line)),
+            "{error}"
+        );
     }
     let error = parse("types = [\"orders\"]\n").unwrap_err();
     assert_eq!(error.to_string(), "line 1: `metrics` is required");
