@@ -257,7 +257,7 @@ async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
         "PutItem" => client.send(&put).await.map(drop),
         "UpdateItem" => client.send(&update).await.map(drop),
         "UpdateItem, answering what was" => {
-            client.send(&update.answering_what_was()).await.map(drop)
+            client.send(&update.returning_old_item()).await.map(drop)
         }
         "BatchGetItem" => {
             client.batch_get(table, vec![key("NOTE#1", "METADATA")], Read::Eventual).await.map(drop)

@@ -56,8 +56,8 @@ impl RawResponse {
     ///
     /// A Worker's `fetch` requests compressed responses by itself, decodes them, and leaves
     /// `content-encoding` in place: the compressed bytes are not available. If a proxy decodes a
-    /// response and removes that header, the length differs or is missing. DynamoDB always sends the
-    /// length; without it the checksum is not compared, so that no intact response is rejected.
+    /// response and removes that header, the length differs or is missing. DynamoDB always sends
+    /// the length; without it the checksum is not compared, so that no intact response is rejected.
     fn is_as_sent(&self) -> bool {
         let is_encoded = self
             .headers

@@ -57,8 +57,8 @@ lacks: |request, response| {
     (!is_whole).then_some("Responses lacks the table, or has more items than requested")
 });
 
-/// The entry of the table in a response. AWS does not document whether a table that was requested by its
-/// ARN is listed under the ARN or under its name.
+/// The entry of the table in a response. AWS does not document whether a table that was requested
+/// by its ARN is listed under the ARN or under its name.
 fn entry_of<'map, T>(entries: &'map HashMap<String, T>, table: &str) -> Option<&'map T> {
     entries.get(table).or_else(|| entries.get(short_name(table)))
 }

@@ -51,7 +51,8 @@ pub(crate) fn gallery() -> Catalogue {
 
 /// The sources and metrics of a `metrics.toml`.
 ///
-/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a [`Definition`]:
+/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a
+/// [`Definition`]:
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -149,7 +150,8 @@ impl Catalogue {
         self.definition.sources.get(name)
     }
 
-    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has none.
+    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has
+    /// none.
     #[must_use]
     pub fn ttl(&self) -> Option<&str> {
         self.definition.ttl.as_deref()
