@@ -1,6 +1,7 @@
 //! What DynamoDB answers to each operation, right or wrong, over HTTP.
 
 use std::{
+    collections::HashMap,
     net::Ipv4Addr,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -17,7 +18,7 @@ use edge_analytics::{
     metrics::{record::Record, retention::Retention},
 };
 use http::StatusCode;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
 use crate::RUNTIME;
@@ -103,8 +104,8 @@ pub fn dynamodb_response(data: &[u8]) {
     match result {
         Ok(items) => {
             assert!(status == 200 && !is_damaged);
-            let body: Value = serde_json::from_slice(body).expect("JSON");
-            assert!(body.is_object(), "{body}");
+            // Members that are not read may hold any bytes.
+            assert!(serde_json::from_slice::<HashMap<String, IgnoredAny>>(body).is_ok());
             items.into_iter().for_each(read_record);
         }
         Err(error) => check_error(&error, status, is_damaged),
