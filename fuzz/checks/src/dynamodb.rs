@@ -1,7 +1,6 @@
 //! What DynamoDB answers to each operation, right or wrong, over HTTP.
 
 use std::{
-    collections::HashMap,
     net::Ipv4Addr,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -105,7 +104,8 @@ pub fn dynamodb_response(data: &[u8]) {
         Ok(items) => {
             assert!(status == 200 && !is_damaged);
             // Members that are not read may hold any bytes.
-            assert!(serde_json::from_slice::<HashMap<String, IgnoredAny>>(body).is_ok());
+            assert!(body.trim_ascii_start().starts_with(b"{"));
+            assert!(serde_json::from_slice::<IgnoredAny>(body).is_ok());
             items.into_iter().for_each(read_record);
         }
         Err(error) => check_error(&error, status, is_damaged),
