@@ -12,13 +12,14 @@ use std::{
 };
 
 /// Each folder with those that it may use.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("metrics", &[]),
     ("host", &[]),
     ("dynamodb", &["host"]),
     ("settings", &["dynamodb", "metrics"]),
     ("store", &["dynamodb", "host", "metrics"]),
     ("query", &["dynamodb", "host", "metrics"]),
+    ("changes", &["dynamodb", "host", "metrics"]),
     ("platform", &["dynamodb", "host", "metrics"]),
     ("run", &["dynamodb", "host", "metrics", "query", "settings", "store"]),
     ("realtime", &["dynamodb", "host", "metrics", "query", "settings", "store"]),

@@ -1,6 +1,6 @@
-//! The period that is still running, as far as it is known (`current=true` of `GET /metrics`): an
-//! hour from the items whose key range can be read, a day from its hours so far, a week or a month
-//! from its days and the hours of today. Nothing of it is stored.
+//! The running period so far (`current=true` of `GET /metrics`): an hour from the items that can be
+//! read by key range, a day from its hours so far, a week or a month from its days and the hours of
+//! today. Nothing of it is stored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,12 +33,12 @@ pub struct RunningRecord {
     pub as_of: DateTime<Utc>,
 }
 
-/// What is known at `now` of the running period of `granularity`, of `metric_type` or of every type.
-/// A type of which nothing is known yet has no entry.
+/// The records of the running period of `granularity` at `now`, of `metric_type` or of all types. A type
+/// without any value yet has no record.
 ///
 /// # Errors
 ///
-/// When DynamoDB cannot be read.
+/// When DynamoDB fails.
 pub async fn running_records(
     app: &App,
     granularity: Granularity,
@@ -86,8 +86,8 @@ pub async fn running_records(
     Ok(found)
 }
 
-/// The flows of the running hour whose items can be read by key range, as of `now`. One that cannot
-/// be read is absent, and logged.
+/// The flows of the running hour whose items can be read by key range, as of `now`. A flow that cannot be
+/// read is absent, and logged.
 async fn running_hour(
     app: &App,
     hour: Period,
@@ -130,7 +130,7 @@ async fn running_hour(
         .collect()
 }
 
-/// The records of `types` in `periods` that are there and can be read.
+/// Reads the records of `types` in `periods`. A record that cannot be read is logged and left out.
 async fn stored(
     app: &App,
     types: &[&str],
@@ -155,8 +155,8 @@ async fn stored(
     Ok(records)
 }
 
-/// Rolls up the finer records so far. The last of them may not be there yet; what is missing before
-/// that is a hole.
+/// Rolls up the finer records so far. The last ones may not be there yet; any other that is missing
+/// counts as missing.
 fn rolled_up(
     catalogue: &Catalogue,
     name: &str,

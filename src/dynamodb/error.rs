@@ -41,15 +41,17 @@ pub enum ErrorKind {
     #[error("the connection failed ({0}); check DYNAMODB_ENDPOINT and the network")]
     Connection(String),
     /// There was no response in time; the value is the limit in milliseconds.
-    #[error("no answer within {0} ms")]
+    #[error("no response within {0} ms")]
     Timeout(u128),
     /// The response does not have the form that the API documents.
-    #[error("the answer was not understood ({0})")]
+    #[error(
+        "the response could not be parsed ({0}); check that DYNAMODB_ENDPOINT is an endpoint of DynamoDB"
+    )]
     MalformedResponse(String),
     /// The body of the response does not match the checksum in its headers.
     #[error(
-        "the answer was damaged on its way: its {length} bytes do not have the checksum in \
-         x-amz-crc32; check what lies between the Worker and DYNAMODB_ENDPOINT"
+        "the response was damaged in transit: its {length} bytes do not match the checksum in \
+         x-amz-crc32; check the proxies between the Worker and DYNAMODB_ENDPOINT"
     )]
     Damaged {
         /// The number of bytes received.
@@ -59,7 +61,7 @@ pub enum ErrorKind {
     #[error("{0} entries of the batch were still unprocessed at the deadline")]
     Unprocessed(usize),
     /// The request could not be serialized or signed.
-    #[error("the request could not be made ({0})")]
+    #[error("the request could not be created ({0})")]
     InvalidRequest(String),
 }
 

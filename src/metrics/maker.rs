@@ -4,7 +4,7 @@
 //! |---|---|
 //! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that its merged parts leave open |
 //! | rollup ([`Maker::Rollup`]) | every other day, from its hours; every other week and month, from its days |
-//! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and was neither requested nor changed below |
+//! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and is neither requested nor stale |
 //!
 //! Scheduled runs, refreshes and recalculations ask here and then execute. A record says which maker
 //! made it ([`MadeBy`]).
@@ -47,27 +47,29 @@ impl Maker {
         [Self::Items, Self::Rollup].into_iter().find(|maker| maker.name() == name)
     }
 
-    /// The usual maker of a granularity, which its records do not name.
-    #[must_use]
-    pub fn usual(granularity: Granularity) -> Self {
-        if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup }
-    }
-
     /// The maker of a stored record that names none. Older builds named none either; what they
     /// counted has no coverage.
     #[must_use]
-    pub fn unnamed(granularity: Granularity, coverage: Option<Coverage>) -> Self {
-        if coverage.is_some() { Self::usual(granularity) } else { Self::Items }
+    pub fn unnamed(coverage: Option<Coverage>) -> Self {
+        if coverage.is_some() { Self::Rollup } else { Self::Items }
+    }
+
+    /// Whether a record of `granularity` must name this maker. Most need not: hours are counted, other
+    /// periods are rolled up, and an item is written by the kilobyte.
+    #[must_use]
+    pub fn is_named(self, granularity: Granularity, coverage: Option<Coverage>) -> bool {
+        let usual = if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup };
+        self != usual || self != Self::unnamed(coverage)
     }
 }
 
-/// Which maker made a record.
+/// Which maker made the metrics of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBy {
-    /// The maker of the record.
+    /// The maker of all metrics but these.
     pub maker: Maker,
     /// The metrics that the other maker made: a ranking that was counted for a rolled-up record, or a
-    /// value that was kept when the rest was made anew.
+    /// value that was kept when others were made anew.
     pub others: BTreeSet<String>,
 }
 
@@ -94,6 +96,19 @@ impl MadeBy {
             self.others.remove(metric);
         } else {
             self.others.insert(metric.to_owned());
+        }
+    }
+
+    /// The same for a record that has these metrics: if the other maker made all of them, it is the
+    /// record's maker.
+    #[must_use]
+    pub(crate) fn of_metrics<'name>(
+        self,
+        mut metrics: impl Iterator<Item = &'name String>,
+    ) -> Self {
+        match self.others.first().map(|name| self.maker_of(name)) {
+            Some(other) if metrics.all(|name| self.others.contains(name)) => other.into(),
+            _ => self,
         }
     }
 }
@@ -134,7 +149,7 @@ impl Makers {
     }
 
     /// What is to be done for the record of one type in `period`, of which this record is `stored`.
-    /// It `is_requested` if a recalculation asked for it or a finer record has changed.
+    /// It `is_requested` if a recalculation requests it or a finer record has changed.
     #[must_use]
     pub fn of_record(
         &self,
@@ -233,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_complete_record_that_nobody_asked_for_is_kept() {
+    fn only_a_complete_record_that_is_not_requested_is_kept() {
         let old = period(Granularity::Daily, "2026-03-10T00:00:00Z");
         let recent = period(Granularity::Daily, "2026-04-09T00:00:00Z");
         let whole = Some(Coverage { present: 24, expected: 24 });
@@ -267,6 +282,10 @@ mod tests {
         assert_eq!(made_by.others, BTreeSet::from(["mostEngaged".to_owned()]));
         assert_eq!(made_by.maker_of("mostEngaged"), Maker::Items);
         assert_eq!(made_by.maker_of("newLikes"), Maker::Rollup);
+        let names = ["mostEngaged".to_owned(), "newLikes".to_owned()];
+        assert_eq!(made_by.clone().of_metrics(names.iter()), made_by);
+        let only = made_by.clone().of_metrics(names[..1].iter());
+        assert_eq!(only, Maker::Items.into());
         made_by.note("mostEngaged", Maker::Rollup);
         assert_eq!(made_by, Maker::Rollup.into());
     }

@@ -208,7 +208,7 @@ impl Refresher<'_> {
         let known = match RealtimeState::from_item(item.clone(), now) {
             Ok(state) => KnownState { state, damaged: None },
             Err(error) => {
-                problems.push(format!("{error}; it is replaced"));
+                problems.push(format!("{error}. It is replaced"));
                 KnownState { state: RealtimeState::default(), damaged: item }
             }
         };
@@ -255,7 +255,9 @@ impl Refresher<'_> {
                 values.push((":quality", quality));
             }
             Ok(None) => {}
-            Err(error) => problems.push(format!("what is malformed cannot be stored: {error}")),
+            Err(error) => {
+                problems.push(format!("the shares of malformed items were not stored: {error}"));
+            }
         }
         if let Some(at) = write.attempted_at() {
             update.push_str(", writtenAt = :written");
@@ -271,7 +273,9 @@ impl Refresher<'_> {
             Err(error) if error.is_condition_failure() => {}
             Err(error) => {
                 let until = format_instant(self.host.now() + REFRESH_LEASE);
-                problems.push(format!("the lease runs out by itself, before {until}: {error}"));
+                problems.push(format!(
+                    "the lease could not be released and expires by {until}: {error}"
+                ));
             }
         }
         problems

@@ -70,10 +70,10 @@ impl SnapshotWrite {
     fn problem(&self) -> Option<String> {
         match self {
             Self::Skipped | Self::Stored { .. } => None,
-            Self::TooLate => Some("counting took too long; the snapshot was not stored".to_owned()),
-            Self::Failed { error, .. } => {
-                Some(format!("the snapshot could not be stored: {error}"))
-            }
+            Self::TooLate => Some(
+                "counting took longer than the lease, so the snapshot was not stored".to_owned(),
+            ),
+            Self::Failed { error, .. } => Some(format!("the snapshot was not stored: {error}")),
         }
     }
 }
@@ -159,7 +159,7 @@ impl Refresher<'_> {
         let at = self.host.now();
         let mut counted = count(&self.client, self.table, self.catalogue, at).await?;
         if let Err(error) = self.carry(&mut counted.snapshot).await {
-            let problem = format!("the stored snapshot could not be read: {error}");
+            let problem = format!("totals of the stored snapshot were not carried over: {error}");
             counted.problems.push(problem);
         }
         Ok(counted)

@@ -160,7 +160,7 @@ async fn an_answer_that_is_never_whole_is_no_zero() {
         .await;
         let failed: Vec<_> = report.period.types_failed.keys().map(String::as_str).collect();
         assert_eq!(failed, ["business", "users"], "{body}: {report:?}");
-        assert!(report.period.types_failed["users"].contains("not understood"), "{report:?}");
+        assert!(report.period.types_failed["users"].contains("could not be parsed"), "{report:?}");
         assert_right_or_absent(&table, &items, &["users", "business"]).await;
     }
 }
@@ -326,8 +326,8 @@ async fn a_source_that_fails_for_good_leaves_its_type_absent_and_the_others_righ
         (Fault::Throttled, "ThrottlingException"),
         (Fault::ServerError, "InternalServerError"),
         (Fault::Dropped, "connection failed"),
-        (Fault::Slow(Duration::from_secs(10)), "no answer within"),
-        (Fault::MalformedJson, "not understood"),
+        (Fault::Slow(Duration::from_secs(10)), "no response within"),
+        (Fault::MalformedJson, "could not be parsed"),
         (Fault::AccessDenied, "AccessDeniedException"),
     ] {
         let table = TestTable::with(Backend::Dynoxide, &items).await;

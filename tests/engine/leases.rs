@@ -332,7 +332,7 @@ async fn a_late_holder_replaces_nothing() {
         let superseded: usize = report.periods().map(|period| period.types_superseded.len()).sum();
         assert!(superseded > 0, "{report:?}");
         assert!(
-            report.problems.iter().any(|problem| problem.contains("took the lease over")),
+            report.problems.iter().any(|problem| problem.contains("took over the lease")),
             "{report:?}"
         );
         let after = records(&table, &hours).await;

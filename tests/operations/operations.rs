@@ -776,7 +776,7 @@ async fn health_follows_the_runs() {
 
     // Events stay away.
     let behind = |periods: &str| {
-        format!("{periods} behind: nothing is missing up to 2026-05-20T12:00:00.000Z")
+        format!("{periods} behind: all records are complete up to 2026-05-20T12:00:00.000Z")
     };
     for (minutes, status, lag, sentence) in [
         (14, "ok", 0, None),
@@ -810,7 +810,7 @@ async fn health_follows_the_runs() {
     let found = health(&api).await;
     assert_eq!(
         reasons(&found),
-        [("degraded", Some("daily"), "1 period behind: none is complete yet")]
+        [("degraded", Some("daily"), "1 period behind: no period is complete yet")]
     );
     engine.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
     let found = health(&api).await;
@@ -846,7 +846,7 @@ async fn failing_types_are_named() {
     assert_eq!(failing.keys().collect::<Vec<_>>(), ["media"]);
     let why = failing["media"].as_str().unwrap();
     assert!(why.contains("AccessDeniedException"), "{why}");
-    let expected = format!("the last run could not make media: {why}");
+    let expected = format!("the last run could not compute media: {why}");
     assert!(reasons(&found).contains(&("degraded", Some("hourly"), &expected)), "{found}");
 
     // The stored records cannot be read: nothing can be made.
@@ -857,7 +857,7 @@ async fn failing_types_are_named() {
     assert_eq!(found["status"], "failing", "{found}");
     let (severity, granularity, text) = reasons(&found)[0];
     assert_eq!((severity, granularity), ("failing", Some("hourly")));
-    assert!(text.starts_with("the last run could not make any type: "), "{text}");
+    assert!(text.starts_with("the last run could not compute any type: "), "{text}");
 
     for broken in [media, states] {
         broken.store(false, Ordering::SeqCst);
@@ -925,17 +925,17 @@ async fn what_the_states_say_is_answered_whole() {
             (
                 "failing",
                 Some("daily"),
-                "2 periods behind: nothing is missing up to 2026-05-17T00:00:00.000Z"
+                "2 periods behind: all records are complete up to 2026-05-17T00:00:00.000Z"
             ),
             (
                 "degraded",
                 Some("hourly"),
-                "30 periods are known to be incomplete, from 2026-05-19T00:00:00.000Z"
+                "30 periods are incomplete, the first is 2026-05-19T00:00:00.000Z"
             ),
             (
                 "degraded",
                 Some("daily"),
-                format!("the last run could not make users: {refused}").as_str()
+                format!("the last run could not compute users: {refused}").as_str()
             ),
             (
                 "degraded",
@@ -978,9 +978,9 @@ async fn a_state_that_cannot_be_read_is_failing_and_its_content_stays_in_the_log
         (
             "failing",
             Some("weekly"),
-            "run state item ANALYTICS_STATE / weekly: attribute `runState.left` has a type or value \
-             that no run writes. Delete the item: the next weekly run then checks every period since \
-             the first counted hour; stored records are kept"
+            "run state item ANALYTICS_STATE / weekly: attribute `runState.left` has an invalid \
+             type or value. Delete the item: the next weekly run then checks every period since the \
+             first counted hour; stored records are kept"
         )
     );
     assert!(!found.to_string().contains("swordfish"), "{found}");
@@ -1002,7 +1002,7 @@ async fn the_state_of_the_counters_is_part_of_health() {
     let since = |minutes: i64| millis(noon() - TimeDelta::minutes(minutes));
     let old = "the realtime counters were last refreshed at 2026-05-20T10:59:00.000Z, though they \
                are due every 5 minutes";
-    let damaged = "the state of the realtime counters cannot be read; the next refresh replaces it";
+    let damaged = "the state of the realtime counters is damaged; the next refresh replaces it";
     for (attributes, expected) in [
         (json!({"refreshedAt": since(60), "writtenAt": since(0)}), None),
         (json!({"refreshedAt": since(61), "writtenAt": since(0)}), Some(old)),
@@ -1044,7 +1044,7 @@ async fn a_database_that_cannot_be_asked_is_failing() {
         (Fault::Dropped, "DynamoDB could not be reached or is overloaded", "connection failed"),
         (
             Fault::AccessDenied,
-            "DynamoDB refused to say how the runs stand (AccessDeniedException)",
+            "DynamoDB rejected the read of the run states (AccessDeniedException)",
             "AccessDeniedException",
         ),
     ] {
@@ -1500,8 +1500,7 @@ async fn a_damaged_quality_of_the_counters_is_named() {
         let host = StandingHost::at(noon());
         let api = Api::new(&table.endpoint, &table.name, host.clone());
         let found = health(&api).await;
-        let reason =
-            "the state of the realtime counters cannot be read; the next refresh replaces it";
+        let reason = "the state of the realtime counters is damaged; the next refresh replaces it";
         assert!(reasons(&found).contains(&("degraded", None, reason)), "{damaged}: {found}");
         assert!(!found.to_string().contains("swordfish"), "{found}");
         assert!(host.lines().iter().any(|(_, line)| line["event"] == "unreadable_state"));

@@ -17,6 +17,7 @@ use edge_analytics::{
     host::Host,
     metrics::{
         catalogue::Catalogue,
+        maker::Maker,
         period::{Granularity, Period, format_instant},
         record::{Reconstruction, Record},
     },
@@ -521,6 +522,7 @@ async fn days_past_the_retention_of_their_hours_are_counted() {
     let after = stored_in(&world.table, "users", day).await.unwrap();
     assert!(after.calculated_at > before.calculated_at);
     assert_eq!(after.metrics, before.metrics);
+    assert_eq!(after.made_by, Maker::Rollup.into(), "every value was kept");
     let other = stored_in(&world.table, "media", day).await.unwrap();
     assert!(other.calculated_at < after.calculated_at, "only one type was asked for");
 }
@@ -1017,7 +1019,7 @@ async fn a_slice_that_is_never_answered_is_halved() {
         "{ended}"
     );
     let reason = ended["reasons"][0].as_str().unwrap();
-    assert!(reason.starts_with("weekly 2026-05-25") && reason.contains("ended from outside"));
+    assert!(reason.starts_with("weekly 2026-05-25") && reason.contains("was ended several times"));
     let periods: Vec<usize> = support::ledger::entries(&world.table)
         .await
         .iter()

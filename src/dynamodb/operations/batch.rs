@@ -57,7 +57,7 @@ lacks: |request, response| {
     let mut tables = response.responses.keys().chain(response.unprocessed_keys.keys());
     let is_requested = tables.all(|table| is_requested(&request.request_items, table));
     (!is_whole || !is_requested)
-        .then_some("Responses does not have the table, or more than was asked for")
+        .then_some("Responses lacks the table, or has more items than requested")
 });
 
 /// The entry of the table in a response. AWS does not document whether a table that was requested by its
@@ -120,6 +120,6 @@ operation!(BatchWriteItem, BatchWriteItemResponse, writes: true,
     lacks: |request, response| {
         let mut tables = response.unprocessed_items.keys();
         let is_requested = tables.all(|table| is_requested(&request.request_items, table));
-        (!is_requested).then_some("UnprocessedItems has a table that was not asked for")
+        (!is_requested).then_some("UnprocessedItems has a table that was not requested")
     },
     known_by_capacity: |response| response.unprocessed_items.is_empty());

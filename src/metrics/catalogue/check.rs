@@ -7,16 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     check_values::check_values,
     definition::{
-        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue, SortKeyFormat,
-        Source, Window,
+        ALL_TYPES, Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue,
+        SortKeyFormat, Source, Window,
     },
     document::{self, Mistake, Node, Table, listed},
     parse::{CatalogueEntry, attribute, identifier, prices, realtime, source},
     parse_metric::metric,
 };
-
-/// The name that the API uses for all types together.
-const ALL_TYPES: &str = "all";
 
 /// The file while it is checked.
 struct File {

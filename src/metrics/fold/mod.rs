@@ -44,7 +44,7 @@ pub struct MetricOutcome {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FoldError {
     /// The sum does not fit into a 96-bit decimal without rounding.
-    #[error("the sum of {metric} is too large to be exact")]
+    #[error("the sum of metric `{metric}` is too large to be exact; check the values of its items")]
     Overflow {
         /// The name of the metric.
         metric: String,

@@ -197,7 +197,7 @@ fn the_sentence_counts_what_it_speaks_of() {
     let mut rows = rows.concat();
     rows.extend(some(3, &keyed("2026-03-01T12:30:00.000Z", &json!({"N": "5"}))));
     let why = fold_from(true, BY_KEY, &rows, &hours()).unreadable.unwrap();
-    assert!(why.ends_with("found a number; so it is in 1 other period (6 items)"), "{why}");
+    assert!(why.ends_with("found a number; the same in 1 other period (6 items)"), "{why}");
     // A level: what exists to date.
     let folded = fold_from(true, TOTAL_BY_KEY, &some(2, &wrong), &[hour().previous().into()]);
     assert_eq!(folded.values, [None]);

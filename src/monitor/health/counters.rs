@@ -20,12 +20,14 @@ pub fn judge_counters(
 ) -> Option<Reason> {
     let reason = match refreshed {
         Ok(Some(at)) if now - *at > COUNTERS_EXPECTED_WITHIN => format!(
-            "the realtime counters were last refreshed at {}, though they are due every 5 minutes",
+            "the realtime counters were last refreshed at {}, but are due every 5 minutes; check the cron \
+             trigger that REALTIME_CRON names",
             format_instant(*at)
         ),
         Ok(_) => return None,
-        Err(_) => "the state of the realtime counters cannot be read; the next refresh replaces it"
-            .to_owned(),
+        Err(_) => {
+            "the state of the realtime counters is damaged; the next refresh replaces it".to_owned()
+        }
     };
     Some(Reason { severity: Level::Degraded, granularity: None, reason })
 }

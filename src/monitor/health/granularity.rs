@@ -134,18 +134,18 @@ impl GranularityHealth {
             let severity = if self.lag >= failing_from { Level::Failing } else { Level::Degraded };
             let periods = if self.lag == 1 { "period" } else { "periods" };
             let reached = match &self.watermark {
-                Some(watermark) => format!("nothing is missing up to {watermark}"),
-                None => "none is complete yet".to_owned(),
+                Some(watermark) => format!("all records are complete up to {watermark}"),
+                None => "no period is complete yet".to_owned(),
             };
             let reason = format!("{} {periods} behind: {reached}", self.lag);
             return Some(Reason { severity, granularity: Some(granularity.name()), reason });
         }
         let first = self.holes.first()?;
-        let incomplete = match left.max(self.holes.len()) {
-            1 => "1 period is".to_owned(),
-            many => format!("{many} periods are"),
+        let reason = match left.max(self.holes.len()) {
+            1 => format!("1 period is incomplete: {first}"),
+            many => format!("{many} periods are incomplete, the first is {first}"),
         };
-        Some(degraded(granularity, format!("{incomplete} known to be incomplete, from {first}")))
+        Some(degraded(granularity, reason))
     }
 
     /// The reasons if the last run could not compute every type.
@@ -158,14 +158,14 @@ impl GranularityHealth {
                 };
                 let why = self.failing_types.values().next();
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
-                let reason = format!("the last run could not make any type{why}");
+                let reason = format!("the last run could not compute any type{why}");
                 vec![Reason { severity, granularity: Some(granularity.name()), reason }]
             }
             Some(Status::Partial) if self.failing_types.is_empty() => {
-                vec![degraded(granularity, "the last run could not make every type".to_owned())]
+                vec![degraded(granularity, "the last run could not compute every type".to_owned())]
             }
             _ => {
-                let reason = |(name, why)| format!("the last run could not make {name}: {why}");
+                let reason = |(name, why)| format!("the last run could not compute {name}: {why}");
                 self.failing_types.iter().map(|one| degraded(granularity, reason(one))).collect()
             }
         }

@@ -15,6 +15,9 @@ pub use measure::{Grouping, MAXIMUM_TARGETS, Measure, RowValue};
 pub use metric::{Metric, Past, Rollup};
 pub use rows::{Absent, Condition, Literal, Rows, Window};
 
+/// The name that stands for all types together in the API, so that no type can have it.
+pub const ALL_TYPES: &str = "all";
+
 /// The whole content of `metrics.toml`, in its order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Definition {
