@@ -242,5 +242,9 @@ pub fn format_instant(instant: DateTime<Utc>) -> String {
 /// Parses an instant in RFC 3339: a date, a time and a zone. `None` if it is anything else.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
+    let instant = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    // A leap second (`23:59:60`) is read as the last moment of its minute: chrono orders it before the
+    // next minute, but its milliseconds since 1970 are those of the next minute.
+    let nanosecond = instant.timestamp_subsec_nanos().min(999_999_999);
+    DateTime::from_timestamp(instant.timestamp(), nanosecond)
 }

@@ -199,7 +199,10 @@ impl Client {
             }
         };
         let body = response.success()?;
-        let malformed = |error: serde_json::Error| ErrorKind::MalformedResponse(error.to_string());
+        // The text can quote any part of the response.
+        let malformed = |error: serde_json::Error| {
+            ErrorKind::MalformedResponse(exchange::shortened(&error.to_string()))
+        };
         let consumed: Consumed = serde_json::from_slice(body).map_err(malformed)?;
         let is_metered = consumed.consumed_capacity.is_some();
         if let Some(capacity) = consumed.consumed_capacity {
