@@ -6,6 +6,7 @@
 
 pub mod amount;
 pub mod catalogue;
+pub mod delta;
 pub mod expiry;
 pub mod findings;
 pub mod fold;

@@ -7,7 +7,7 @@
 //! metric has no value there, because a zero would look like a fact; `readable` decides on it.
 
 mod accumulator;
-mod contribution;
+pub(crate) mod contribution;
 mod readable;
 
 use chrono::{DateTime, Utc};
