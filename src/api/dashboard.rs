@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     dynamodb::{Error, Item, Read},
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     metrics::{
         catalogue::definition::{Metric, Rollup},
         numbers,
@@ -160,7 +160,7 @@ async fn days(
     let stale = match RunState::from_item(item) {
         Ok(state) => state.stale_since(Granularity::Daily),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_state", &error.to_string());
+            app.log_problem(request_id, "unreadable_state", &error);
             StaleSince::new()
         }
     };
@@ -179,7 +179,7 @@ fn parse_records(
     let retention = app.settings.options.retention;
     let read = |item| {
         Record::from_item(item)
-            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error.to_string()))
+            .map_err(|error| app.log_problem(request_id, "unreadable_record", &error))
             .ok()
     };
     let known = |record: Record| {
@@ -194,11 +194,6 @@ fn parse_records(
         .filter(|record| !retention.has_ended(record.period, now))
         .map(known)
         .collect()
-}
-
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &str) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
 }
 
 /// The value of the metric in the record of `period`.

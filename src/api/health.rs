@@ -104,10 +104,7 @@ fn with_counters(
         Err(error) => Err(error.clone()),
     };
     if let Err(error) = &refreshed {
-        let line = json!({
-            "event": "unreadable_state", "requestId": request_id.0, "reason": error.to_string(),
-        });
-        app.host.log(Severity::Error, &line);
+        app.log_problem(request_id, "unreadable_state", error);
     }
     let health = health.with(judge_counters(&refreshed, now));
     match &quality {

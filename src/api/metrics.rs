@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt::Display,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -22,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, Read},
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
@@ -304,7 +303,7 @@ async fn read<'run>(
     let mut take = |item| match Record::from_item(item) {
         Ok(record) => collection.take(record),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_record", &error);
+            app.log_problem(request_id, "unreadable_record", &error);
             Ok(ControlFlow::Continue(()))
         }
     };
@@ -343,7 +342,7 @@ async fn read_states(
 ) -> Result<RunStates, ApiError> {
     let understood = |item: Option<Item>| {
         RunState::from_item(item).map(Some).map_err(|error| {
-            unreadable(app, request_id, "unreadable_state", &error);
+            app.log_problem(request_id, "unreadable_state", &error);
             ApiError::damaged_state(&error)
         })
     };
@@ -359,9 +358,4 @@ async fn read_states(
     }
     let (hours, own) = join!(get(Granularity::Hourly), get(granularity));
     Ok(RunStates { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
-}
-
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
-    app.host.log(Severity::Error, &line);
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         job::{Job, JobRequest, JobStatus, MAXIMUM_JOB_PERIODS, Plan, QueueError},
-        jobs::{StartError, end_job, read_live_job, start_job},
+        jobs::{JobStoreError, end_job, read_live_job, start_job},
         run_state::{State as RunState, state_key},
     },
 };
@@ -80,12 +80,12 @@ impl From<Job> for JobResponse {
     }
 }
 
-impl From<StartError> for ApiError {
-    fn from(error: StartError) -> Self {
+impl From<JobStoreError> for ApiError {
+    fn from(error: JobStoreError) -> Self {
         match error {
-            StartError::DynamoDb(error) => Self::Database(error),
-            StartError::Job(error) => Self::Internal(error.to_string()),
-            StartError::Conflicts => Self::Unavailable(error.to_string()),
+            JobStoreError::DynamoDb(error) => Self::Database(error),
+            JobStoreError::Job(error) => Self::Internal(error.to_string()),
+            JobStoreError::Conflicts => Self::Unavailable(error.to_string()),
         }
     }
 }

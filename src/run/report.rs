@@ -15,7 +15,7 @@ use crate::{
         fold::Unreadable,
         period::{Granularity, Period, format_instant},
         record::Coverage,
-        rollup::made_from,
+        rollup::finer_granularity,
     },
     settings::Prices,
     store::{ledger::Status, record_writer::WriteOutcome, run_state::Progress},
@@ -73,7 +73,7 @@ impl PeriodReport {
 
     /// Why metrics are absent although nothing failed, in words.
     pub(super) fn shortages(&self) -> impl Iterator<Item = String> {
-        let finer = made_from(self.period.granularity()).map_or("finer", Granularity::name);
+        let finer = finer_granularity(self.period.granularity()).map_or("finer", Granularity::name);
         self.short.iter().map(move |(name, Coverage { present, expected })| {
             format!(
                 "{name} of {}: {present} of {expected} {finer} records exist; metrics that need all of \
