@@ -67,7 +67,7 @@ pub(crate) struct OwnMarks {
 struct Kept {
     marks: BTreeMap<Period, String>,
     /// Periods that the run computes after what it computes now.
-    making: BTreeSet<Period>,
+    computing: BTreeSet<Period>,
     /// The run's entry in `markedBy` of the state of the hours.
     announcement: Option<String>,
     /// The run's lease announces it: a run that takes over from a dead holder looks for marks.
@@ -128,12 +128,12 @@ impl OwnMarks {
     }
 
     /// Notes whether the run is about to compute `period`.
-    pub(crate) fn making(&self, period: Period, is_computed: bool) {
+    pub(crate) fn computing(&self, period: Period, is_computed: bool) {
         let mut kept = self.kept();
         if is_computed {
-            kept.making.insert(period);
+            kept.computing.insert(period);
         } else {
-            kept.making.remove(&period);
+            kept.computing.remove(&period);
         }
     }
 
@@ -144,7 +144,7 @@ impl OwnMarks {
         let kept = self.kept();
         coarser_than(period.granularity())
             .map(|coarser| Period::containing(coarser, period.start()))
-            .filter(|above| event_of(*above) <= due_at && !kept.making.contains(above))
+            .filter(|above| event_of(*above) <= due_at && !kept.computing.contains(above))
             .collect()
     }
 
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_record_makes_stale_what_was_due_and_is_not_made_anyway() {
+    fn a_new_record_makes_stale_what_was_due_and_is_not_computed_anyway() {
         let hour = Period::containing(Granularity::Hourly, instant("2026-05-31T23:00:00Z"));
         let day = Period::containing(Granularity::Daily, hour.start());
         for (scheduled, due) in [
@@ -282,7 +282,7 @@ mod tests {
             let found: Vec<Granularity> =
                 marks.due_above(hour).into_iter().map(Period::granularity).collect();
             assert_eq!(found, due, "{scheduled}");
-            marks.making(day, true);
+            marks.computing(day, true);
             assert!(!marks.due_above(hour).contains(&day), "{scheduled}");
         }
         assert_eq!(OwnMarks::of("job").due_above(hour), []);
