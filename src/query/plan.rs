@@ -1,8 +1,8 @@
 //! Planning: the fewest passes that serve the metrics of a run.
 //!
-//! Metrics that read the same partitions share one pass, with a projection of the attributes that they need.
-//! A pass that serves only flows reads key ranges, if the sort key begins with their time. A pass that
-//! serves a stock reads the whole partitions.
+//! Metrics that read the same partitions share one pass, with a projection of the attributes that
+//! they need. A pass that serves only flows reads key ranges, if the sort key begins with their
+//! time. A pass that serves a stock reads the whole partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// A gap between spans that is shorter than this is read too: its rows cost less than the request of a
-/// second key range.
+/// A gap between spans that is shorter than this is read too: its rows cost less than the request
+/// of a second key range.
 const BRIDGED_GAP: TimeDelta = TimeDelta::hours(6);
 
 /// One planned read of a source, and the folds of its rows.
@@ -124,8 +124,8 @@ pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
 
 /// The key ranges that have the rows of the spans; one `None` if the whole partition must be read.
 ///
-/// A stock reads its partition without an upper bound: beyond it are only the rows of the running hour, and
-/// items whose malformed time sorts after every date, which are then reported.
+/// A stock reads its partition without an upper bound: beyond it are only the rows of the running
+/// hour, and items whose malformed time sorts after every date, which are then reported.
 fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Option<KeyRange>> {
     let Some(time) = &source.sort_key_time else { return vec![None] };
     if !metrics.iter().all(|metric| is_key_range(source, metric)) {
@@ -157,7 +157,10 @@ mod tests {
     use chrono::{TimeZone, Utc};
 
     use super::*;
-    use crate::metrics::period::{Granularity, Period};
+    use crate::metrics::{
+        catalogue::gallery,
+        period::{Granularity, Period},
+    };
 
     fn hour() -> Period {
         let instant = Utc.with_ymd_and_hms(2026, 3, 1, 10, 30, 0).unwrap();
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn no_partition_is_read_twice() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let mut places: Vec<_> = passes
             .iter()
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_pass_over_the_users_serves_their_four_metrics_and_mrr() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let users = passes.iter().find(|pass| pass.sources.contains("users")).unwrap();
         let names: Vec<_> = users.folds.iter().map(|fold| fold.metric().name.as_str()).collect();
@@ -192,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn what_only_concerns_the_hour_is_read_as_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+    fn flows_are_read_as_key_ranges() {
+        let catalogue = gallery();
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
         let range = |source: &str| {
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn new_items_alone_are_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let metrics = catalogue.metrics().iter().filter(|metric| metric.name.starts_with("newL"));
         let passes = plan(&catalogue, metrics, &[hour().into()], "platform");
         assert_eq!(passes.len(), 1);
@@ -221,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_apart_is_read_apart() {
-        let catalogue = Catalogue::embedded().unwrap();
+    fn distant_spans_are_read_as_separate_key_ranges() {
+        let catalogue = gallery();
         let at = |text: &str| text.parse().unwrap();
         let now = at("2026-03-02T10:20:00Z");
         let spans = [
@@ -264,11 +267,11 @@ mod tests {
         })
     }
 
-    // Not on wasm, where there is no proptest.
+    // Not on wasm, which proptest does not support.
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
-        /// Whatever lies in the span lies in the range, and the range is no more than a second
-        /// longer at each end.
+        /// Every time in the span is in the range, and the range is at most a second longer at each
+        /// end.
         #[test]
         fn a_range_holds_every_spelling_of_every_instant_of_its_span(
             start in 1_772_000_000_000_i64..1_773_000_000_000,
@@ -305,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_pass_asks_for_no_more_attributes_than_its_metrics_need() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let media = passes.iter().find(|pass| pass.sources.contains("media")).unwrap();
         let expected = ["GSI4SK", "createdAt", "isPublic", "status", "ttl"];

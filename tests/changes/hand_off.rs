@@ -161,8 +161,8 @@ impl Building {
 
     /// Extends what is summed by up to three ranges.
     async fn extend(&mut self, stream: &Stream, lags: Lags) -> Result<(), Stopped> {
-        let opened = self.read(stream, &mut None).await?;
-        let mut batch = Some(Batch::open(opened, lags));
+        self.read(stream, &mut None).await?;
+        let mut batch = Some(Batch::open(stream.now(), lags));
         if let Err(early) = batch.as_ref().unwrap().check_read(stream.now()) {
             wait_until(stream, early.until);
         }

@@ -17,7 +17,7 @@ use edge_analytics::{
     metrics::{record::Record, retention::Retention},
 };
 use http::StatusCode;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 
 use crate::RUNTIME;
@@ -103,8 +103,9 @@ pub fn dynamodb_response(data: &[u8]) {
     match result {
         Ok(items) => {
             assert!(status == 200 && !is_damaged);
-            let body: Value = serde_json::from_slice(body).expect("JSON");
-            assert!(body.is_object(), "{body}");
+            // Members that are not read may hold any bytes.
+            assert!(body.trim_ascii_start().starts_with(b"{"));
+            assert!(serde_json::from_slice::<IgnoredAny>(body).is_ok());
             items.into_iter().for_each(read_record);
         }
         Err(error) => check_error(&error, status, is_damaged),

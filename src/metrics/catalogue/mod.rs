@@ -43,9 +43,16 @@ pub(crate) fn fixture(metrics: &str) -> Catalogue {
     Catalogue::new(check::parse(&text).unwrap())
 }
 
+/// The catalogue of the sample platform, which stays as it is when `metrics.toml` changes.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) fn gallery() -> Catalogue {
+    Catalogue::new(check::parse(include_str!("../../../tests/fixtures/metrics.toml")).unwrap())
+}
+
 /// The sources and metrics of a `metrics.toml`.
 ///
-/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a [`Definition`]:
+/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a
+/// [`Definition`]:
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -143,7 +150,8 @@ impl Catalogue {
         self.definition.sources.get(name)
     }
 
-    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has none.
+    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has
+    /// none.
     #[must_use]
     pub fn ttl(&self) -> Option<&str> {
         self.definition.ttl.as_deref()

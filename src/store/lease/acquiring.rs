@@ -176,7 +176,7 @@ impl<'client> Applicant<'client> {
             .chain(first)
             .chain((!self.is_scheduled()).then_some(expired_request)),
         )
-        .answering_what_was()
+        .returning_old_item()
     }
 
     /// The lease that was taken at `now`, of the state and the lease as they were before.

@@ -47,7 +47,7 @@ pub const LEASE_TERM: Duration = Duration::from_secs(90);
 
 /// How long before its end a lease no longer allows a write to start: more than the longest time that
 /// a write takes with all its attempts.
-const WRITE_MARGIN: Duration = Duration::from_secs(40);
+const LAST_WRITE_MARGIN: Duration = Duration::from_secs(40);
 
 /// How often a holder that gives way looks for a request. It costs a read unit each time, 1,800 an
 /// hour of recalculation.
@@ -175,7 +175,7 @@ impl Fence {
     /// [`LeaseLost::Expired`].
     pub fn check(&self) -> Result<(), LeaseLost> {
         let until = self.until.load(Ordering::Relaxed);
-        if (self.host.now() + WRITE_MARGIN).timestamp_millis() < until {
+        if (self.host.now() + LAST_WRITE_MARGIN).timestamp_millis() < until {
             Ok(())
         } else {
             Err(LeaseLost::Expired)

@@ -1,4 +1,6 @@
-//! Catalogues of a test's own, read as the build reads `metrics.toml`.
+//! Catalogues of the tests' own, read as the build reads `metrics.toml`.
+
+use std::sync::LazyLock;
 
 use edge_analytics::metrics::catalogue::Catalogue;
 
@@ -16,6 +18,14 @@ mod parser {
     pub mod document;
     pub mod parse;
     pub mod parse_metric;
+}
+
+static GALLERY: LazyLock<Catalogue> =
+    LazyLock::new(|| catalogue(include_str!("../../fixtures/metrics.toml")));
+
+/// The catalogue of the sample platform, `tests/fixtures/metrics.toml`.
+pub fn gallery() -> Catalogue {
+    GALLERY.clone()
 }
 
 /// The catalogue in `text`, which must be right.

@@ -12,23 +12,7 @@ import { FOLDER, NODE, ROOT, WRANGLER } from './environment.ts';
 const START_LIMIT = 60_000;
 
 /** Ends its process group when its standard input is closed, by this process or by the system. */
-const KEEPER = `
-(
-    trap : TERM
-    "$@" </dev/null
-    echo "wrangler ended with status $?"
-) &
-wrangler=$!
-cat >/dev/null
-trap '' TERM
-kill -TERM 0
-attempts=0
-while kill -0 "$wrangler" 2>/dev/null && [ "$attempts" -lt 50 ]; do
-    sleep 0.1
-    attempts=$((attempts + 1))
-done
-kill -KILL 0
-`;
+const KEEPER = readFileSync(join(ROOT, 'tests/end_to_end/keep.sh'), 'utf8');
 
 const ENVIRONMENT = {
   ...process.env,
@@ -61,7 +45,7 @@ export class Worker {
     const port = await freePort();
     const options = ['--config', join(ROOT, 'wrangler.toml'), '--env-file', settings];
     const place = ['--persist-to', STATE, '--ip', '127.0.0.1', '--port', `${port}`, '--inspector-port', '0'];
-    const keeper = spawn('sh', ['-c', KEEPER, 'sh', NODE, WRANGLER, 'dev', ...options, ...place], {
+    const keeper = spawn('sh', ['-c', KEEPER, 'sh', '', NODE, WRANGLER, 'dev', ...options, ...place], {
       cwd: ROOT,
       env: ENVIRONMENT,
       // The process group that the keeper ends.
