@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{
-        Cancellation, Client, Error, ErrorKind, Item, PutItem, Query, Read, RetryPolicy,
+        Cancellation, Client, DynamoDbError, ErrorKind, Item, PutItem, Query, Read, RetryPolicy,
         TransactWriteItems, UpdateItem, WriteRequest, key, string,
     },
     host::Severity,
@@ -243,7 +243,7 @@ async fn an_answer_that_was_decoded_on_its_way_is_not_refused() {
 }
 
 /// One call of each kind, on a table where it succeeds.
-async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
+async fn call(name: &str, client: &Client, table: &str) -> Result<(), DynamoDbError> {
     let put = PutItem::new(table, note(1));
     let update = UpdateItem::new(
         table,
@@ -617,7 +617,7 @@ async fn a_transaction_is_written_whole_or_not_at_all() {
 async fn cancelled(
     times: usize,
     answer: &'static str,
-) -> (Result<(), Error>, TestTable, Vec<Value>) {
+) -> (Result<(), DynamoDbError>, TestTable, Vec<Value>) {
     let table = TestTable::with(Backend::Dynoxide, &[]).await;
     let proxy = FaultProxy::start(&table.endpoint, move |seen| {
         if seen.number < times { Fault::Answer(400, answer) } else { Fault::None }
