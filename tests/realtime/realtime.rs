@@ -13,8 +13,7 @@ use edge_analytics::{
     host::{Severity, SharedHost},
     metrics::period::{Granularity, Period},
     realtime::{
-        DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome as Outcome,
-        RefreshTrigger as Occasion, Refresher, Snapshot,
+        DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome, RefreshTrigger, Refresher, Snapshot,
     },
     settings::Settings,
     store::ledger::Status,
@@ -181,11 +180,11 @@ impl World {
     }
 
     /// A refresh, as the cron event asks for it.
-    async fn tick(&self) -> Outcome {
-        self.refresh(Occasion::Tick).await
+    async fn tick(&self) -> RefreshOutcome {
+        self.refresh(RefreshTrigger::Tick).await
     }
 
-    async fn refresh(&self, occasion: Occasion) -> Outcome {
+    async fn refresh(&self, occasion: RefreshTrigger) -> RefreshOutcome {
         refresh_at(&self.endpoint, &self.table.name, &self.host, &self.surroundings, occasion).await
     }
 
@@ -220,8 +219,8 @@ async fn refresh_at(
     table: &str,
     host: &Arc<StandingHost>,
     surroundings: &Surroundings,
-    occasion: Occasion,
-) -> Outcome {
+    occasion: RefreshTrigger,
+) -> RefreshOutcome {
     let catalogue = gallery();
     let shared: SharedHost = host.clone();
     let refresher = Refresher {
@@ -281,7 +280,7 @@ async fn every_counter_is_right_at_every_tick_while_the_platform_goes_on() {
         };
         world.go_on_to(instant(at)).await;
         // What was stored before does not matter.
-        let Outcome::Counted(snapshot) = world.refresh(Occasion::Fresh).await else {
+        let RefreshOutcome::Counted(snapshot) = world.refresh(RefreshTrigger::Fresh).await else {
             panic!("{at} was not refreshed");
         };
         let counted = counters_in(&serde_json::to_value(&snapshot).unwrap());
@@ -373,7 +372,7 @@ async fn before_the_first_hour_there_is_what_can_be_counted() {
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
-    refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await;
+    refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await;
     let counted = counters_in(&surroundings.snapshots.last());
     let mut expected = expected_counters(&items, end(), &items, end());
     expected.retain(|name, _| {
@@ -454,7 +453,7 @@ async fn a_refresh_makes_so_many_requests_and_reads_no_whole_partition() {
         ("2026-06-01T03:00:00.000Z", REQUESTS - 12),
     ] {
         world.go_on_to(instant(at)).await;
-        world.refresh(Occasion::Fresh).await;
+        world.refresh(RefreshTrigger::Fresh).await;
         let all = proxy.seen();
         assert_eq!(all.len() - seen, requests, "{at}");
         for (operation, body) in &all[seen..] {
@@ -486,7 +485,7 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
         let before = surroundings.snapshots.puts();
         let outcome =
             refresh_at(&table.endpoint, &table.name, &host, &surroundings, occasion).await;
-        (matches!(outcome, Outcome::Counted(_)), surroundings.snapshots.puts() - before)
+        (matches!(outcome, RefreshOutcome::Counted(_)), surroundings.snapshots.puts() - before)
     };
     let wrote = async |writes: u32| {
         let update = UpdateItem::new(
@@ -500,8 +499,8 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
     };
     let minute = |minutes: i64| day + TimeDelta::minutes(minutes);
     wrote(REQUESTED_DAILY_WRITES - 2).await;
-    assert_eq!(refresh(minute(1), Occasion::Fresh).await, (true, 1));
-    assert_eq!(refresh(minute(2), Occasion::Stale).await, (true, 1));
+    assert_eq!(refresh(minute(1), RefreshTrigger::Fresh).await, (true, 1));
+    assert_eq!(refresh(minute(2), RefreshTrigger::Stale).await, (true, 1));
     // Enough was asked for today: it is still counted and answered, but not written, and leaves the
     // state alone, so that no tick finds it taken.
     let state = async || {
@@ -510,16 +509,16 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
         table.client().get(&table.name, key, read).await.unwrap().unwrap().into_inner()
     };
     let before = state().await;
-    assert_eq!(refresh(minute(3), Occasion::Fresh).await, (true, 0));
+    assert_eq!(refresh(minute(3), RefreshTrigger::Fresh).await, (true, 0));
     assert_eq!(state().await, before);
-    assert_eq!(refresh(minute(4), Occasion::Stale).await, (false, 0));
-    assert_eq!(refresh(minute(5), Occasion::Tick).await, (true, 1));
-    assert_eq!(refresh(minute(10), Occasion::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(4), RefreshTrigger::Stale).await, (false, 0));
+    assert_eq!(refresh(minute(5), RefreshTrigger::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(10), RefreshTrigger::Tick).await, (true, 1));
     wrote(DAILY_WRITES - 1).await;
-    assert_eq!(refresh(minute(15), Occasion::Tick).await, (true, 1));
-    assert_eq!(refresh(minute(20), Occasion::Tick).await, (false, 0));
+    assert_eq!(refresh(minute(15), RefreshTrigger::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(20), RefreshTrigger::Tick).await, (false, 0));
     // The next day begins anew.
-    assert_eq!(refresh(day + TimeDelta::hours(24), Occasion::Fresh).await, (true, 1));
+    assert_eq!(refresh(day + TimeDelta::hours(24), RefreshTrigger::Fresh).await, (true, 1));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -531,11 +530,11 @@ async fn of_refreshes_at_once_one_counts() {
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
     let refresh = || async {
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Stale).await
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Stale).await
     };
     let outcomes = tokio::join!(refresh(), refresh(), refresh(), refresh(), refresh());
     let outcomes = [outcomes.0, outcomes.1, outcomes.2, outcomes.3, outcomes.4];
-    let counted = outcomes.iter().filter(|one| matches!(one, Outcome::Counted(_))).count();
+    let counted = outcomes.iter().filter(|one| matches!(one, RefreshOutcome::Counted(_))).count();
     assert_eq!((counted, surroundings.snapshots.puts()), (1, 1), "{outcomes:?}");
 }
 
@@ -554,11 +553,11 @@ async fn a_refresh_that_died_is_replaced_when_its_lease_runs_out() {
     );
     table.client().send(&update).await.unwrap();
     let refresh = async || {
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await
     };
-    assert!(matches!(refresh().await, Outcome::Held));
+    assert!(matches!(refresh().await, RefreshOutcome::Held));
     host.set(expires);
-    assert!(matches!(refresh().await, Outcome::Counted(_)));
+    assert!(matches!(refresh().await, RefreshOutcome::Counted(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -573,12 +572,12 @@ async fn a_snapshot_is_not_written_twice_within_a_minute_unless_asked_for() {
         refresh_at(&table.endpoint, &table.name, &host, &surroundings, occasion).await;
         surroundings.snapshots.puts()
     };
-    assert_eq!(refresh(0, Occasion::Tick).await, 1);
-    assert_eq!(refresh(9, Occasion::Fresh).await, 1);
-    assert_eq!(refresh(10, Occasion::Fresh).await, 2);
-    assert_eq!(refresh(65, Occasion::Stale).await, 2);
-    assert_eq!(refresh(69, Occasion::Tick).await, 2);
-    assert_eq!(refresh(70, Occasion::Stale).await, 3);
+    assert_eq!(refresh(0, RefreshTrigger::Tick).await, 1);
+    assert_eq!(refresh(9, RefreshTrigger::Fresh).await, 1);
+    assert_eq!(refresh(10, RefreshTrigger::Fresh).await, 2);
+    assert_eq!(refresh(65, RefreshTrigger::Stale).await, 2);
+    assert_eq!(refresh(69, RefreshTrigger::Tick).await, 2);
+    assert_eq!(refresh(70, RefreshTrigger::Stale).await, 3);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -833,9 +832,10 @@ async fn a_damaged_state_is_replaced_and_logged_once() {
         let host = StandingHost::at(end());
         let surroundings = Surroundings::default();
         let refresh = async || {
-            refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await
+            refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick)
+                .await
         };
-        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        assert!(matches!(refresh().await, RefreshOutcome::Counted(_)), "{damaged}");
         assert_eq!(surroundings.snapshots.puts(), 1, "{damaged}");
         let state = stored_state(&table).await;
         for name in STATE_ATTRIBUTES {
@@ -850,7 +850,7 @@ async fn a_damaged_state_is_replaced_and_logged_once() {
         );
         // The error names the item. Afterwards there is none.
         host.set(end() + TimeDelta::minutes(5));
-        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        assert!(matches!(refresh().await, RefreshOutcome::Counted(_)), "{damaged}");
         let named: Vec<_> = host
             .lines()
             .into_iter()
@@ -868,10 +868,12 @@ async fn of_those_who_replace_a_damaged_state_at_once_one_counts() {
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
-    let refreshes = (0..6)
-        .map(|_| refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick));
+    let refreshes = (0..6).map(|_| {
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick)
+    });
     let outcomes = futures_util::future::join_all(refreshes).await;
-    let counted = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Counted(_))).count();
+    let counted =
+        outcomes.iter().filter(|outcome| matches!(outcome, RefreshOutcome::Counted(_))).count();
     assert_eq!(counted, 1, "{outcomes:?}");
     assert_eq!(surroundings.snapshots.puts(), 1);
 }
@@ -883,7 +885,7 @@ async fn a_snapshot_that_could_not_be_stored_is_not_refreshed() {
     let surroundings = Surroundings::default();
     let refresh = async |minutes: i64| {
         host.set(end() + TimeDelta::minutes(minutes));
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await;
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await;
         stored_state(&table).await
     };
     let millis =
