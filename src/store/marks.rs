@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    dynamodb::{Client, Error},
+    dynamodb::{Client, DynamoDbError},
     metrics::{
         ordered::Ordered,
         period::{Granularity, Period, format_instant, parse_instant},
@@ -75,7 +75,7 @@ struct Kept {
     /// Writes were stopped in the middle: they may still arrive.
     is_interrupted: bool,
     /// Why marks could not be set.
-    failures: Vec<Error>,
+    failures: Vec<DynamoDbError>,
 }
 
 impl OwnMarks {
@@ -149,7 +149,7 @@ impl OwnMarks {
     }
 
     /// Why marks could not be set, since the last call.
-    pub(crate) fn failures(&self) -> Vec<Error> {
+    pub(crate) fn failures(&self) -> Vec<DynamoDbError> {
         std::mem::take(&mut self.kept().failures)
     }
 
@@ -164,7 +164,7 @@ impl OwnMarks {
         table: &str,
         periods: BTreeSet<Period>,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DynamoDbError> {
         let set = self.try_to_set(client, table, periods, now).await;
         if let Err(error) = &set {
             self.kept().failures.push(error.clone());
@@ -178,7 +178,7 @@ impl OwnMarks {
         table: &str,
         periods: BTreeSet<Period>,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DynamoDbError> {
         let mut new: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
         let is_to_be_announced = {
             let kept = self.kept();
