@@ -1,4 +1,4 @@
-//! Reads and checks `metrics.toml` and embeds it, so that a wrong catalogue does not build.
+//! Parses and checks `metrics.toml` and embeds it, so that a catalogue that is not valid does not build.
 
 use std::{
     env,

@@ -118,7 +118,7 @@ fn every_import_follows_the_arrows() {
 }
 
 #[test]
-fn the_domain_knows_no_request_and_no_worker() {
+fn the_domain_uses_no_http_and_no_workers_runtime() {
     let domain = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics");
     for path in files(&domain) {
         let text = fs::read_to_string(&path).unwrap();

@@ -1,5 +1,5 @@
-//! How many large answers one isolate makes at once: the memory of an isolate is 128 MB for all of
-//! its requests together.
+//! How many large responses one isolate makes at once. All requests of an isolate share 128 MB of
+//! memory.
 //!
 //! Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#memory).
 
@@ -14,12 +14,12 @@ use crate::host::Host;
 
 use super::{error::ApiError, waiting::wait_for};
 
-/// The most large answers at once. One takes up to its 10 MB of text and a page of items.
+/// The most large responses at once. One takes up to 10 MB for its text, and a page of items.
 pub const MAXIMUM_AT_ONCE: usize = 2;
 
-/// After this time a permit no longer counts. The runtime can end a request without running any
-/// destructor; without an end its permit would be lost for as long as the isolate lives.
-const EXPIRY: TimeDelta = TimeDelta::seconds(60);
+/// A permit expires after this time. The runtime can end a request without running destructors; its
+/// permit would then be lost until the end of the isolate.
+const PERMIT_LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
 /// The permits of one isolate; clones share them.
 #[derive(Clone, Default)]
@@ -27,12 +27,12 @@ pub struct Admission(Arc<Mutex<Permits>>);
 
 #[derive(Default)]
 struct Permits {
-    /// Each by its number, with when it was given.
+    /// The number of each permit, and when it was given.
     given: Vec<(u64, DateTime<Utc>)>,
     next: u64,
 }
 
-/// The right to make one large answer, until it is dropped.
+/// Permission to make one large response, until it is dropped.
 pub struct Permit {
     number: u64,
     admission: Admission,
@@ -43,7 +43,7 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// When none is free in time.
+    /// When no permit is free within ten seconds.
     pub async fn wait(&self, host: &dyn Host) -> Result<Permit, ApiError> {
         let permit = wait_for(host, || self.try_acquire(host.now())).await;
         permit.ok_or_else(|| {
@@ -56,7 +56,7 @@ impl Admission {
 
     fn try_acquire(&self, now: DateTime<Utc>) -> Option<Permit> {
         let mut permits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        permits.given.retain(|(_, at)| now - *at < EXPIRY);
+        permits.given.retain(|(_, at)| now - *at < PERMIT_LIFETIME);
         if permits.given.len() >= MAXIMUM_AT_ONCE {
             return None;
         }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_that_was_never_given_back_expires() {
+    fn a_permit_that_is_never_dropped_expires() {
         let admission = Admission::default();
         for _ in 0..MAXIMUM_AT_ONCE {
             std::mem::forget(admission.try_acquire(at(0)).unwrap());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_permit_gives_back_no_other() {
+    fn dropping_an_expired_permit_frees_no_other() {
         let admission = Admission::default();
         let expired: Vec<_> =
             (0..MAXIMUM_AT_ONCE).map(|_| admission.try_acquire(at(0)).unwrap()).collect();

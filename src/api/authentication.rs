@@ -19,7 +19,7 @@ use crate::{
 
 use super::{App, error::ApiError};
 
-/// The longest token or session id that is considered; ours and the platform's are far shorter.
+/// The longest token or session id that is accepted. Valid ones are far shorter.
 const MAXIMUM_CREDENTIAL_BYTES: usize = 512;
 
 /// The length of an API token in hexadecimal, made as the documentation says: `openssl rand -hex 32`.

@@ -1,10 +1,10 @@
 //! The edge cache for responses of `GET /metrics`.
 //!
-//! An answer is kept only if nothing but a recalculation or a refresh can change it. A cache at the
-//! edge cannot be emptied everywhere at once, so nothing is ever removed from it: the key has a
-//! version, which every writer that changes an existing record increments first, in the state item
-//! that a request reads anyway. While records may be changing, the cache is not used. A hit is as
-//! right as a miss.
+//! A response is cached only if nothing but a recalculation or a refresh can change it. A cache at the
+//! edge cannot be emptied everywhere at once, so nothing is ever removed from it. Instead the key has a
+//! version, which every writer increments before it changes an existing record, in the state item that
+//! a request reads anyway. While records may be changing, the cache is not used. So a hit equals what
+//! a miss would return.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,37 +12,32 @@ use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    host::{CacheError, Severity, SharedBackground},
-    metrics::period::Period,
-    store::run_state::State as RunState,
-};
+use crate::{host::SharedBackground, metrics::period::Period, store::run_state::State as RunState};
 
 use super::{App, RequestId};
 
-/// How long an answer is kept at most.
+/// The longest time for which a response is cached.
 const MAXIMUM_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// Where an answer may be kept.
+/// The place of a response in the cache.
 pub struct Slot {
     key: String,
     lifetime: Duration,
 }
 
-/// What `X-Cache` says.
+/// The values of `X-Cache`.
 pub const HIT: HeaderValue = HeaderValue::from_static("hit");
 pub const MISS: HeaderValue = HeaderValue::from_static("miss");
 pub const BYPASS: HeaderValue = HeaderValue::from_static("bypass");
 
 impl Slot {
-    /// The place of the answer to `question`, which ranges over `periods`, newest first; `None` where
-    /// it may still change by itself.
+    /// The place of the response to `query`, whose `periods` are newest first. `None` if the response
+    /// may still change without a recalculation or a refresh.
     pub fn of(
         app: &App,
-        question: &str,
+        query: &str,
         periods: &[Period],
         state: &RunState,
         now: DateTime<Utc>,
@@ -53,7 +48,7 @@ impl Slot {
         if !is_settled || complete < *newest || newest.end() >= now {
             return None;
         }
-        // When the oldest is past retention, the answer is another one.
+        // Once the oldest period is past retention, the response is a different one.
         let retention = app.settings.options.retention;
         let expiry = retention.expiry(*oldest).map_or(MAXIMUM_LIFETIME, |expiry| expiry - now);
         let lifetime = expiry.min(MAXIMUM_LIFETIME).to_std().ok()?;
@@ -66,7 +61,7 @@ impl Slot {
             &retention.to_string(),
             &oldest.start().to_string(),
             &state.cache_version.to_string(),
-            question,
+            query,
         ] {
             hasher.update(part);
             hasher.update([0]);
@@ -75,15 +70,15 @@ impl Slot {
         Some(Self { key: format!("metrics/{digest}"), lifetime })
     }
 
-    /// The answer that was kept here, as a stream. A cache that fails has none.
+    /// The cached response, as a stream. `None` also if the cache fails.
     pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<Body> {
         app.cache.get(&self.key).await.unwrap_or_else(|error| {
-            log(app, request_id, &error);
+            app.log_problem(request_id, "cache_unavailable", &error);
             None
         })
     }
 
-    /// Keeps the answer, after it has been sent.
+    /// Caches the response, after it has been sent.
     pub fn put(
         self,
         app: &Arc<App>,
@@ -92,17 +87,11 @@ impl Slot {
         background: &SharedBackground,
     ) {
         let put = app.cache.put(&self.key, response, self.lifetime);
-        let (keeper, request_id) = (app.clone(), request_id.clone());
+        let (cache_app, request_id) = (app.clone(), request_id.clone());
         background.run(Box::pin(async move {
             if let Err(error) = put.await {
-                log(&keeper, &request_id, &error);
+                cache_app.log_problem(&request_id, "cache_unavailable", &error);
             }
         }));
     }
-}
-
-fn log(app: &App, request_id: &RequestId, error: &CacheError) {
-    let reason = error.to_string();
-    let line = json!({ "event": "cache_unavailable", "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
 }

@@ -1,5 +1,5 @@
-//! A JSON answer in chunks: it grows without ever being copied into a larger buffer, is sent chunk
-//! by chunk, and is shared with the cache instead of copied.
+//! A JSON response in chunks: it grows without being copied into a larger buffer, is sent chunk by
+//! chunk, and is shared with the cache instead of copied.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{admission::Permit, error::ApiError};
 
-/// The size of a full chunk. Growing by one chunk costs at most this much memory that is not used.
+/// The size of a full chunk: the most memory that is allocated and not used.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Text that grows in chunks.
@@ -27,12 +27,12 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether it has no byte.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -99,14 +99,14 @@ impl io::Write for Chunks {
     }
 }
 
-/// A body whose chunks are all there. It keeps its permit until the last chunk was sent.
+/// A body whose chunks are all in memory. It holds its permit until the last chunk was sent.
 struct ChunkedBody {
     chunks: VecDeque<Bytes>,
     left: u64,
     permit: Option<Permit>,
 }
 
-/// The body of an answer in `chunks`. `permit` is given back when it was sent, or is dropped.
+/// The body of a response in `chunks`. `permit` is dropped when the body was sent or is dropped.
 pub fn body(chunks: Vec<Bytes>, permit: Option<Permit>) -> Body {
     let left = chunks.iter().map(|chunk| chunk.len() as u64).sum();
     Body::new(ChunkedBody { chunks: chunks.into(), left, permit })

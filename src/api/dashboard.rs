@@ -1,5 +1,5 @@
-//! `GET /dashboard`: what an administrator sees first, in one call: the current counters, and the
-//! headlines of the catalogue, each with its change and its course over a day and a month.
+//! `GET /dashboard`: the current counters, and the headlines of the catalogue, each with its change and
+//! its points of the last day and month, in one call.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     dynamodb::{Error, Item, Read},
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     metrics::{
         catalogue::definition::{Metric, Rollup},
         numbers,
@@ -35,15 +35,15 @@ use crate::{
 
 use super::{
     App, RequestId, authentication::Administrator, error::ApiError, json_response,
-    parameters::Parameters, realtime::figures,
+    parameters::Parameters, realtime::current_counters,
 };
 
-/// How many hours and days are drawn.
-const HOURS_DRAWN: usize = 24;
-const DAYS_DRAWN: usize = 30;
+/// How many hours and days a headline has as points.
+const HOURS_SHOWN: usize = 24;
+const DAYS_SHOWN: usize = 30;
 
-/// How many hours are read: two days, so that one can be compared with the other, also when the
-/// hourly run is three hours late.
+/// How many hours are read: two days, so that one can be compared with the other even if the hourly run
+/// is three hours late.
 const HOURS_READ: usize = 51;
 
 /// The records of the last periods, by type and period.
@@ -56,12 +56,12 @@ struct DashboardRecord {
     is_stale: bool,
 }
 
-/// What a reader of a figure must know to trust it. No mark: it is right.
+/// The marks of a value, as in `GET /metrics`. A value without marks is right.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Marks {
-    /// A finer record has changed since; a later run refreshes this one.
+    /// A finer record has changed since the record was computed; a later run refreshes it.
     is_stale: bool,
-    /// The weakest claim of the values that the figure is made from, where any was reconstructed.
+    /// The weakest claim of the values that this one is computed from, if any was reconstructed.
     reconstructed: Option<Reconstruction>,
 }
 
@@ -72,7 +72,7 @@ struct MarkedNumber {
     marks: Marks,
 }
 
-/// A value, what it is as of, and what it is compared with, as of when.
+/// A value, what it is as of, and the value that it is compared with.
 struct Headline {
     value: Json,
     marks: Marks,
@@ -103,18 +103,18 @@ pub async fn dashboard(
     let now = app.host.now();
     let hour = Period::containing(Granularity::Hourly, now);
     let day = Period::containing(Granularity::Daily, now);
-    let (figures, hours, days) = join!(
-        figures(&app, false, &request_id, &background),
+    let (current, hours, days) = join!(
+        current_counters(&app, false, &request_id, &background),
         read(&app, hour, HOURS_READ),
         days(&app, day, &request_id),
     );
-    let figures = figures?;
-    let answer = figures.to_json(now);
-    // An hour is counted from the table: no finer record can make it stale.
-    let hours = understood(&app, hours?, &BTreeMap::new(), now, &request_id);
+    let current = current?;
+    let counters = current.to_json(now);
+    // An hour is counted from items: there is no finer record that could make it stale.
+    let hours = parse_records(&app, hours?, &BTreeMap::new(), now, &request_id);
     let (days, stale) = days?;
-    let days = understood(&app, days, &stale, now, &request_id);
-    let inputs = HeadlineInputs { hours, days, hour, day, snapshot: figures.snapshot };
+    let days = parse_records(&app, days, &stale, now, &request_id);
+    let inputs = HeadlineInputs { hours, days, hour, day, snapshot: current.snapshot };
     let names = app.catalogue.realtime().headlines.iter();
     let headlines: Vec<Json> = names
         .filter_map(|name| app.catalogue.metric(name))
@@ -122,20 +122,20 @@ pub async fn dashboard(
         .collect();
     let data = json!({
         "generatedAt": format_instant(now),
-        "counters": answer["counters"],
-        "source": answer["source"],
-        "stale": answer["stale"],
+        "counters": counters["counters"],
+        "source": counters["source"],
+        "stale": counters["stale"],
         "headlines": headlines,
     });
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
 
-/// The periods before `running`, the latest first.
+/// The last `count` periods before `running`, latest first.
 fn periods_before(running: Period, count: usize) -> impl Iterator<Item = Period> {
     std::iter::successors(Some(running.previous()), |period| Some(period.previous())).take(count)
 }
 
-/// The records of so many periods before `running`.
+/// Reads the records of the last `count` periods before `running`.
 async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Error> {
     let first = periods_before(running, count).last().unwrap_or(running).start();
     let last = running.previous().start();
@@ -143,32 +143,33 @@ async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Err
     app.client.query(&query).await
 }
 
-/// Periods that are marked as stale, each with when it was marked last.
+/// The stale periods, each with when it was marked last.
 type StaleSince = BTreeMap<Period, DateTime<Utc>>;
 
-/// The records of the days before `running`, and which days are stale. The marks are read first: a
-/// record that is refreshed in between is newer than its mark. A state that cannot be read is logged.
+/// Reads the records of the days before `running`, and which days are stale. The marks are read first,
+/// so a record that is refreshed in between is newer than its mark. A state that cannot be read is
+/// logged.
 async fn days(
     app: &App,
     running: Period,
     request_id: &RequestId,
 ) -> Result<(Vec<Item>, StaleSince), Error> {
     let key = state_key(Granularity::Daily);
-    // Consistently: a change that was announced before must be seen.
+    // Consistently, so that a mark that was set before a change is seen.
     let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
     let stale = match RunState::from_item(item) {
         Ok(state) => state.stale_since(Granularity::Daily),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_state", &error.to_string());
+            app.log_problem(request_id, "unreadable_state", &error);
             StaleSince::new()
         }
     };
-    Ok((read(app, running, DAYS_DRAWN).await?, stale))
+    Ok((read(app, running, DAYS_SHOWN).await?, stale))
 }
 
-/// The records in `items`, but for those past retention. One that cannot be read is logged and left
+/// The records in `items` that are within retention. A record that cannot be read is logged and left
 /// out.
-fn understood(
+fn parse_records(
     app: &App,
     items: Vec<Item>,
     stale: &StaleSince,
@@ -178,11 +179,11 @@ fn understood(
     let retention = app.settings.options.retention;
     let read = |item| {
         Record::from_item(item)
-            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error.to_string()))
+            .map_err(|error| app.log_problem(request_id, "unreadable_record", &error))
             .ok()
     };
     let known = |record: Record| {
-        // A record that was computed after the mark has what was changed.
+        // A record that was computed after the mark includes the change.
         let is_stale = stale.get(&record.period).is_some_and(|at| record.calculated_at <= *at);
         let Record { metrics, reconstructed, .. } = record;
         ((record.metric_type, record.period), DashboardRecord { metrics, reconstructed, is_stale })
@@ -195,12 +196,7 @@ fn understood(
         .collect()
 }
 
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &str) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
-}
-
-/// What a record says of the metric.
+/// The value of the metric in the record of `period`.
 fn value(records: &RecordsByPeriod, metric: &Metric, period: Period) -> Option<MarkedNumber> {
     let known = records.get(&(metric.type_name.clone(), period))?;
     let number = known.metrics.get(&metric.name).and_then(numbers::from_json)?;
@@ -208,7 +204,7 @@ fn value(records: &RecordsByPeriod, metric: &Metric, period: Period) -> Option<M
     Some(MarkedNumber { number, marks: Marks { is_stale: known.is_stale, reconstructed } })
 }
 
-/// The points of so many periods before `running`, the earliest first.
+/// The points of the last `count` periods before `running`, earliest first.
 fn points(records: &RecordsByPeriod, metric: &Metric, running: Period, count: usize) -> Vec<Json> {
     let mut periods: Vec<Period> = periods_before(running, count).collect();
     periods.reverse();
@@ -224,7 +220,7 @@ fn points(records: &RecordsByPeriod, metric: &Metric, running: Period, count: us
 }
 
 impl Marks {
-    /// The marks of a figure that is made from both.
+    /// The marks of a value that is computed from both.
     fn and(self, other: Self) -> Self {
         Self {
             is_stale: self.is_stale || other.is_stale,
@@ -232,14 +228,14 @@ impl Marks {
         }
     }
 
-    /// The marks of the difference to what has the marks `before`: that is subtracted, so that a
-    /// lower bound of it bounds nothing from below.
+    /// The marks of the difference to a value with the marks `before`. That value is subtracted, so if
+    /// it is a lower bound, the difference is only an estimate.
     fn since(self, before: Self) -> Self {
         let subtracted = before.reconstructed.map(|_| Reconstruction::Estimate);
         self.and(Self { reconstructed: subtracted, ..before })
     }
 
-    /// `figure` with these marks, as far as there are any.
+    /// `figure` with these marks.
     fn on(self, mut figure: Json) -> Json {
         if self.is_stale {
             figure["stale"] = json!(true);
@@ -256,8 +252,8 @@ impl HeadlineInputs {
         let found = match metric.rollup {
             Rollup::Last => self.stock(metric),
             Rollup::Sum => self.flow(metric),
-            // What cannot be added up over hours is known of whole days.
-            Rollup::Merge | Rollup::Weighted => self.of_a_day(metric),
+            // These cannot be added up over hours; a day has them.
+            Rollup::Merge | Rollup::Weighted => self.latest_day(metric),
         };
         let change = found.as_ref().and_then(|found| {
             let now = numbers::from_json(&found.value)?;
@@ -280,22 +276,22 @@ impl HeadlineInputs {
             "value": found.as_ref().map(|found| &found.value),
             "asOf": found.as_ref().map(|found| format_instant(found.as_of)),
             "change": change,
-            "last24Hours": points(&self.hours, metric, self.hour, HOURS_DRAWN),
-            "last30Days": points(&self.days, metric, self.day, DAYS_DRAWN),
+            "last24Hours": points(&self.hours, metric, self.hour, HOURS_SHOWN),
+            "last30Days": points(&self.days, metric, self.day, DAYS_SHOWN),
         }))
     }
 
-    /// The latest period before `running` of which the metric is known.
+    /// The latest period before `running` with a value of the metric.
     fn latest(&self, metric: &Metric, running: Period) -> Option<Period> {
         let (records, count) = match running.granularity() {
             Granularity::Hourly => (&self.hours, HOURS_READ),
-            _ => (&self.days, DAYS_DRAWN),
+            _ => (&self.days, DAYS_SHOWN),
         };
         periods_before(running, count).find(|period| value(records, metric, *period).is_some())
     }
 
-    /// A stock: as the counter has it or the latest hour, whichever is later, against 24 hours
-    /// before, at the end of an hour.
+    /// A stock: the value of the counter or of the latest hour, whichever is later, compared with the
+    /// end of the hour 24 hours before.
     fn stock(&self, metric: &Metric) -> Option<Headline> {
         let counter = self.snapshot.as_ref().and_then(|snapshot| snapshot.counter(&metric.name));
         let current = counter
@@ -304,7 +300,7 @@ impl HeadlineInputs {
             let stored = value(&self.hours, metric, latest)?;
             Some((numbers::to_json(stored.number), stored.marks, latest.next().start()))
         });
-        // Hours go on being counted while ticks fail, and the other way round.
+        // Hours may be counted while refreshes of the counters fail, and the other way round.
         let found = recorded.into_iter().chain(current);
         let (present, marks, as_of) = found.max_by_key(|(.., as_of)| *as_of)?;
         let day_before = as_of - TimeDelta::hours(24);
@@ -318,7 +314,7 @@ impl HeadlineInputs {
         })
     }
 
-    /// A flow: in the last 24 hours that were counted against the 24 hours before them.
+    /// A flow: its sum over the last 24 counted hours, compared with the 24 hours before them.
     fn flow(&self, metric: &Metric) -> Option<Headline> {
         let end = self.latest(metric, self.hour)?.next();
         let sum = |before: Period| {
@@ -340,8 +336,8 @@ impl HeadlineInputs {
         })
     }
 
-    /// The latest day against the day before it.
-    fn of_a_day(&self, metric: &Metric) -> Option<Headline> {
+    /// The latest day, compared with the day before it.
+    fn latest_day(&self, metric: &Metric) -> Option<Headline> {
         let latest = self.latest(metric, self.day)?;
         let found = value(&self.days, metric, latest)?;
         Some(Headline {

@@ -25,52 +25,52 @@ const IN_THE_LOG: &str = "The reason is in the log of the Worker, under the id o
 /// Why a request was not answered with data.
 #[derive(Debug, Clone)]
 pub enum ApiError {
-    /// The request is wrong.
+    /// The request is invalid.
     BadRequest {
         /// The stable text.
         error: String,
         /// What to do about it.
         message: String,
-        /// What it concerns.
+        /// The parameter, and what else helps.
         details: Json,
     },
     /// No credentials, or none that are valid.
     Unauthorized,
-    /// A valid user who is no administrator.
+    /// A valid user who is not an administrator.
     Forbidden,
     /// There is nothing at this path.
     NotFound,
-    /// There is no recalculation of this name.
+    /// There is no recalculation with this id.
     UnknownJob,
-    /// The body is no JSON by its `Content-Type`.
+    /// The `Content-Type` of the body is not JSON.
     UnsupportedMediaType,
-    /// The body is larger than what is read.
+    /// The body is too large.
     BodyTooLarge {
-        /// In bytes.
+        /// The limit in bytes.
         maximum: usize,
     },
-    /// Something besides DynamoDB that is needed did not answer; trying again can help.
+    /// A service other than DynamoDB failed, or all permits are taken. With the cause for the log.
     Unavailable(String),
-    /// The path does not take this method.
+    /// The path does not support this method.
     MethodNotAllowed,
-    /// Variables are missing or malformed.
+    /// Variables, secrets or bindings are missing or malformed.
     Misconfigured(Misconfigured),
-    /// The runs do not keep up, or it cannot be known.
+    /// The runs do not keep up, or their state cannot be read.
     Failing {
         /// Why.
         message: String,
-        /// How the runs stand.
+        /// The health of the runs.
         details: Json,
-        /// What the log says where it is not in the answer.
+        /// The cause for the log, if the response does not have it.
         cause: Option<String>,
     },
     /// DynamoDB failed.
     Database(dynamodb::Error),
-    /// Something else that only the operator can mend.
+    /// Any other failure that the operator has to fix. With the cause for the log.
     Internal(String),
 }
 
-/// What the log says about a failed request.
+/// The cause of a failed request, for the log.
 #[derive(Debug, Clone)]
 pub struct Cause(pub String);
 

@@ -1,4 +1,4 @@
-//! `GET /health`: whether the runs keep up, for a monitor to ask every minute.
+//! `GET /health`: whether the runs keep up. A monitor may call it every minute.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,8 +29,9 @@ use super::{
     parameters::Parameters,
 };
 
-/// How long DynamoDB is asked; the last attempt may begin just before and take as long. Monitors
-/// give up after ten seconds or so, and "DynamoDB does not answer" is a better answer than none.
+/// How long calls to DynamoDB are retried. The last attempt may start just before the end of this time
+/// and take as long. Monitors time out after about ten seconds; a response that says that DynamoDB
+/// cannot be reached is more useful than a timeout.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Answers `GET /health`.
@@ -60,7 +61,7 @@ pub async fn health(
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": health })))
 }
 
-/// The state of every granularity; one that cannot be read is logged.
+/// The run state of every granularity. A state that cannot be read is logged.
 fn states(
     app: &App,
     items: &[Item],
@@ -87,7 +88,7 @@ fn states(
     })
 }
 
-/// The health with that of the realtime counters, by their state; one that cannot be read is logged.
+/// Adds the health of the realtime counters. A state that cannot be read is logged.
 fn with_counters(
     health: Health,
     app: &App,
@@ -103,10 +104,7 @@ fn with_counters(
         Err(error) => Err(error.clone()),
     };
     if let Err(error) = &refreshed {
-        let line = json!({
-            "event": "unreadable_state", "requestId": request_id.0, "reason": error.to_string(),
-        });
-        app.host.log(Severity::Error, &line);
+        app.log_problem(request_id, "unreadable_state", error);
     }
     let health = health.with(judge_counters(&refreshed, now));
     match &quality {
@@ -115,12 +113,12 @@ fn with_counters(
     }
 }
 
-/// Why nothing is known, without AWS's text, which names users and tables.
+/// Why the health is unknown. AWS's own text is left out, because it names users and tables.
 fn unreachable(error: &Error) -> String {
     let code = error.code().map_or_else(String::new, |code| format!(" ({code})"));
     if error.is_retryable() {
         format!("DynamoDB could not be reached or is overloaded{code}")
     } else {
-        format!("DynamoDB refused to say how the runs stand{code}")
+        format!("DynamoDB rejected the read of the run states{code}")
     }
 }

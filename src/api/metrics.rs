@@ -1,10 +1,9 @@
-//! `GET /metrics`: the stored records of a range, with what is missing and a summary. The answer is
-//! made while the records are read (`series`), and is bounded by records and bytes; a larger range is
+//! `GET /metrics`: the stored records of a range, the missing periods, and a summary. The response is
+//! made while the records are read (`series`), and is limited in records and bytes. A larger range is
 //! read page by page (`paging`).
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt::Display,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -22,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, Read},
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
@@ -49,30 +48,30 @@ use super::{
     series::{Collected, Collection, MAXIMUM_RECORDS},
 };
 
-/// The most periods a request may range over.
+/// The most periods in the range of one request.
 const MAXIMUM_METRICS_PERIODS: usize = 5000;
 
-/// How many records are read at once. Items take several times the memory of their text.
+/// How many records are read at once. An item takes several times the memory of its text.
 const RECORDS_AT_ONCE: usize = 500;
 
-/// Up to this many records an answer is small, and any number of such answers is made at once.
-const SMALL_ANSWER: usize = 1000;
+/// A response with at most this many records is small; any number of them is made at once.
+const SMALL_RESPONSE: usize = 1000;
 
-/// What is asked for, checked.
+/// The checked parameters.
 pub struct MetricsRequest {
-    /// One type, or all of them.
+    /// One type; `None` means all types.
     pub metric_type: Option<String>,
     granularity: Granularity,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-    /// The periods whose start lies in the range or, of a page, from its newest period on, newest
-    /// first.
+    /// The periods that start in the range, newest first. With a cursor: those from the newest period
+    /// of its page on.
     pub periods: Vec<Period>,
     /// Only these metrics.
     pub only: Option<HashSet<String>>,
-    /// Whether the period that is still running is asked for too.
+    /// Whether the running period is included.
     current: bool,
-    /// Which part of the range is asked for, if not all of it.
+    /// The page; `None` for the whole range.
     pub page: Option<RequestedPage>,
 }
 
@@ -86,11 +85,11 @@ pub async fn metrics(
 ) -> Result<Response, ApiError> {
     let mut request = MetricsRequest::parse(query.as_deref().unwrap_or(""), &app.catalogue)?;
     let now = app.host.now();
-    // What is past retention is neither shown nor missing, whether DynamoDB has deleted it or not.
+    // A period past retention is neither shown nor missing, whether DynamoDB has deleted it or not.
     let retention = app.settings.options.retention;
     request.periods.retain(|period| !retention.has_ended(*period, now));
     let (collected, permit, slot) = match find(&app, &request, &request_id, now).await? {
-        Found::Kept(body) => return Ok(answer(body, HIT)),
+        Found::Cached(body) => return Ok(response_with(body, HIT)),
         Found::Read { collected, permit, slot } => (collected, permit, slot),
     };
     let mut text = Chunks::default();
@@ -112,18 +111,18 @@ pub async fn metrics(
         }
         _ => BYPASS,
     };
-    Ok(answer(body(chunks, permit), status))
+    Ok(response_with(body(chunks, permit), status))
 }
 
-fn answer(body: Body, cache_status: HeaderValue) -> Response {
+fn response_with(body: Body, cache_status: HeaderValue) -> Response {
     let mut response = json_body_response(StatusCode::OK, body);
     response.headers_mut().insert(CACHE_STATUS, cache_status);
     response
 }
 
 impl MetricsRequest {
-    /// What is asked for, the same for all ways of asking for it, and for all its pages.
-    fn canonical(&self) -> String {
+    /// The query in one form, however it was written, without the page.
+    fn canonical_query(&self) -> String {
         let mut only: Vec<&str> = self.only.iter().flatten().map(String::as_str).collect();
         only.sort_unstable();
         format!(
@@ -161,43 +160,43 @@ impl MetricsRequest {
         let types = if metric_type.is_some() { 1 } else { catalogue.types().len() };
         let mut request =
             Self { metric_type, granularity, start, end, periods, only, current, page: None };
-        let question = request.canonical();
-        request.page = RequestedPage::parse(&parameters, types, &question, &request.periods)?;
+        let canonical = request.canonical_query();
+        request.page = RequestedPage::parse(&parameters, types, &canonical, &request.periods)?;
         if let Some(newest) = request.page.as_ref().and_then(|page| page.newest) {
             request.periods.retain(|period| *period <= newest);
         }
         Ok(request)
     }
 
-    /// The most records that the answer may have.
+    /// The most records in the response.
     pub fn most_records(&self) -> usize {
         self.page.as_ref().map_or(MAXIMUM_RECORDS, |page| page.limit)
     }
 
     /// The cursor of the page whose newest period is `newest`.
     pub fn cursor_at(&self, newest: Period) -> String {
-        cursor_at(newest, &self.canonical())
+        cursor_at(newest, &self.canonical_query())
     }
 
-    /// What the cache knows the answer by: of a page also which one it is.
-    fn cache_question(&self) -> String {
+    /// What identifies the response in the cache: the query, and the page.
+    fn cache_query(&self) -> String {
         let page =
             self.page.as_ref().map_or_else(String::new, |RequestedPage { limit, newest }| {
                 let newest =
                     newest.map_or_else(String::new, |newest| format_instant(newest.start()));
                 format!("page {limit} {newest} ")
             });
-        format!("{page}{}", self.canonical())
+        format!("{page}{}", self.canonical_query())
     }
 
-    /// How many records there can be, at most, in an answer of `types` types.
+    /// The most records that the response can have if there are `types` types.
     fn expected_records(&self, types: usize) -> usize {
         let types = if self.metric_type.is_some() { 1 } else { types };
         (self.periods.len() * types).min(self.most_records())
     }
 }
 
-/// The names in the parameter `metrics`, all of which must be metrics of the type.
+/// The names in the parameter `metrics`. Each must be a metric of the type.
 fn metric_names(
     names: &str,
     metric_type: Option<&str>,
@@ -222,18 +221,18 @@ fn metric_names(
         .collect();
     Err(ApiError::bad_request(
         format!("Unknown metrics: {}", unknown.join(", ")),
-        format!("Name metrics of this type, separated by commas: {}", known.join(", ")),
+        format!("Use metrics of this type, separated by commas: {}", known.join(", ")),
         json!({ "parameter": "metrics", "unknown": unknown }),
     ))
 }
 
-/// What a request finds: the answer as it was kept, or one that was read.
+/// A response: from the cache, or made from records.
 enum Found {
-    Kept(Body),
+    Cached(Body),
     Read { collected: Collected, permit: Option<Permit>, slot: Option<Slot> },
 }
 
-/// The records in the range and how far counting has come, or the answer that was kept.
+/// Finds the cached response, or reads the records of the range.
 async fn find(
     app: &App,
     request: &MetricsRequest,
@@ -245,20 +244,20 @@ async fn find(
             Collection::new(request, &app.catalogue, BTreeMap::new()).finish(None, now)?;
         return Ok(Found::Read { collected, permit: None, slot: None });
     };
-    // What is known of the running period (`current=true`) changes with every request, so an answer
-    // with it is neither kept nor looked for. The place where it is added is `read`.
-    let may_be_kept = newest.end() < now && !request.current;
-    // First, because a record becomes text as soon as it is read, and a stale one is marked in it.
+    // The running period (`current=true`) changes with every request, so a response with it is not
+    // cached.
+    let is_cacheable = newest.end() < now && !request.current;
+    // Before the records: a record becomes text as soon as it is read, with its stale mark.
     let RunStates { begin, own } = read_states(app, request.granularity, request_id).await?;
     let stale = own.as_ref().map(|own| own.stale_since(request.granularity)).unwrap_or_default();
-    let question = request.cache_question();
+    let cache_query = request.cache_query();
     let slot = own
-        .filter(|_| may_be_kept)
-        .and_then(|own| Slot::of(app, &question, &request.periods, &own, now));
+        .filter(|_| is_cacheable)
+        .and_then(|own| Slot::of(app, &cache_query, &request.periods, &own, now));
     if let Some(slot) = &slot
         && let Some(body) = slot.get(app, request_id).await
     {
-        return Ok(Found::Kept(body));
+        return Ok(Found::Cached(body));
     }
     let permit = admit(app, request).await?;
     let mut collection = Collection::new(request, &app.catalogue, stale);
@@ -272,16 +271,16 @@ async fn find(
     Ok(Found::Read { collected, permit, slot })
 }
 
-/// A permit to make the answer, where it may be large.
+/// Waits for a permit if the response may be large.
 async fn admit(app: &App, request: &MetricsRequest) -> Result<Option<Permit>, ApiError> {
-    if request.expected_records(app.catalogue.types().len()) <= SMALL_ANSWER {
+    if request.expected_records(app.catalogue.types().len()) <= SMALL_RESPONSE {
         return Ok(None);
     }
     app.memory.admission.wait(app.host.as_ref()).await.map(Some)
 }
 
-/// Reads the records in the range, until the answer is full. A record that cannot be read is left
-/// out, so that its period shows as missing, and is logged.
+/// Reads the records in the range, until the response is full. A record that cannot be read is logged
+/// and left out, so its period is missing.
 async fn read<'run>(
     app: &'run App,
     mut collection: Collection<'run>,
@@ -297,14 +296,14 @@ async fn read<'run>(
         Some(name) => query_of_type(table, name, request.granularity, first, last),
         None => query_of_all_types(table, request.granularity, first, last),
     };
-    // One period more than the page holds, which tells that it is full.
+    // One period more than the page holds, to know whether there is a next page.
     let types = app.catalogue.types().len();
     let enough = request.most_records().saturating_add(types).min(RECORDS_AT_ONCE);
     let mut failure = None;
     let mut take = |item| match Record::from_item(item) {
         Ok(record) => collection.take(record),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_record", &error);
+            app.log_problem(request_id, "unreadable_record", &error);
             Ok(ControlFlow::Continue(()))
         }
     };
@@ -326,16 +325,16 @@ async fn read<'run>(
     failure.map_or(Ok(collection), Err)
 }
 
-/// What the states of the runs tell a request.
+/// What a request needs of the run states.
 struct RunStates {
-    /// Where the time of the hours begins.
+    /// The start of the first counted hour.
     begin: Option<DateTime<Utc>>,
-    /// The state of the granularity that is asked for.
+    /// The run state of the requested granularity.
     own: Option<RunState>,
 }
 
-/// The states that the request needs. One that is damaged fails the request: nobody knows what is
-/// missing or stale.
+/// Reads the run states that the request needs. If one is damaged the request fails, because it is
+/// unknown what is missing or stale.
 async fn read_states(
     app: &App,
     granularity: Granularity,
@@ -343,11 +342,11 @@ async fn read_states(
 ) -> Result<RunStates, ApiError> {
     let understood = |item: Option<Item>| {
         RunState::from_item(item).map(Some).map_err(|error| {
-            unreadable(app, request_id, "unreadable_state", &error);
+            app.log_problem(request_id, "unreadable_state", &error);
             ApiError::damaged_state(&error)
         })
     };
-    // Consistently: a change that was announced before must be seen.
+    // Consistently, so that a mark that was set before a change is seen.
     let get = async |granularity| {
         let key = state_key(granularity);
         let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
@@ -359,9 +358,4 @@ async fn read_states(
     }
     let (hours, own) = join!(get(Granularity::Hourly), get(granularity));
     Ok(RunStates { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
-}
-
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
-    app.host.log(Severity::Error, &line);
 }

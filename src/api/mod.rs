@@ -1,6 +1,6 @@
-//! The admin API: one router that lists every route, and what every answer has in common.
+//! The admin API: one router that lists every route, and what all responses have in common.
 //!
-//! Source: the platform's contract, section 5.
+//! Its contract is `docs/api.md`.
 
 mod admission;
 mod authentication;
@@ -22,7 +22,7 @@ mod series;
 mod session;
 mod waiting;
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use axum::{
     Router,
@@ -51,17 +51,17 @@ use counted::CountedMemory;
 pub use error::ApiError;
 use error::Cause;
 
-/// Where the API lies.
+/// The path below which all routes are.
 pub const BASE_PATH: &str = "/api/admin/analytics";
 
-/// The header that names a request, in its answer and in every log line that belongs to it.
+/// The header with the id of the request, which is also in every log line of the request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The header that says whether the answer was kept from before: `hit`, `miss`, or `bypass` where it
-/// may still change.
+/// The header that says whether the response is from the edge cache: `hit`, `miss`, or `bypass` if it
+/// may still change and is not cached.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache");
 
-/// How long a browser may remember the answer to a preflight request, in seconds.
+/// How long a browser may cache the response to a preflight request, in seconds.
 const PREFLIGHT_SECONDS: u64 = 600;
 
 /// What handlers work with.
@@ -76,26 +76,35 @@ pub struct App {
     pub host: SharedHost,
     /// Sessions looked up in the last minute.
     pub sessions: SessionMemory,
-    /// Where recalculations are put.
+    /// The queue of recalculations.
     pub queue: Arc<dyn JobQueue>,
-    /// Where the realtime counters are kept.
+    /// The store of the realtime counters.
     pub snapshots: Arc<dyn SnapshotStore>,
     /// The edge cache for responses.
     pub cache: Arc<dyn ResponseCache>,
-    /// What the isolate keeps between requests, besides the sessions.
+    /// What the isolate keeps between requests, except for the sessions.
     pub memory: IsolateMemory,
 }
 
-/// What an isolate keeps between requests: the large answers that it makes, and the realtime
-/// counters that it counted itself. Clones share it.
+impl App {
+    /// Logs a problem that does not fail the request.
+    fn log_problem(&self, request_id: &RequestId, event: &str, reason: &dyn Display) {
+        let line =
+            json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
+        self.host.log(Severity::Error, &line);
+    }
+}
+
+/// What an isolate keeps between requests: the permits for large responses, and the realtime counters
+/// that it counted itself. Clones share it.
 #[derive(Clone, Default)]
 pub struct IsolateMemory {
     admission: Admission,
     counted: CountedMemory,
 }
 
-/// The API. A request carries in its extensions the
-/// [`SharedBackground`](crate::host::SharedBackground) that runs what goes on after its response.
+/// The API. Each request must have in its extensions the
+/// [`SharedBackground`](crate::host::SharedBackground) that runs its work after the response.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let router = Router::new()
@@ -132,7 +141,7 @@ async fn panic() -> StatusCode {
     panic!("a panic on purpose")
 }
 
-/// Cross-origin requests with credentials, only from the origins that are configured.
+/// Allows cross-origin requests with credentials from the configured origins only.
 fn cross_origin(origins: &[String]) -> CorsLayer {
     let origins: Vec<HeaderValue> =
         origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
@@ -145,7 +154,8 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
 }
 
-/// The layer names the origin only to those that are configured, and everything else to everybody.
+/// Removes the other CORS headers for origins that are not configured: the layer leaves out only the
+/// origin.
 async fn withhold_from_other_origins(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -162,13 +172,13 @@ async fn withhold_from_other_origins(mut response: Response) -> Response {
     response
 }
 
-/// The name of a request, for the log lines that belong to it.
+/// The id of a request, for its log lines.
 #[derive(Debug, Clone)]
 struct RequestId(String);
 
-/// What every answer has in common: its headers and its log line.
+/// Adds the headers that all responses have, and logs the request.
 async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next) -> Response {
-    let begun = host.now();
+    let started = host.now();
     let method = request.method().clone();
     let path = parameters::echo(request.uri().path());
     let request_id = match host.random() {
@@ -189,7 +199,7 @@ async fn finish(State(host): State<SharedHost>, mut request: Request, next: Next
         "method": method.as_str(),
         "path": path,
         "status": response.status().as_u16(),
-        "milliseconds": (host.now() - begun).num_milliseconds(),
+        "milliseconds": (host.now() - started).num_milliseconds(),
     });
     let mut severity = Severity::Info;
     if let Some(Cause(cause)) = response.extensions().get() {
@@ -204,7 +214,7 @@ fn json_response(status: StatusCode, body: &Json) -> Response {
     json_body_response(status, Body::from(body.to_string()))
 }
 
-/// An answer whose JSON is written already.
+/// A response whose body is JSON already.
 fn json_body_response(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Pages of `GET /metrics`: how many records one has, and where the next one begins.
+//! Pages of `GET /metrics`: how many records a page has, and where the next one starts.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -9,14 +9,14 @@ use crate::metrics::period::{Period, format_instant, parse_instant};
 
 use super::{error::ApiError, parameters::Parameters, series::MAXIMUM_RECORDS};
 
-/// The longest cursor that is read; ours have about 90 characters.
+/// The longest cursor that is decoded. Valid ones have about 90 characters.
 const MAXIMUM_METRICS_CURSOR: usize = 200;
 
-/// How much of the digest of its question a cursor holds. It detects mistakes; it protects nothing,
-/// as a cursor only names a period inside the range that was asked for.
+/// How many bytes of the digest of its query a cursor holds. The digest detects mistakes. It protects
+/// nothing, because a cursor only names a period inside the requested range.
 const DIGEST_BYTES: usize = 16;
 
-/// A page that is asked for.
+/// The page that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedPage {
     /// The most records on it.
@@ -25,36 +25,36 @@ pub struct RequestedPage {
     pub newest: Option<Period>,
 }
 
-/// Where a page begins.
+/// Where a page starts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MetricsCursor {
     /// The start of its newest period.
     #[serde(rename = "n")]
     newest: String,
-    /// The digest of the question that it belongs to.
+    /// The digest of its query.
     #[serde(rename = "q")]
-    question: String,
+    query: String,
 }
 
 impl RequestedPage {
-    /// The page that `limit` and `cursor` ask for, if one of them is there. A page holds whole
-    /// periods, each with up to `types` records. `periods` are those of the whole range.
+    /// The page that `limit` and `cursor` ask for; `None` without both. A page holds whole periods, each
+    /// with up to `types` records. `periods` are those of the whole range.
     ///
     /// # Errors
     ///
-    /// When one of them is wrong, by its name.
+    /// When one of them is invalid; the error names it.
     pub fn parse(
         parameters: &Parameters,
         types: usize,
-        question: &str,
+        query: &str,
         periods: &[Period],
     ) -> Result<Option<Self>, ApiError> {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let limit = parameters.optional_number("limit", number(types), number(MAXIMUM_RECORDS))?;
         let newest = parameters
             .optional("cursor")
-            .map(|cursor| MetricsCursor::decode(cursor)?.newest_of(question, periods))
+            .map(|cursor| MetricsCursor::decode(cursor)?.newest_of(query, periods))
             .transpose()?;
         if limit.is_none() && newest.is_none() {
             return Ok(None);
@@ -64,10 +64,10 @@ impl RequestedPage {
     }
 }
 
-/// The cursor of the page of `question` whose newest period is `newest`.
-pub fn cursor_at(newest: Period, question: &str) -> String {
+/// The cursor of the page of `query` whose newest period is `newest`.
+pub fn cursor_at(newest: Period, query: &str) -> String {
     let newest = format_instant(newest.start());
-    let cursor = json!({ "n": newest, "q": digest(question) });
+    let cursor = json!({ "n": newest, "q": digest(query) });
     URL_SAFE_NO_PAD.encode(cursor.to_string())
 }
 
@@ -81,35 +81,35 @@ impl MetricsCursor {
         decode().ok_or_else(|| {
             invalid_cursor(
                 "Invalid cursor",
-                "Use nextCursor of the page before unchanged, or remove cursor to start at the \
+                "Use nextCursor of the previous page unchanged, or remove cursor to start at the \
                  newest period",
             )
         })
     }
 
-    /// The period that it names, if it belongs to the question.
-    fn newest_of(self, question: &str, periods: &[Period]) -> Result<Period, ApiError> {
+    /// The period that it names, if it was made for `query`.
+    fn newest_of(self, query: &str, periods: &[Period]) -> Result<Period, ApiError> {
         let start = parse_instant(&self.newest);
         let found = periods
             .iter()
             .find(|period| Some(period.start()) == start)
-            .filter(|_| self.question == digest(question));
+            .filter(|_| self.query == digest(query));
         found.copied().ok_or_else(|| {
             invalid_cursor(
                 "cursor belongs to another query",
-                "Repeat metricType, granularity, startDate, endDate, metrics and current as they \
-                 were when the page before was asked for, or remove cursor",
+                "Use the same metricType, granularity, startDate, endDate, metrics and current as \
+                 for the previous page, or remove cursor",
             )
         })
     }
 }
 
-fn digest(question: &str) -> String {
-    let digest = Sha256::digest(question);
+fn digest(query: &str) -> String {
+    let digest = Sha256::digest(query);
     URL_SAFE_NO_PAD.encode(&digest[..DIGEST_BYTES])
 }
 
-/// The error of a cursor that cannot be used.
+/// The error for a cursor that cannot be used.
 pub fn invalid_cursor(error: &str, message: &str) -> ApiError {
     ApiError::bad_request(error, message, json!({ "parameter": "cursor" }))
 }

@@ -1,4 +1,4 @@
-//! Query parameters: each at most once, none unknown, everything bounded and checked by name.
+//! Query parameters and JSON fields: each at most once, no unknown ones, all limited and checked.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,17 +13,17 @@ use crate::metrics::period::parse_instant;
 
 use super::error::ApiError;
 
-/// The longest query string that is looked at; ours are a few hundred bytes.
+/// The longest query string that is parsed. Valid ones have a few hundred bytes.
 const MAXIMUM_QUERY_BYTES: usize = 8 * 1024;
 
-/// The longest piece of input that an error repeats.
+/// How much of an input an error repeats.
 const MAXIMUM_ECHO_CHARACTERS: usize = 64;
 
 /// The parameters of one request.
 #[derive(Debug)]
 pub struct Parameters(BTreeMap<String, String>);
 
-/// The fields of a JSON object as they were written, also where one is repeated.
+/// The fields of a JSON object in order, including repeated ones.
 struct Fields(Vec<(String, serde_json::Value)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -82,7 +82,7 @@ impl Parameters {
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(
                     format!("{name} is repeated"),
-                    format!("Give {name} once"),
+                    format!("Remove all values of {name} but one"),
                     json!({ "parameter": name }),
                 ));
             }
@@ -96,7 +96,7 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// When the body is no JSON object, or a field is unknown, repeated or of another type.
+    /// When the body is not a JSON object, or a field is unknown, repeated or of another type.
     pub fn from_json(body: &[u8], texts: &[&str], flags: &[&str]) -> Result<Self, ApiError> {
         let known: Vec<&str> = [texts, flags].concat();
         let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
@@ -129,7 +129,7 @@ impl Parameters {
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(
                     format!("{name} is repeated"),
-                    format!("Give {name} once"),
+                    format!("Remove all values of {name} but one"),
                     json!({ "parameter": name }),
                 ));
             }
@@ -138,17 +138,17 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// A parameter that may be left out.
+    /// An optional parameter.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A parameter that must be there and not be empty.
+    /// A required parameter.
     ///
     /// # Errors
     ///
-    /// When it is not.
+    /// When it is missing or empty.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.optional(name).filter(|value| !value.is_empty()).ok_or_else(|| {
             ApiError::bad_request(
@@ -159,46 +159,46 @@ impl Parameters {
         })
     }
 
-    /// A date or date-time that must be there.
+    /// A required date or date-time.
     ///
     /// # Errors
     ///
-    /// When it is not there or no ISO 8601 date.
+    /// When it is missing or not an ISO 8601 date.
     pub fn required_instant(&self, name: &str) -> Result<DateTime<Utc>, ApiError> {
         read_instant(name, self.required(name)?)
     }
 
-    /// A date or date-time that may be left out.
+    /// An optional date or date-time.
     ///
     /// # Errors
     ///
-    /// When it is there and no ISO 8601 date.
+    /// When it is not an ISO 8601 date.
     pub fn optional_instant(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
         self.optional(name).map(|value| read_instant(name, value)).transpose()
     }
 
-    /// A parameter that is `true`, or `false` as when it is left out.
+    /// An optional parameter that is `true` or `false`; `false` is the default.
     ///
     /// # Errors
     ///
-    /// When it is anything else.
+    /// When it has another value.
     pub fn optional_flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.optional(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(other) => Err(ApiError::bad_request(
                 format!("Invalid {name}. Must be one of: true, false"),
-                format!("Set {name} to true or leave it out"),
+                format!("Set {name} to true, or remove it"),
                 json!({ "parameter": name, "value": echo(other) }),
             )),
         }
     }
 
-    /// A whole number from `least` to `most` that may be left out.
+    /// An optional whole number from `least` to `most`.
     ///
     /// # Errors
     ///
-    /// When it is there and anything else.
+    /// When it has another value.
     pub fn optional_number(
         &self,
         name: &str,
@@ -206,14 +206,14 @@ impl Parameters {
         most: u32,
     ) -> Result<Option<u32>, ApiError> {
         let Some(value) = self.optional(name) else { return Ok(None) };
-        // `parse` would take a sign.
+        // `parse` accepts a sign.
         let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
         let number: Option<u32> = is_number.then(|| value.parse().ok()).flatten();
         match number {
             Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
             _ => Err(ApiError::bad_request(
                 format!("Invalid {name}. Must be a whole number from {least} to {most}"),
-                format!("Set {name} to a whole number from {least} to {most}, or leave it out"),
+                format!("Set {name} to a whole number from {least} to {most}, or remove it"),
                 json!({ "parameter": name, "value": echo(value) }),
             )),
         }
@@ -222,13 +222,13 @@ impl Parameters {
 
 fn wrong_type(name: &str, is_flag: bool) -> ApiError {
     let (what, how) = if is_flag {
-        ("true or false", "true or false, without quotes")
+        ("true or false", "true or false without quotes")
     } else {
         ("a string", "a JSON string")
     };
     ApiError::bad_request(
         format!("{name} must be {what}"),
-        format!("Give {name} as {how}"),
+        format!("Set {name} to {how}"),
         json!({ "parameter": name }),
     )
 }
@@ -238,15 +238,15 @@ fn read_instant(name: &str, value: &str) -> Result<DateTime<Utc>, ApiError> {
         ApiError::bad_request(
             format!("Invalid {name} format. Use ISO 8601 format"),
             format!(
-                "Give {name} as a date such as 2026-03-01 (UTC) or a date-time with its zone such \
-                 as 2026-03-01T12:00:00Z or 2026-03-01T12:00:00+02:00"
+                "Set {name} to a date such as 2026-03-01 (UTC), or to a date-time with its zone \
+                 such as 2026-03-01T12:00:00Z or 2026-03-01T12:00:00+02:00"
             ),
             json!({ "parameter": name, "value": echo(value) }),
         )
     })
 }
 
-/// The error of a parameter whose value is none of those that there are.
+/// The error for a parameter whose value is not in its list of values.
 #[must_use]
 pub fn one_of(parameter: &str, value: &str, allowed: &[&str]) -> ApiError {
     let allowed = allowed.join(", ");
@@ -257,7 +257,7 @@ pub fn one_of(parameter: &str, value: &str, allowed: &[&str]) -> ApiError {
     )
 }
 
-/// Input as an error may repeat it: short and without control characters.
+/// Input as an error repeats it: shortened, and without control characters.
 #[must_use]
 pub fn echo(input: &str) -> String {
     let mut echo: String = input
@@ -271,8 +271,8 @@ pub fn echo(input: &str) -> String {
     echo
 }
 
-/// Reads a date (midnight in UTC) or a date-time with a zone. A date-time without a zone is no
-/// instant, so it is refused.
+/// Reads a date (midnight in UTC) or a date-time with its zone. A date-time without a zone is rejected:
+/// it does not identify an instant.
 fn parse_date(text: &str) -> Option<DateTime<Utc>> {
     // The shortest is 2026-03-01, the longest has nanoseconds and an offset.
     if !text.is_ascii() || text.len() < 10 || text.len() > 40 {
@@ -285,19 +285,19 @@ fn parse_date(text: &str) -> Option<DateTime<Utc>> {
         });
         return shape.then(|| parse_instant(&format!("{text}T00:00:00Z"))).flatten();
     }
-    // An offset's plus sign that was not percent-encoded arrives as a space. RFC 3339 would also
-    // take a space for the T between date and time; we do not.
+    // The plus sign of an offset arrives as a space if it was not percent-encoded. RFC 3339 also allows
+    // a space instead of the T between date and time; it is rejected here.
     let (date, time) = text.split_at(10);
     let mut time = time.replacen(' ', "+", 1);
-    // ISO 8601 lets the seconds be left out (`T12:00Z`), RFC 3339 does not.
+    // ISO 8601 allows a time without seconds (`T12:00Z`), RFC 3339 does not.
     if time.as_bytes().get("T12:00".len()).is_some_and(|next| b"Zz+-".contains(next)) {
         time.insert_str("T12:00".len(), ":00");
     }
     time.starts_with(['T', 't'])
         .then(|| parse_instant(&format!("{date}{time}")))
         .flatten()
-        // An offset can move an instant out of the years that four digits write, and then the
-        // order of the texts is no longer the order of the instants.
+        // An offset can move an instant out of the years with four digits. Outside of them the order
+        // of the texts is not the order of the instants.
         .filter(|instant| (0..=9999).contains(&instant.year()))
 }
 
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn everything_else_is_rejected() {
         for text in [
             "",
             "yesterday",

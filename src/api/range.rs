@@ -1,4 +1,4 @@
-//! A range of periods as requests name it: a type or all, a granularity, two dates.
+//! The range of a request: one type or all, a granularity, two dates.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -13,24 +13,23 @@ use super::{
     parameters::{Parameters, one_of},
 };
 
-/// Every type at once.
-pub const ALL_TYPES: &str = "all";
+pub use crate::metrics::catalogue::definition::ALL_TYPES;
 
 /// The parameters that name a range.
 pub const RANGE_PARAMETERS: [&str; 4] = ["metricType", "granularity", "startDate", "endDate"];
 
-/// What a request ranges over, checked.
+/// A checked range.
 #[derive(Debug)]
 pub struct Range {
-    /// One type, or all of them.
+    /// One type; `None` means all types.
     pub metric_type: Option<String>,
     /// The granularity.
     pub granularity: Granularity,
-    /// From when on.
+    /// `startDate`.
     pub start: DateTime<Utc>,
-    /// Until when, inclusive.
+    /// `endDate`, inclusive.
     pub end: DateTime<Utc>,
-    /// The periods whose start lies in the range, earliest first.
+    /// The periods that start in the range, earliest first.
     pub periods: Vec<Period>,
 }
 
@@ -39,7 +38,7 @@ impl Range {
     ///
     /// # Errors
     ///
-    /// When a parameter is missing or wrong, by its name.
+    /// When a parameter is missing or invalid; the error names it.
     pub fn parse(
         parameters: &Parameters,
         catalogue: &Catalogue,
@@ -91,7 +90,7 @@ fn periods_in(
         return Err(ApiError::bad_request(
             "Range too large",
             format!(
-                "A request may range over {maximum} periods; with this startDate use an \
+                "The range of a request has at most {maximum} periods; with this startDate use an \
                  endDate before {}, at most {}{or}",
                 format_instant(beyond.start()),
                 format_instant(last),
@@ -102,7 +101,7 @@ fn periods_in(
     Ok(periods)
 }
 
-/// How an error goes on that says which range would do: with the next coarser granularity.
+/// The end of an error for a range that is too large: the next coarser granularity, if there is one.
 pub fn or_coarser(granularity: Granularity) -> String {
     let coarser = Granularity::ALL.iter().find(|coarser| **coarser > granularity);
     coarser.map_or_else(String::new, |coarser| {

@@ -1,4 +1,4 @@
-//! `GET /realtime`: the current counters, from the snapshot that every tick refreshes.
+//! `GET /realtime`: the current counters, from the snapshot that is refreshed every five minutes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     realtime::{
         FRESH_DISTANCE, REFRESH_DISTANCE, RefreshOutcome, RefreshTrigger, Refresher, Snapshot,
         count,
@@ -24,8 +24,11 @@ use super::{
     parameters::Parameters,
 };
 
-/// The counters and where they come from.
-pub struct Figures {
+/// The event of log lines that say why the stored snapshot was not used.
+const UNAVAILABLE: &str = "snapshot_unavailable";
+
+/// The counters, and their source.
+pub struct RealtimeCounters {
     source: &'static str,
     refreshing: bool,
     /// `None` before the first refresh.
@@ -42,22 +45,23 @@ pub async fn realtime(
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or(""), &["fresh"])?;
     let is_fresh = parameters.optional_flag("fresh")?;
-    let figures = figures(&app, is_fresh, &request_id, &background).await?;
-    let data = figures.to_json(app.host.now());
+    let counters = current_counters(&app, is_fresh, &request_id, &background).await?;
+    let data = counters.to_json(app.host.now());
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
 
-/// The figures from the store; from DynamoDB where the store has none that can be read or `is_fresh`.
-pub async fn figures(
+/// The counters from the store. From DynamoDB if `is_fresh`, or if the store has no snapshot that can be
+/// read.
+pub async fn current_counters(
     app: &Arc<App>,
     is_fresh: bool,
     request_id: &RequestId,
     background: &SharedBackground,
-) -> Result<Figures, ApiError> {
+) -> Result<RealtimeCounters, ApiError> {
     let mut refreshing = false;
     if is_fresh {
         match fresh(app).await? {
-            Fresh::Counted(figures) => return Ok(figures),
+            Fresh::Counted(counters) => return Ok(counters),
             Fresh::Held => refreshing = true,
             Fresh::NotDue => {}
         }
@@ -65,7 +69,7 @@ pub async fn figures(
     let stored = match app.snapshots.get().await {
         Ok(stored) => stored,
         Err(error) => {
-            log(app, request_id, &error.to_string());
+            app.log_problem(request_id, UNAVAILABLE, &error);
             return counted(app, SnapshotFault::Unreadable, request_id).await;
         }
     };
@@ -73,7 +77,11 @@ pub async fn figures(
         None => None,
         Some(Some(snapshot)) => Some(snapshot),
         Some(None) => {
-            log(app, request_id, "the stored snapshot is of another version, or damaged");
+            app.log_problem(
+                request_id,
+                UNAVAILABLE,
+                &"the stored snapshot is damaged, or its version is not supported",
+            );
             return counted(app, SnapshotFault::Damaged, request_id).await;
         }
     };
@@ -81,37 +89,38 @@ pub async fn figures(
     if !refreshing && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_stale(now)) {
         refreshing = true;
         let app = app.clone();
-        // It logs what it did and what went wrong.
+        // It logs its result.
         background.run(Box::pin(async move {
             let _ = refresher(&app).refresh(RefreshTrigger::Stale).await;
         }));
     }
-    Ok(Figures::of(app, "kv", refreshing, snapshot))
+    Ok(RealtimeCounters::of(app, "kv", refreshing, snapshot))
 }
 
-/// What became of a request for fresh figures.
+/// The result of a request for fresh counters.
 enum Fresh {
     /// Counted for this request, or by the same isolate less than [`FRESH_DISTANCE`] ago.
-    Counted(Figures),
-    /// Another refresh is under way.
+    Counted(RealtimeCounters),
+    /// Another refresh is running.
     Held,
-    /// They cannot be counted now.
+    /// The last refresh was too recent.
     NotDue,
 }
 
 async fn fresh(app: &Arc<App>) -> Result<Fresh, ApiError> {
-    let answer = |snapshot| Fresh::Counted(Figures::of(app, "dynamodb", false, Some(snapshot)));
+    let counted_now =
+        |snapshot| Fresh::Counted(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)));
     let turn = match app.memory.counted.turn(app.host.as_ref(), FRESH_DISTANCE).await {
-        Ok(Turn::Answer(snapshot)) => return Ok(answer(snapshot)),
+        Ok(Turn::Reuse(snapshot)) => return Ok(counted_now(snapshot)),
         Ok(Turn::Count(turn)) => turn,
-        // The count of another request takes long; the stored snapshot is answered meanwhile.
+        // Another request has been counting for long; the response is the stored snapshot.
         Err(_) => return Ok(Fresh::Held),
     };
-    let begun = app.host.now();
+    let started = app.host.now();
     Ok(match refresher(app).refresh(RefreshTrigger::Fresh).await? {
         RefreshOutcome::Counted(snapshot) => {
-            turn.done(&snapshot, begun);
-            answer(snapshot)
+            turn.done(&snapshot, started);
+            counted_now(snapshot)
         }
         RefreshOutcome::Held => Fresh::Held,
         RefreshOutcome::NotDue => Fresh::NotDue,
@@ -127,18 +136,20 @@ enum SnapshotFault {
     Damaged,
 }
 
-/// The figures, counted once for all requests that the isolate has within a minute. A damaged
-/// snapshot is replaced, unless one was written less than a minute ago: it may not be seen yet.
+/// The counters, counted once for all requests of the isolate within a minute. A damaged snapshot is
+/// replaced, unless a snapshot was written less than a minute ago: it may not be visible yet.
 async fn counted(
     app: &Arc<App>,
     fault: SnapshotFault,
     request_id: &RequestId,
-) -> Result<Figures, ApiError> {
+) -> Result<RealtimeCounters, ApiError> {
     let turn = match app.memory.counted.turn(app.host.as_ref(), REFRESH_DISTANCE).await? {
-        Turn::Answer(snapshot) => return Ok(Figures::of(app, "dynamodb", false, Some(snapshot))),
+        Turn::Reuse(snapshot) => {
+            return Ok(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)));
+        }
         Turn::Count(turn) => turn,
     };
-    let begun = app.host.now();
+    let started = app.host.now();
     let replaced = match fault {
         SnapshotFault::Damaged => match refresher(app).refresh(RefreshTrigger::Stale).await? {
             RefreshOutcome::Counted(snapshot) => Some(snapshot),
@@ -149,20 +160,14 @@ async fn counted(
     let snapshot = if let Some(snapshot) = replaced {
         snapshot
     } else {
-        let counted = count(&app.client, &app.settings.table, &app.catalogue, begun).await?;
+        let counted = count(&app.client, &app.settings.table, &app.catalogue, started).await?;
         for problem in &counted.problems {
-            log(app, request_id, problem);
+            app.log_problem(request_id, UNAVAILABLE, problem);
         }
         counted.snapshot
     };
-    turn.done(&snapshot, begun);
-    Ok(Figures::of(app, "dynamodb", false, Some(snapshot)))
-}
-
-fn log(app: &App, request_id: &RequestId, reason: &str) {
-    let line =
-        json!({ "event": "snapshot_unavailable", "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
+    turn.done(&snapshot, started);
+    Ok(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)))
 }
 
 fn refresher(app: &App) -> Refresher<'_> {
@@ -175,8 +180,8 @@ fn refresher(app: &App) -> Refresher<'_> {
     }
 }
 
-impl Figures {
-    /// Without what is past retention, whenever it was counted.
+impl RealtimeCounters {
+    /// Removes counters that include records past retention, whenever they were counted.
     fn of(app: &App, source: &'static str, refreshing: bool, snapshot: Option<Snapshot>) -> Self {
         let retention = &app.settings.options.retention;
         let snapshot = snapshot.map(|snapshot| snapshot.within(retention, app.host.now()));

@@ -1,5 +1,5 @@
-//! `POST /recalculate`, `GET` and `DELETE /recalculate/{jobId}`: starting a recalculation, following
-//! it and dismissing it.
+//! `POST /recalculate`, `GET` and `DELETE /recalculate/{jobId}`: start a recalculation, read its state,
+//! end it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         job::{Job, JobRequest, JobStatus, MAXIMUM_JOB_PERIODS, Plan, QueueError},
-        jobs::{StartError, end_job, read_live_job, start_job},
+        jobs::{JobStoreError, end_job, read_live_job, start_job},
         run_state::{State as RunState, state_key},
     },
 };
@@ -80,12 +80,12 @@ impl From<Job> for JobResponse {
     }
 }
 
-impl From<StartError> for ApiError {
-    fn from(error: StartError) -> Self {
+impl From<JobStoreError> for ApiError {
+    fn from(error: JobStoreError) -> Self {
         match error {
-            StartError::DynamoDb(error) => Self::Database(error),
-            StartError::Job(error) => Self::Internal(error.to_string()),
-            StartError::Conflicts => Self::Unavailable(error.to_string()),
+            JobStoreError::DynamoDb(error) => Self::Database(error),
+            JobStoreError::Job(error) => Self::Internal(error.to_string()),
+            JobStoreError::Conflicts => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -143,19 +143,19 @@ pub async fn start(
     let retention = app.settings.options.retention;
     let plan = begin.map(|begin| Plan { begin, as_of: now, retention });
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
-    let has_records = range.metric_type.as_deref().is_none_or(is_recorded);
-    let is_ours = |period: &&Period| plan.is_some_and(|plan| plan.is_ours(**period));
-    let ours: Vec<Period> =
-        range.periods.iter().filter(is_ours).filter(|_| has_records).copied().collect();
+    let is_recorded_type = range.metric_type.as_deref().is_none_or(is_recorded);
+    let has_record = |period: &&Period| plan.is_some_and(|plan| plan.can_have_record(**period));
+    let periods: Vec<Period> =
+        range.periods.iter().filter(has_record).filter(|_| is_recorded_type).copied().collect();
     if is_preview {
-        let preview = preview(range, plan, &ours);
+        let preview = preview(range, plan, &periods);
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
-    let (Some(first), Some(last), Some(plan)) = (ours.first(), ours.last(), plan) else {
+    let (Some(first), Some(last), Some(plan)) = (periods.first(), periods.last(), plan) else {
         return Err(nothing_to_recalculate(range, begin));
     };
     let request = body.job_request(*first, *last);
-    let job = Job::new(app.host.random()?, request, ours.len(), plan.begin, plan.retention, now);
+    let job = Job::new(app.host.random()?, request, periods.len(), plan.begin, plan.retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
     if is_new && let Err(error) = app.queue.send(job.message(), Duration::ZERO).await {
@@ -170,7 +170,7 @@ pub async fn start(
     Ok(response)
 }
 
-/// Answers `GET /recalculate/{jobId}`. A job that makes no progress any more is ended first.
+/// Answers `GET /recalculate/{jobId}`. A job without progress for six hours is ended first.
 pub async fn follow(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
@@ -185,24 +185,24 @@ pub async fn follow(
     view(job, now)
 }
 
-/// Answers `DELETE /recalculate/{jobId}`: ends a job that has not finished. One that has is answered
-/// as it is.
+/// Answers `DELETE /recalculate/{jobId}`: ends a job that has not finished. A finished one is returned
+/// unchanged.
 pub async fn dismiss(
     _administrator: Administrator,
     State(app): State<Arc<App>>,
     Path(job_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let now = app.host.now();
-    let why = "dismissed by an administrator";
+    let reason = "dismissed by an administrator";
     let job = if is_id(&job_id) {
-        end_job(&app.client, &app.settings.table, &job_id, why, now).await?
+        end_job(&app.client, &app.settings.table, &job_id, reason, now).await?
     } else {
         None
     };
     view(job, now)
 }
 
-/// Whether it has the form of a job's name; other items of the partition have none.
+/// Whether it has the form of a `jobId`. The other items of the partition do not.
 fn is_id(job_id: &str) -> bool {
     job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -213,7 +213,7 @@ fn view(job: Option<Job>, now: DateTime<Utc>) -> Result<Response, ApiError> {
     Ok(json_response(StatusCode::OK, &body))
 }
 
-/// Whether the job is within retention, whether DynamoDB has deleted what is not or will.
+/// Whether the job is within retention. DynamoDB may not have deleted it yet.
 fn is_kept(job: &Job, now: DateTime<Utc>) -> bool {
     let age = |started: DateTime<Utc>| now.signed_duration_since(started);
     parse_instant(&job.started_at).is_none_or(|started| age(started) < RUNS_AND_JOBS)
@@ -226,7 +226,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where our time begins; `None` before the first run.
+/// Reads the start of the first counted hour; `None` before the first run.
 async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     let key = state_key(Granularity::Hourly);
     let item = app.client.get(&app.settings.table, key, Read::Eventual).await?;
@@ -234,49 +234,47 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &Range, plan: Option<Plan>, ours: &[Period]) -> Json {
+fn preview(range: &Range, plan: Option<Plan>, periods: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
         .map(|granularity| (granularity.name(), 0))
         .ordered_map();
-    for (granularity, periods) in plan.map(|plan| plan.made(ours)).unwrap_or_default() {
+    for (granularity, computed) in plan.map(|plan| plan.computed_for(periods)).unwrap_or_default() {
         if let Some(count) = refreshed.get_mut(granularity.name()) {
-            *count = periods.len();
+            *count = computed.len();
         }
     }
     let start = |period: Option<&Period>| period.map(|period| format_instant(period.start()));
     json!({
         "metricType": range.metric_type.as_deref().unwrap_or(ALL_TYPES),
         "granularity": range.granularity.name(),
-        "periods": ours.len(),
-        "first": start(ours.first()),
-        "last": start(ours.last()),
+        "periods": periods.len(),
+        "first": start(periods.first()),
+        "last": start(periods.last()),
         "refreshed": refreshed,
     })
 }
 
 fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiError {
     let begin = begin.map(format_instant);
-    let from = begin.as_deref().unwrap_or("the first run, which is still to come");
+    let from = begin.as_deref().unwrap_or("the first scheduled run, which has not started yet");
     ApiError::bad_request(
         "Nothing to recalculate",
         format!(
-            "Choose a range with {} periods that are over, within retention, and of a recorded \
-             type; records begin with {from}",
+            "Choose a range with {} periods that have ended, are within retention, and have a \
+             recorded type; records start with {from}",
             range.granularity
         ),
         json!({ "begin": begin }),
     )
 }
 
-/// Ends a job whose message could not be enqueued: otherwise the same request would find it under way.
+/// Ends a job whose message could not be enqueued. Otherwise the same request would return it as running.
 async fn withdraw(app: &App, job_id: &str, error: &QueueError) -> ApiError {
     let why = error.to_string();
     match end_job(&app.client, &app.settings.table, job_id, &why, app.host.now()).await {
         Ok(_) => ApiError::Unavailable(why),
-        Err(error) => {
-            ApiError::Unavailable(format!("{why}; and the job could not be ended: {error}"))
-        }
+        Err(error) => ApiError::Unavailable(format!("{why}; could not end the job: {error}")),
     }
 }

@@ -1,6 +1,6 @@
-//! The period that is still running, as far as it is known (`current=true` of `GET /metrics`): an
-//! hour from the items whose key range can be read, a day from its hours so far, a week or a month
-//! from its days and the hours of today. Nothing of it is stored.
+//! The running period so far (`current=true` of `GET /metrics`): an hour from the items that can be
+//! read by key range, a day from its hours so far, a week or a month from its days and the hours of
+//! today. Nothing of it is stored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use crate::{
-    host::Severity,
     metrics::{
         catalogue::Catalogue,
         maker::Maker,
@@ -33,12 +32,12 @@ pub struct RunningRecord {
     pub as_of: DateTime<Utc>,
 }
 
-/// What is known at `now` of the running period of `granularity`, of `metric_type` or of every type.
-/// A type of which nothing is known yet has no entry.
+/// The records of the running period of `granularity` at `now`, of `metric_type` or of all types. A type
+/// without any value yet has no record.
 ///
 /// # Errors
 ///
-/// When DynamoDB cannot be read.
+/// When DynamoDB fails.
 pub async fn running_records(
     app: &App,
     granularity: Granularity,
@@ -86,8 +85,8 @@ pub async fn running_records(
     Ok(found)
 }
 
-/// The flows of the running hour whose items can be read by key range, as of `now`. One that cannot
-/// be read is absent, and logged.
+/// The flows of the running hour whose items can be read by key range, as of `now`. A flow that cannot be
+/// read is absent, and logged.
 async fn running_hour(
     app: &App,
     hour: Period,
@@ -112,7 +111,8 @@ async fn running_hour(
     let passes = plan(catalogue, readable.iter().copied(), &spans, &app.settings.table);
     let mut findings = read(&app.client, passes).await;
     for (name, why) in &findings.failures {
-        log(app, request_id, &format!("{name} of the running hour: {why}"));
+        let reason = format!("{name} of the running hour: {why}");
+        app.log_problem(request_id, "running_period", &reason);
     }
     let mut by_type: BTreeMap<&str, Map<String, serde_json::Value>> = BTreeMap::new();
     for metric in readable {
@@ -130,7 +130,7 @@ async fn running_hour(
         .collect()
 }
 
-/// The records of `types` in `periods` that are there and can be read.
+/// Reads the records of `types` in `periods`. A record that cannot be read is logged and left out.
 async fn stored(
     app: &App,
     types: &[&str],
@@ -149,14 +149,14 @@ async fn stored(
             Ok(record) => {
                 records.insert((record.metric_type.clone(), record.period), record);
             }
-            Err(error) => log(app, request_id, &error.to_string()),
+            Err(error) => app.log_problem(request_id, "running_period", &error),
         }
     }
     Ok(records)
 }
 
-/// Rolls up the finer records so far. The last of them may not be there yet; what is missing before
-/// that is a hole.
+/// Rolls up the finer records so far. The last ones may not be there yet; any other that is missing
+/// counts as missing.
 fn rolled_up(
     catalogue: &Catalogue,
     name: &str,
@@ -191,11 +191,4 @@ fn empty(metric_type: &str, period: Period, calculated_at: DateTime<Utc>) -> Rec
         reconstructed: BTreeMap::new(),
         made_by: Maker::Items.into(),
     }
-}
-
-fn log(app: &App, request_id: &RequestId, reason: &str) {
-    let line = serde_json::json!({
-        "event": "running_period", "requestId": request_id.0, "reason": reason,
-    });
-    app.host.log(Severity::Error, &line);
 }

@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, text},
-    host::Severity,
     metrics::{
         period::{Granularity, format_instant},
         retention::RUNS_AND_JOBS,
@@ -32,30 +31,29 @@ use super::{
     parameters::{Parameters, one_of},
 };
 
-/// How many entries a page has unless it is said.
+/// How many entries a page has without `limit`.
 const DEFAULT_LIMIT: u32 = 50;
 
-/// The most entries a page may have: 100 of at most a few kilobytes are a quick answer.
+/// The most entries of a page: 100 entries of a few kilobytes are a small response.
 const MAXIMUM_LIMIT: u32 = 100;
 
-/// How many entries one request looks at for those that match, where DynamoDB cannot select them: a
-/// month of hourly runs and more, in a few requests. A page that ends here has a cursor to go on from.
+/// How many entries one request examines if DynamoDB cannot select those that match: more than a month
+/// of hourly runs, in a few queries. A page that ends here has a cursor.
 const MAXIMUM_EXAMINED: usize = 2000;
 
-/// How many entries a request to DynamoDB brings where not all of them match.
+/// How many entries a query returns if not all of them match.
 const EXAMINED_AT_ONCE: u32 = 250;
 
-/// The longest cursor that is looked at; ours have some 200 characters.
+/// The longest cursor that is decoded. Valid ones have about 200 characters.
 const MAXIMUM_RUNS_CURSOR: usize = 1000;
 
-/// Behind every sort key of an entry.
+/// Greater than the sort key of every entry.
 const END_OF_TIME: &str = "9999-12-31T23:59:59.999Z~";
 
-/// What is asked for, without where to go on from; a cursor holds it too, so that it fits no other
-/// question.
+/// What selects entries. A cursor holds it too, so that it is rejected with another filter.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RunsQuestion {
+struct RunsFilter {
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     granularity: Option<String>,
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
@@ -70,16 +68,16 @@ struct RunsQuestion {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunsCursor {
-    /// The sort key of the last entry that was looked at. Entries that arrive later sort before it.
+    /// The sort key of the last entry that was examined. Entries that are written later sort before it.
     #[serde(rename = "k")]
     after: String,
     #[serde(rename = "q")]
-    question: RunsQuestion,
+    filter: RunsFilter,
 }
 
-/// What is asked for, checked.
+/// The checked parameters.
 struct RunsRequest {
-    question: RunsQuestion,
+    filter: RunsFilter,
     granularity: Option<Granularity>,
     limit: usize,
     after: Option<String>,
@@ -100,7 +98,7 @@ pub async fn runs(
 ) -> Result<Response, ApiError> {
     let request = RunsRequest::parse(query.as_deref().unwrap_or(""))?;
     let page = read(&app, &request, &request_id).await?;
-    let next = page.next.map(|after| RunsCursor { after, question: request.question }.encode());
+    let next = page.next.map(|after| RunsCursor { after, filter: request.filter }.encode());
     let data = json!({ "runs": page.runs, "nextCursor": next.transpose()? });
     Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": data })))
 }
@@ -129,7 +127,7 @@ impl RunsRequest {
                 json!({ "from": format_instant(from), "to": format_instant(to) }),
             ));
         }
-        let question = RunsQuestion {
+        let filter = RunsFilter {
             granularity: granularity.map(|granularity| granularity.name().to_owned()),
             status: status.transpose()?,
             from,
@@ -138,10 +136,10 @@ impl RunsRequest {
         let limit = parameters.optional_number("limit", 1, MAXIMUM_LIMIT)?;
         let after = parameters
             .optional("cursor")
-            .map(|cursor| RunsCursor::decode(cursor)?.fitting(&question))
+            .map(|cursor| RunsCursor::decode(cursor)?.fitting(&filter))
             .transpose()?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
-        Ok(Self { question, granularity, limit, after })
+        Ok(Self { filter, granularity, limit, after })
     }
 }
 
@@ -164,49 +162,50 @@ impl RunsCursor {
         decode().ok_or_else(|| {
             invalid_cursor(
                 "Invalid cursor",
-                "Use nextCursor of the page before as it is, or leave cursor out to start at the \
+                "Use nextCursor of the previous page unchanged, or remove cursor to start at the \
                  newest run",
             )
         })
     }
 
-    /// Where to go on from, if the cursor is of a page of this question.
-    fn fitting(self, question: &RunsQuestion) -> Result<String, ApiError> {
-        let until = question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
-        let from = question.from.map_or_else(String::new, format_instant);
+    /// Where the page starts, if the cursor was made with this filter.
+    fn fitting(self, filter: &RunsFilter) -> Result<String, ApiError> {
+        let until = filter.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
+        let from = filter.from.map_or_else(String::new, format_instant);
         let is_inside = (from..until).contains(&self.after);
-        if self.question == *question && is_inside {
+        if self.filter == *filter && is_inside {
             return Ok(self.after);
         }
         Err(invalid_cursor(
             "cursor belongs to another query",
-            "Repeat granularity, status, from and to as they were when the page before was asked \
-             for, or leave cursor out",
+            "Use the same granularity, status, from and to as for the previous page, or remove \
+             cursor",
         ))
     }
 }
 
-/// Reads entries until there are as many as asked for and one more, which tells whether to go on.
+/// Reads entries until the page is full and there is one more, to know whether there is a next page.
 async fn read(
     app: &App,
     request: &RunsRequest,
     request_id: &RequestId,
 ) -> Result<RunsPage, ApiError> {
-    let RunsRequest { question, granularity, limit, after } = request;
-    // What started 90 days ago or earlier is past retention, whether DynamoDB has deleted it or not.
+    let RunsRequest { filter, granularity, limit, after } = request;
+    // An entry from 90 days ago or earlier is past retention, whether DynamoDB has deleted it or not.
     let kept = app.host.now() - RUNS_AND_JOBS + TimeDelta::milliseconds(1);
-    let from = question.from.map_or(kept, |from| from.max(kept));
-    let to = || question.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
+    let from = filter.from.map_or(kept, |from| from.max(kept));
+    let to = || filter.to.map_or_else(|| END_OF_TIME.to_owned(), format_instant);
     let until = after.clone().unwrap_or_else(to);
-    // The range may end before that, and so may a page that was asked for earlier.
+    // The whole range, or the rest of it from the cursor on, may be past retention.
     if until <= format_instant(from) {
         return Ok(RunsPage { runs: Vec::new(), next: None });
     }
-    let query = query(&app.settings.table, *granularity, question.status, from, until);
-    // Of granularity and status the query selects by one.
-    let selects_all = granularity.is_none() || question.status.is_none();
+    let query = query(&app.settings.table, *granularity, filter.status, from, until);
+    // The query selects by granularity or by status, not by both.
+    let selects_all = granularity.is_none() || filter.status.is_none();
     let page_size = if selects_all {
-        // One to tell whether to go on, and the one to go on from, which the range includes.
+        // One more to know whether there is a next page, and the entry of the cursor, which the range
+        // includes.
         u32::try_from(*limit).unwrap_or(MAXIMUM_LIMIT) + 1 + u32::from(after.is_some())
     } else {
         EXAMINED_AT_ONCE
@@ -239,16 +238,9 @@ async fn read(
     Ok(page)
 }
 
-/// The entry; one that cannot be read is logged and left out.
+/// The entry. An entry that cannot be read is logged and left out.
 fn readable(app: &App, item: Item, request_id: &RequestId) -> Option<Entry> {
     Entry::from_item(item)
-        .map_err(|error| {
-            let line = json!({
-                "event": "unreadable_entry",
-                "requestId": request_id.0,
-                "reason": error.to_string(),
-            });
-            app.host.log(Severity::Error, &line);
-        })
+        .map_err(|error| app.log_problem(request_id, "unreadable_entry", &error))
         .ok()
 }

@@ -1,5 +1,5 @@
-//! The data points of an answer, made one page of records after the other: a record becomes text as
-//! soon as its period is complete, and is dropped.
+//! The data points of a response. They are made page by page while records are read: the records of a
+//! period become text as soon as all of them are read, and are dropped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +23,10 @@ use super::{
     running::RunningRecord,
 };
 
-/// The most records in one answer, of all types together.
+/// The most records in one response, of all types together.
 pub const MAXIMUM_RECORDS: usize = 5000;
 
-/// The most bytes of data points in one answer.
+/// The most bytes of data points in one response.
 pub const MAXIMUM_BYTES: usize = 10_000_000;
 
 #[derive(Serialize)]
@@ -36,22 +36,22 @@ struct DataPoint {
     end_timestamp: String,
     metrics: Map<String, Json>,
     calculated_at: String,
-    /// Where finer periods were missing: how many were there.
+    /// If finer periods were missing: how many were not.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Coverage>,
-    /// A finer record has changed since; a later run refreshes this one.
+    /// A finer record has changed since this one was computed; a later run refreshes it.
     #[serde(skip_serializing_if = "is_false")]
     stale: bool,
-    /// Metrics whose values were computed later, from a table that has forgotten what was deleted or
-    /// changed since: each with what its value is.
+    /// Metrics whose values were computed later, from a table that no longer has what was deleted or
+    /// changed since, each with its mark.
     #[serde(skip_serializing_if = "Reconstructed::is_empty")]
     reconstructed: Reconstructed,
-    /// Of the period that is still running.
+    /// Of the running period only.
     #[serde(flatten)]
     running: Option<Running>,
 }
 
-/// What the data point of the running period says besides.
+/// Further fields of the data point of the running period.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Running {
@@ -76,26 +76,26 @@ struct Series<'run> {
     summary: Summariser<'run>,
 }
 
-/// What has been read of an answer.
+/// The data points of a response that is being made.
 pub struct Collection<'run> {
     request: &'run MetricsRequest,
     catalogue: &'run Catalogue,
-    /// The periods whose finer records have changed, and when that was noted last.
+    /// The stale periods, each with when it was marked last.
     stale: BTreeMap<Period, DateTime<Utc>>,
     series: Vec<Series<'run>>,
-    /// The records of the period that is being read, each with its place in `series`. Whole periods
-    /// are taken, so that nothing is missing from a page that is on the next one.
+    /// The records of the period that is being read, each with its index in `series`. A page has whole
+    /// periods only: a record on the next page must not look missing on this one.
     held: Vec<(usize, Record)>,
     records: usize,
     bytes: usize,
-    /// The first period that was not taken, because the answer would be too large.
+    /// The first period that was not added, because the response would be too large.
     beyond: Option<Period>,
     has_stale: bool,
 }
 
-/// An answer that is complete.
+/// All data points of a response.
 pub struct Collected {
-    /// What stands in the answer's `data`, after its first fields.
+    /// The last fields of `data`.
     pub text: Chunks,
     /// Whether no period is missing, and none is stale.
     pub is_whole: bool,
@@ -106,7 +106,7 @@ impl DataPoint {
         if let Some(only) = &request.only {
             record.metrics.retain(|name, _| only.contains(name));
         }
-        // A mark of a value that is not in the data point says nothing.
+        // Only values that are in the data point have marks.
         record.reconstructed.retain(|name, _| record.metrics.contains_key(name));
         Self {
             timestamp: format_instant(record.period.start()),
@@ -122,7 +122,7 @@ impl DataPoint {
 }
 
 impl<'run> Collection<'run> {
-    /// An answer to `request` without any data point; the periods `stale` are marked in it.
+    /// An empty collection for `request`. Data points of the periods in `stale` are marked.
     pub fn new(
         request: &'run MetricsRequest,
         catalogue: &'run Catalogue,
@@ -153,8 +153,7 @@ impl<'run> Collection<'run> {
         }
     }
 
-    /// Takes what is known of the running period, before any record. No summary takes it into
-    /// account, because it is not whole.
+    /// Adds the running period, before any record. It is not in the summary, because it is not complete.
     ///
     /// # Errors
     ///
@@ -170,7 +169,7 @@ impl<'run> Collection<'run> {
         Ok(())
     }
 
-    /// Takes the next record; they come newest first. Breaks when the answer is full.
+    /// Adds the next record; they are passed newest first. Breaks when the response is full.
     ///
     /// # Errors
     ///
@@ -190,7 +189,7 @@ impl<'run> Collection<'run> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes the records of the period that is complete, if they fit. The first period always does.
+    /// Adds the records of the period that was read, if they fit. The first period always fits.
     fn flush(&mut self) -> Result<ControlFlow<()>, ApiError> {
         let held = std::mem::take(&mut self.held);
         let Some(period) = held.first().map(|(_, record)| record.period) else {
@@ -198,7 +197,7 @@ impl<'run> Collection<'run> {
         };
         let mut points = Vec::with_capacity(held.len());
         for (place, record) in held {
-            // A record that was computed after the mark has what was changed.
+            // A record that was computed after the mark includes the change.
             let marked_at = self.stale.get(&period);
             let is_stale = marked_at.is_some_and(|at| record.calculated_at <= *at);
             self.has_stale |= is_stale;
@@ -226,13 +225,13 @@ impl<'run> Collection<'run> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The whole answer. `begin` is where the time of the hours begins; before that nothing is
+    /// Completes the response. `begin` is the start of the first counted hour; earlier periods are not
     /// missing.
     ///
     /// # Errors
     ///
-    /// When the records of the range are more than one answer holds and no page of them was asked
-    /// for, or a value cannot be written as JSON.
+    /// When one response does not hold the records of the range and no page was requested, or a value
+    /// cannot be written as JSON.
     pub fn finish(
         mut self,
         begin: Option<DateTime<Utc>>,
@@ -246,7 +245,7 @@ impl<'run> Collection<'run> {
         {
             return Err(too_large(beyond));
         }
-        // Before the first hour was counted, and before their end, periods are not due.
+        // A period that ended before the first counted hour, or has not ended yet, is not missing.
         let due: Vec<Period> = self
             .request
             .periods
@@ -274,7 +273,7 @@ impl<'run> Collection<'run> {
         Ok(Collected { text, is_whole: is_whole && !has_stale })
     }
 
-    /// Writes all types; answers whether no period is missing.
+    /// Writes all types. Returns whether no period is missing.
     fn write_all(self, due: &[Period], text: &mut Chunks) -> Result<bool, ApiError> {
         let mut missing = BTreeSet::new();
         text.text(",\"allMetrics\":[");
@@ -299,7 +298,7 @@ impl<'run> Collection<'run> {
 }
 
 impl Series<'_> {
-    /// Writes the fields of the series. Adds to `missing` the periods `due` without a record.
+    /// Writes the fields of the series, and adds the periods in `due` without a record to `missing`.
     fn write(
         self,
         text: &mut Chunks,
@@ -310,19 +309,19 @@ impl Series<'_> {
         text.text("\"dataPoints\":[");
         text.append(self.points);
         text.text("],\"missing\":");
-        // A type that nothing is recorded of has no holes.
+        // A type without recorded metrics has no missing periods.
         let is_recorded = catalogue.of_type(self.metric_type).next().is_some();
         let present: BTreeSet<Period> = self.present.into_iter().ordered_set();
-        let lacking: Vec<&Period> =
+        let without_record: Vec<&Period> =
             due.iter().filter(|period| is_recorded && !present.contains(*period)).collect();
-        write_starts(text, lacking.iter().copied())?;
-        missing.extend(lacking);
+        write_starts(text, without_record.iter().copied())?;
+        missing.extend(without_record);
         text.text(",\"summary\":");
         text.json(&self.summary.finish())
     }
 }
 
-/// Writes a list of the starts of `periods`.
+/// Writes the list of the starts of `periods`.
 fn write_starts<'period>(
     text: &mut Chunks,
     periods: impl Iterator<Item = &'period Period>,
@@ -338,17 +337,17 @@ fn write_starts<'period>(
     Ok(())
 }
 
-/// The error of a range of which `beyond` is the first period, from the newest on, that one answer
-/// does not hold.
+/// The error for a range that does not fit in one response. `beyond` is the first period, from the newest
+/// on, that does not fit.
 fn too_large(beyond: Period) -> ApiError {
     let earliest = format_instant(beyond.next().start());
     let or = or_coarser(beyond.granularity());
     ApiError::bad_request(
         "Range too large",
         format!(
-            "One answer holds at most {MAXIMUM_RECORDS} records, of all types together, and \
+            "One response holds at most {MAXIMUM_RECORDS} records, of all types together, and \
              {MAXIMUM_BYTES} bytes of data points; with this endDate use the startDate {earliest} \
-             or a later one{or}, or set limit and read the range page by page"
+             or a later one{or}, or set limit to read the range page by page"
         ),
         json!({
             "maximumRecords": MAXIMUM_RECORDS,

@@ -1,5 +1,5 @@
-//! `GET /session`: whether the caller is signed in, for a page that opens. It cannot read the
-//! session's cookie, and a 401 would be an error in the browser's console.
+//! `GET /session`: whether the caller is signed in. A page calls it when it opens, because it cannot
+//! read the session cookie, and a 401 would be an error in the console of the browser.
 
 use axum::{extract::RawQuery, response::Response};
 use http::StatusCode;
@@ -9,12 +9,11 @@ use super::{
     authentication::Administrator, error::ApiError, json_response, parameters::Parameters,
 };
 
-/// Answers `GET /session`. Why a caller is not signed in is not said.
+/// Answers `GET /session`. The response does not say why the caller is not signed in.
 ///
 /// # Errors
 ///
-/// When a parameter is given, or DynamoDB cannot be asked about the session: whether the caller is
-/// signed in is then unknown.
+/// When there is a parameter, or DynamoDB fails: it is then unknown whether the caller is signed in.
 pub async fn session(
     caller: Result<Administrator, ApiError>,
     RawQuery(query): RawQuery,

@@ -1,5 +1,5 @@
-//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`. The same code runs in a Worker and
-//! natively.
+//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`. The same code runs in a Worker
+//! and natively.
 //!
 //! Source: [DynamoDB API Reference](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/),
 //! [low-level API](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html).

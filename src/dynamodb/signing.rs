@@ -44,7 +44,7 @@ impl std::fmt::Debug for Credentials {
 
 /// A request could not be signed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("signing failed: {0}; check AWS_REGION and the endpoint")]
+#[error("signing failed: {0}; check AWS_REGION and DYNAMODB_ENDPOINT")]
 pub struct SigningError(String);
 
 /// Signs `request` for `service` in `region` as of `time`, adding `x-amz-date`, `authorization`

@@ -1,11 +1,12 @@
-//! What an isolate makes once and all its events use: settings, catalogue, clients, router.
+//! What an isolate creates once for all its events: settings, catalogue, clients, router.
 //!
-//! An isolate serves many events, and stays when a deployment changes only variables, secrets or
-//! bindings: its events then have another environment. So what was made is kept together with the
-//! environment that it was made from, and is made again for another one. A failure is not kept.
+//! An isolate processes many events. It can continue after a deployment that changes only variables,
+//! secrets or bindings; its events then have another environment. So what was created is kept together
+//! with its environment, and is created again for another one. A failure is not kept.
 //!
-//! Everything kept here is stateless or shared memory. The handles of queue and KV namespace belong to
-//! the environment; what belongs to one request, such as its [`worker::Context`], comes with it.
+//! Everything kept here is stateless, or memory that requests may share. The handles of the queue and of
+//! the KV namespace belong to the environment. What belongs to one request, such as its
+//! [`worker::Context`], is passed with it.
 //!
 //! Source: [changes of bindings](https://developers.cloudflare.com/workers/runtime-apis/bindings/#making-changes-to-bindings).
 
@@ -32,15 +33,15 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Isolate>>> = const { RefCell::new(None) };
 }
 
-/// What is made once.
+/// What is created once.
 pub struct Isolate {
-    /// The environment that it was made from, for comparison.
+    /// The environment that it was created from, for comparison.
     env: JsValue,
     /// The settings in it.
     pub settings: Settings,
     /// The catalogue of this build.
     pub catalogue: Catalogue,
-    /// What events that nobody waits for call DynamoDB with.
+    /// The client of scheduled runs and slices, which retry for longer than requests.
     pub client: Client,
     /// The scheduled runs and the slices of recalculations.
     pub engine: Engine,
@@ -73,14 +74,14 @@ impl From<SetupError> for ApiError {
 }
 
 impl Isolate {
-    /// What was made from this environment before, or else is made from it now.
+    /// Returns what was created from this environment before, or creates it.
     ///
     /// # Errors
     ///
     /// [`SetupError`], and again at the next event.
     pub fn of(env: &Env) -> Result<Rc<Self>, SetupError> {
         let env_object: &JsValue = env.as_ref();
-        // The borrow ends here: a panic while something is made leaves nothing locked.
+        // The borrow ends here, so a panic below leaves nothing borrowed.
         let current = CURRENT.with_borrow(Clone::clone);
         if let Some(isolate) =
             current.filter(|isolate| js_sys::Object::is(&isolate.env, env_object))

@@ -1,4 +1,4 @@
-//! The Worker's entry points: what the runtime calls, and nothing else.
+//! The entry points of the Worker: requests, cron events, queue messages.
 
 mod bindings;
 mod isolate;
@@ -22,7 +22,7 @@ use crate::{
 
 #[event(start)]
 fn start() {
-    // Without this a panic says only `unreachable`.
+    // Without this hook a panic is logged as `unreachable`, without its reason.
     std::panic::set_hook(Box::new(|panic| {
         worker::console_error!(
             "{}",
@@ -69,8 +69,8 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     };
     let Some(granularity) = Granularity::from_cron(&cron) else {
         let problem = format!(
-            "no run belongs to the cron expression {cron}, and REALTIME_CRON is another one; see \
-             wrangler.toml"
+            "the cron expression {cron} starts no scheduled run and is not REALTIME_CRON; make the \
+             crons in wrangler.toml and REALTIME_CRON agree"
         );
         return log_failure("run", &problem);
     };
@@ -94,7 +94,7 @@ async fn refresh_counters(isolate: Rc<Isolate>) {
         catalogue: &isolate.catalogue,
         store: &isolate.snapshots,
     };
-    // It has logged what went wrong; the next event is the next attempt.
+    // It logs its result. After a failure the next event is the next attempt.
     let _ = refresher.refresh(RefreshTrigger::Tick).await;
 }
 

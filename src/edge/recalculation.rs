@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The name of the queue to which messages go that were delivered too often.
+/// The dead-letter queue: messages that were delivered too often.
 const DEAD_LETTER_QUEUE: &str = "edge-analytics-recalculation-failed";
 
 /// The delay of a message that could not be processed because the queue or the configuration fails.
@@ -28,8 +28,7 @@ const RETRY_DELAY_SECONDS: u32 = 15 * 60;
 /// The pauses before further attempts to enqueue a message.
 const ENQUEUE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
-/// Processes a batch: slices of recalculations that are due, or messages that were delivered too
-/// often.
+/// Processes a batch of the queue, or of its dead-letter queue.
 pub async fn process(batch: &MessageBatch<()>, isolate: Result<Rc<Isolate>, SetupError>) {
     let isolate = match isolate {
         Ok(isolate) => isolate,
@@ -47,7 +46,10 @@ pub async fn process(batch: &MessageBatch<()>, isolate: Result<Rc<Isolate>, Setu
 async fn process_message(isolate: &Isolate, message: &RawMessage, is_dead_letter: bool) {
     let due = message.body().as_string();
     let Some(due) = due.as_deref().and_then(Message::from_body) else {
-        log_failure("recalculation", "a message of the queue names no slice and was dropped");
+        log_failure(
+            "recalculation",
+            "a message of the queue does not name a slice and was dropped",
+        );
         return message.ack();
     };
     let next = if is_dead_letter {
@@ -59,8 +61,8 @@ async fn process_message(isolate: &Isolate, message: &RawMessage, is_dead_letter
         Next::Nothing => message.ack(),
         Next::Send(next, delay) => match enqueue(&isolate.queue, &next, delay).await {
             Ok(()) => message.ack(),
-            // The result of the slice is stored; delivered again, the message asks for what is due
-            // then.
+            // The result of the slice is stored, so another delivery of the message continues after
+            // it.
             Err(error) => {
                 log_failure("recalculation", &error.to_string());
                 message.retry_with_options(&later());

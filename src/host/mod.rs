@@ -1,7 +1,7 @@
-//! What the surroundings hand in: the time, waiting, randomness and a place for log lines.
+//! What the runtime provides: clock, timer, randomness, log, work after a response, edge cache.
 //!
-//! Nothing else in the crate has a clock, a timer or a generator of its own, so the same code runs
-//! in the Workers runtime, in native tests and under a simulated clock.
+//! No other code has a clock, a timer or a generator of its own, so the same code runs in the Workers
+//! runtime, in native tests and under a simulated clock.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,16 +21,16 @@ pub use workers::{WorkersBackground, WorkersCache, WorkersHost};
 /// A boxed future that can move between threads, as axum's handlers must.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How serious a log line is.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Normal operation.
     Info,
-    /// Something went wrong that somebody should look at.
+    /// An operator should look at it.
     Error,
 }
 
-/// The surroundings of the code: a Worker, a native process, or a test.
+/// The runtime: a Worker, a native process, or a test.
 pub trait Host: Send + Sync {
     /// The current time, to the millisecond.
     fn now(&self) -> DateTime<Utc>;
@@ -38,14 +38,14 @@ pub trait Host: Send + Sync {
     /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
-    /// 128 bits nobody can guess.
+    /// 128 random bits that cannot be guessed.
     ///
     /// # Errors
     ///
-    /// When the platform's generator fails.
+    /// When the random number generator of the runtime fails.
     fn random(&self) -> Result<u128, RandomnessError>;
 
-    /// Writes one structured line to the log. The caller keeps secrets out of it.
+    /// Writes one structured line to the log. `line` must not contain secrets.
     fn log(&self, severity: Severity, line: &serde_json::Value);
 }
 
@@ -73,10 +73,10 @@ pub trait ResponseCache: Send + Sync {
 /// The edge cache for responses failed. A request is then answered without it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// With the runtime's reason.
+    /// A read failed, with the reason of the runtime.
     #[error("could not read from the edge cache: {0}")]
     Read(String),
-    /// With the runtime's reason.
+    /// A write failed, with the reason of the runtime.
     #[error("could not write to the edge cache: {0}")]
     Write(String),
 }
@@ -84,23 +84,23 @@ pub enum CacheError {
 /// Workers KV failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KvError {
-    /// With the runtime's reason.
+    /// A read failed, with the reason of the runtime.
     #[error("could not read from Workers KV: {0}")]
     Read(String),
-    /// With the runtime's reason.
+    /// A write failed, with the reason of the runtime.
     #[error("could not write to Workers KV: {0}")]
     Write(String),
 }
 
-/// A host that several parts share.
+/// A shared host.
 pub type SharedHost = Arc<dyn Host>;
 
-/// What runs the work of one request that goes on after its response.
+/// The [`Background`] of one request.
 pub type SharedBackground = Arc<dyn Background>;
 
-/// The platform's random number generator failed.
+/// The random number generator of the runtime failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the platform's random number generator failed: {0}")]
+#[error("the random number generator of the runtime failed: {0}")]
 pub struct RandomnessError(String);
 
 fn random_bits() -> Result<u128, RandomnessError> {

@@ -11,13 +11,12 @@ use super::{
     Background, BoxFuture, CacheError, Host, RandomnessError, ResponseCache, Severity, random_bits,
 };
 
-/// The host of the URLs under which answers are kept. `.invalid` never resolves
-/// ([RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.4)), so no request from outside can
-/// meet one.
+/// The origin of the URLs that are the keys of the edge cache. `.invalid` never resolves
+/// ([RFC 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.4)), so no request from outside has
+/// such a URL.
 const CACHE_ORIGIN: &str = "https://edge-analytics.invalid";
 
-/// The host of a Worker. Its clock stands still between two input or output operations, as the
-/// Workers runtime's does.
+/// The host of a Worker. As in every Worker, its clock advances only with input and output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WorkersHost;
 
@@ -49,7 +48,7 @@ impl Host for WorkersHost {
     }
 }
 
-/// What goes on after the answer, for as long as the runtime allows: 30 seconds.
+/// Work after the response. The runtime allows it 30 seconds.
 #[derive(Debug)]
 pub struct WorkersBackground(pub worker::Context);
 
@@ -59,7 +58,7 @@ impl Background for WorkersBackground {
     }
 }
 
-/// The Cache API of the data centre that answers.
+/// The Cache API: the cache of the data centre in which the request runs.
 ///
 /// Source: [Cache API](https://developers.cloudflare.com/workers/runtime-apis/cache/).
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,7 +87,7 @@ impl ResponseCache for WorkersCache {
             let put = async move {
                 let headers = worker::Headers::new();
                 headers.set("Cache-Control", &format!("max-age={}", lifetime.as_secs()))?;
-                // Chunk by chunk: the whole text is never in memory a second time.
+                // In chunks, so that the whole text is not copied in memory.
                 let chunks = response.into_iter().map(Ok::<_, worker::Error>);
                 let response = worker::Response::from_stream(stream::iter(chunks))?;
                 worker::Cache::default().put(url, response.with_headers(headers)).await

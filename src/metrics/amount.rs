@@ -1,4 +1,4 @@
-//! Values that add up: a number, or a number for each group.
+//! Amounts: values that can be added, which are numbers and numbers by group.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,23 @@ use serde_json::Value as Json;
 
 use crate::metrics::{catalogue::definition::Metric, numbers, ordered::Ordered};
 
-/// A metric's value, as far as it can be added to another one.
+/// The value of a metric as something that can be added. Distinct counts and means are numbers too,
+/// but their sum means nothing: rollups merge or weight them instead.
+///
+/// ```
+/// # use edge_analytics::metrics::amount::Amount;
+/// # use serde_json::json;
+/// let sum = |values: &[serde_json::Value]| {
+///     Amount::sum(values.iter().map(Some)).map(|sum| sum.to_json())
+/// };
+/// // Exact in decimal, where doubles would give 0.30000000000000004.
+/// assert_eq!(sum(&[json!(0.1), json!(0.2)]), Some(json!(0.3)));
+/// // A group that one of the values lacks is not known of both.
+/// assert_eq!(sum(&[json!({"a": 1}), json!({"a": 2, "b": 5})]), Some(json!({"a": 3})));
+/// // A number and groups cannot be added; nothing has no sum.
+/// assert_eq!(sum(&[json!({"a": 1}), json!(2)]), None);
+/// assert_eq!(sum(&[]), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amount {
     /// One number.
@@ -17,7 +33,7 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// What the metric comes to where nothing is.
+    /// The amount of the metric if there are no rows: 0, or 0 for each group.
     #[must_use]
     pub fn zero_of(metric: &Metric) -> Self {
         match metric.by() {
@@ -28,7 +44,7 @@ impl Amount {
         }
     }
 
-    /// The amount in a record's value; `None` where it is neither a number nor numbers by group.
+    /// The amount in the value of a record; `None` if it is neither a number nor numbers by group.
     #[must_use]
     pub fn from_json(value: &Json) -> Option<Self> {
         match value {
@@ -42,7 +58,7 @@ impl Amount {
         }
     }
 
-    /// The value as a record has it.
+    /// The amount as the value of a record.
     #[must_use]
     pub fn to_json(&self) -> Json {
         match self {
@@ -56,7 +72,7 @@ impl Amount {
         }
     }
 
-    /// The number, if it is one.
+    /// The number; `None` for groups.
     #[must_use]
     pub fn number(&self) -> Option<Decimal> {
         match self {
@@ -65,8 +81,8 @@ impl Amount {
         }
     }
 
-    /// Both together, group by group. A group that one of them lacks is not known of both, so it is
-    /// left out; `None` where nothing is left, or where the sum would not be exact.
+    /// The sum of both, group by group. A group that one of them lacks is left out. `None` if no
+    /// group is left, if one is a number and the other groups, or if the sum would not be exact.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Option<Self> {
         match (self, other) {
@@ -86,7 +102,8 @@ impl Amount {
         }
     }
 
-    /// All of `values` together; `None` where there are none, or where one is no amount.
+    /// The sum of `values`; `None` if there are none, if one is absent or not an amount, or if a
+    /// sum would not be exact.
     #[must_use]
     pub fn sum<'value>(values: impl IntoIterator<Item = Option<&'value Json>>) -> Option<Self> {
         let mut sum: Option<Self> = None;
@@ -112,18 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_groups_add_up() {
+    fn numbers_and_groups_are_summed() {
         for (values, expected) in [
             (vec![json!(1), json!(2.5)], Some(json!(3.5))),
             (vec![json!(0.1), json!(0.2)], Some(json!(0.3))),
             (vec![json!({"a": 1, "b": 0}), json!({"a": 2, "b": 5})], Some(json!({"a": 3, "b": 5}))),
-            // `b` was counted from the second period on.
+            // Group `b` exists from the second period on.
             (vec![json!({"a": 1}), json!({"a": 2, "b": 5})], Some(json!({"a": 3}))),
             (vec![json!({"a": 1}), json!({"b": 5})], None),
             (vec![json!({"a": 1}), json!(2)], None),
             (vec![json!({"a": "1"})], None),
             (vec![json!([1])], None),
-            // More than a decimal holds.
+            // Out of the range of decimals.
             (vec![json!(7.9e28), json!(7.9e28)], None),
             (vec![], None),
         ] {

@@ -1,7 +1,7 @@
-//! Items with a time to live: what DynamoDB will delete, but has not yet.
+//! Items with a time to live: expired items that DynamoDB has not deleted yet.
 //!
-//! DynamoDB deletes an expired item within days. Until then it is returned by every read, so whoever
-//! reads has to leave it out.
+//! DynamoDB deletes an expired item within days. Until then reads return it, and counting must
+//! leave it out.
 //!
 //! Source: [Using time to live in DynamoDB](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html).
 
@@ -11,11 +11,11 @@ use serde_dynamo::{AttributeValue, Item};
 
 use crate::metrics::numbers;
 
-/// DynamoDB takes no value older than five years for an expiry, and keeps the item.
+/// DynamoDB ignores an expiry that is more than five years ago and keeps the item.
 const OLDEST: TimeDelta = TimeDelta::days(5 * 365 + 1);
 
-/// When the item expires: the epoch second in the attribute. `None` where it never does: DynamoDB
-/// looks at numbers only.
+/// When the item expires: the epoch second in the attribute. `None` if it never expires, because
+/// the attribute is absent or not a number, which DynamoDB ignores.
 #[must_use]
 pub fn expiry_of(item: &Item, attribute: &str) -> Option<DateTime<Utc>> {
     let Some(AttributeValue::N(seconds)) = item.get(attribute) else { return None };
@@ -23,7 +23,8 @@ pub fn expiry_of(item: &Item, attribute: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// Whether an item that expires at `expiry` no longer exists at `at`.
+/// Whether an item that expires at `expiry` no longer exists at `at`. It exists up to the
+/// millisecond before `expiry`.
 #[must_use]
 pub fn has_expired(expiry: DateTime<Utc>, at: DateTime<Utc>) -> bool {
     expiry <= at && at - expiry <= OLDEST
@@ -52,16 +53,16 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_gone_from_its_second_on_and_kept_when_that_is_five_years_ago() {
+    fn an_item_expires_at_its_second_unless_that_is_five_years_ago() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let expiry = at("2026-03-01T11:00:00Z");
-        for (instant, gone) in [
+        for (instant, is_expired) in [
             ("2026-03-01T10:59:59.999Z", false),
             ("2026-03-01T11:00:00Z", true),
             ("2031-02-28T11:00:00Z", true),
             ("2031-03-02T11:00:00.001Z", false),
         ] {
-            assert_eq!(has_expired(expiry, at(instant)), gone, "{instant}");
+            assert_eq!(has_expired(expiry, at(instant)), is_expired, "{instant}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! What reading showed of the items themselves: how many are malformed, how many a source has.
+//! Findings about the items that were read: how many are malformed, and how many a source has.
 
 use serde::{Deserialize, Serialize};
 
-/// How many rows of a metric were left out.
+/// The rows that were left out of a metric because they are malformed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Malformed {
-    /// The rows that concern the metric in its spans, the malformed ones among them.
+    /// The number of rows that concern the metric in its spans, including malformed ones.
     pub rows: u64,
-    /// Those that are malformed.
+    /// The number of malformed rows.
     pub malformed: u64,
 }
 
-/// What was read of a source.
+/// How much of a source was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceFindings {
-    /// The items that were read.
+    /// The number of items that were read.
     pub rows: u64,
-    /// Whether its partitions were read whole, not only the key ranges of some spans.
+    /// Whether its partitions were read whole; otherwise only the key ranges of some spans were.
     pub is_whole: bool,
 }

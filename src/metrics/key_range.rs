@@ -1,16 +1,17 @@
-//! Which sort keys begin with a time in a span.
+//! The range of sort keys that begin with a time in a span.
 
 use super::{
     catalogue::definition::SortKeyFormat,
     period::{Span, format_instant},
 };
 
-/// The first and the last of the sort keys that begin with a time in the span, however its second is written: with a fraction
-/// of any length or none, with `Z` or `+00:00`. At each end there is up to a second too much; the
-/// fold decides by the attribute.
+/// The first and the last sort key that can begin with a time in the span: with or without a
+/// fraction of a second, with `Z` or `+00:00`. The range includes up to a second more at each end;
+/// the fold then decides by the attribute with the time.
 #[must_use]
 pub fn key_range(span: Span, format: SortKeyFormat) -> (String, String) {
-    // What follows a second (`#`, `+`, `-`, `.`, `Z`) sorts behind its text alone and before `~`.
+    // What can follow a second (`#`, `+`, `-`, `.`, `Z`) sorts after the second alone and before
+    // `~`.
     let text = |instant| {
         let mut text = format_instant(instant);
         text.truncate(match format {

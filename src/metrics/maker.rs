@@ -1,13 +1,13 @@
-//! Which maker makes a number. This is the only place that decides it.
+//! Makers: whether a record is counted from items, rolled up, or kept. Only this module decides it.
 //!
 //! | maker | what it makes |
 //! |---|---|
-//! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that its merged parts leave open |
+//! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that is not certain after merging |
 //! | rollup ([`Maker::Rollup`]) | every other day, from its hours; every other week and month, from its days |
-//! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and was neither requested nor changed below |
+//! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and is neither requested nor stale |
 //!
-//! Scheduled runs, refreshes and recalculations ask here and then execute. A record says which maker
-//! made it ([`MadeBy`]).
+//! Scheduled runs, refreshes and recalculations use its decisions. A record has the maker that
+//! computed it ([`MadeBy`]).
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::metrics::{
     rollup::finer_periods,
 };
 
-/// What a value is made from.
+/// How a value is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
     /// Counted from the platform's items.
@@ -47,27 +47,29 @@ impl Maker {
         [Self::Items, Self::Rollup].into_iter().find(|maker| maker.name() == name)
     }
 
-    /// The usual maker of a granularity, which its records do not name.
+    /// The maker of a stored record that does not name one. Older builds did not name it; a record
+    /// that they counted from items has no coverage.
     #[must_use]
-    pub fn usual(granularity: Granularity) -> Self {
-        if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup }
+    pub fn unnamed(coverage: Option<Coverage>) -> Self {
+        if coverage.is_some() { Self::Rollup } else { Self::Items }
     }
 
-    /// The maker of a stored record that names none. Older builds named none either; what they
-    /// counted has no coverage.
+    /// Whether a record of `granularity` must name this maker. Most need not: hours are counted, other
+    /// periods are rolled up, and an item is written by the kilobyte.
     #[must_use]
-    pub fn unnamed(granularity: Granularity, coverage: Option<Coverage>) -> Self {
-        if coverage.is_some() { Self::usual(granularity) } else { Self::Items }
+    pub fn is_named(self, granularity: Granularity, coverage: Option<Coverage>) -> bool {
+        let usual = if granularity == Granularity::Hourly { Self::Items } else { Self::Rollup };
+        self != usual || self != Self::unnamed(coverage)
     }
 }
 
-/// Which maker made a record.
+/// The makers of a record and of its metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBy {
-    /// The maker of the record.
+    /// The maker of all metrics but these.
     pub maker: Maker,
-    /// The metrics that the other maker made: a ranking that was counted for a rolled-up record, or a
-    /// value that was kept when the rest was made anew.
+    /// The metrics of the other maker: a ranking that was counted for a rolled-up record, or a
+    /// value that was kept when the others were recomputed.
     pub others: BTreeSet<String>,
 }
 
@@ -88,7 +90,7 @@ impl MadeBy {
         }
     }
 
-    /// Notes that `maker` made the metric.
+    /// Notes the maker of the metric.
     pub fn note(&mut self, metric: &str, maker: Maker) {
         if maker == self.maker {
             self.others.remove(metric);
@@ -96,23 +98,36 @@ impl MadeBy {
             self.others.insert(metric.to_owned());
         }
     }
+
+    /// The same for a record that has these metrics: if the other maker made all of them, it is the
+    /// record's maker.
+    #[must_use]
+    pub(crate) fn of_metrics<'name>(
+        self,
+        mut metrics: impl Iterator<Item = &'name String>,
+    ) -> Self {
+        match self.others.first().map(|name| self.maker_of(name)) {
+            Some(other) if metrics.all(|name| self.others.contains(name)) => other.into(),
+            _ => self,
+        }
+    }
 }
 
-/// What is to be done for one record.
+/// What a run does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// This maker makes it.
+    /// This maker computes it.
     Make(Maker),
     /// The stored record stays.
     Keep,
 }
 
-/// What decides which maker applies.
+/// The facts that decide which maker applies.
 #[derive(Debug, Clone, Copy)]
 pub struct Makers {
     /// The start of the first counted hour.
     pub begin: DateTime<Utc>,
-    /// The instant for which it is decided, such as the scheduled time of a run.
+    /// The instant of the decision, such as the scheduled time of a run.
     pub as_of: DateTime<Utc>,
     /// How long records are kept.
     pub retention: Retention,
@@ -121,8 +136,8 @@ pub struct Makers {
 impl Makers {
     /// The maker of the records of `period`.
     ///
-    /// A period is rolled up as long as the records of all its finer periods since the first counted
-    /// hour are within retention. One that is missing is computed first.
+    /// A period is rolled up while the records of all its finer periods since the first counted
+    /// hour are within retention. A missing one is computed first.
     #[must_use]
     pub fn of_period(&self, period: Period) -> Maker {
         let is_gone = |finer: &Period| self.retention.has_ended(*finer, self.as_of);
@@ -133,8 +148,8 @@ impl Makers {
         }
     }
 
-    /// What is to be done for the record of one type in `period`, of which this record is `stored`.
-    /// It `is_requested` if a recalculation asked for it or a finer record has changed.
+    /// What a run does with the record of one type in `period`, if this record is `stored`. It
+    /// `is_requested` if a recalculation requested it or it is stale.
     #[must_use]
     pub fn of_record(
         &self,
@@ -165,8 +180,8 @@ impl Makers {
     }
 }
 
-/// The maker of one metric of a record that was rolled up: the merged parts of a ranking may have
-/// dropped targets that are among the best, so that only the items say which are.
+/// The maker of one metric of a rolled-up record: a ranking that is not certain, because its parts
+/// have dropped targets, must be counted from items.
 #[must_use]
 pub(crate) fn of_metric(metric: &Metric, rolled_up: &Record) -> Maker {
     let part = rolled_up.parts.get(&metric.name);
@@ -233,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_complete_record_that_nobody_asked_for_is_kept() {
+    fn only_a_complete_record_that_is_not_requested_is_kept() {
         let old = period(Granularity::Daily, "2026-03-10T00:00:00Z");
         let recent = period(Granularity::Daily, "2026-04-09T00:00:00Z");
         let whole = Some(Coverage { present: 24, expected: 24 });
@@ -267,6 +282,10 @@ mod tests {
         assert_eq!(made_by.others, BTreeSet::from(["mostEngaged".to_owned()]));
         assert_eq!(made_by.maker_of("mostEngaged"), Maker::Items);
         assert_eq!(made_by.maker_of("newLikes"), Maker::Rollup);
+        let names = ["mostEngaged".to_owned(), "newLikes".to_owned()];
+        assert_eq!(made_by.clone().of_metrics(names.iter()), made_by);
+        let only = made_by.clone().of_metrics(names[..1].iter());
+        assert_eq!(only, Maker::Items.into());
         made_by.note("mostEngaged", Maker::Rollup);
         assert_eq!(made_by, Maker::Rollup.into());
     }

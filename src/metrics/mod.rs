@@ -1,7 +1,8 @@
-//! The domain: what a metric is, over which periods it is computed, how rows become values, how finer
-//! values become coarser ones, and which value stays.
+//! The domain: the catalogue of metrics, periods, folding rows into values, rollups, and which of
+//! two values stays in a record.
 //!
-//! It knows the form of a DynamoDB item (`serde_dynamo`), and nothing of requests, storage or Workers.
+//! It uses the types of a DynamoDB item (`serde_dynamo`), but no requests, no storage and no
+//! Workers. It has no clock and no randomness: both are passed in.
 
 pub mod amount;
 pub mod catalogue;
@@ -15,7 +16,7 @@ pub mod numbers;
 pub(crate) mod ordered;
 pub mod part;
 pub mod period;
-pub(crate) mod provenance;
+pub mod provenance;
 pub mod ranking;
 pub mod record;
 pub mod retention;

@@ -1,11 +1,12 @@
-//! Reading numbers and money from attributes, and writing decimals as JSON numbers.
+//! Decimals: parsed from attributes, added exactly, and written as JSON numbers.
 
 use std::str::FromStr;
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// Reads `text` as a plain decimal: an optional sign, digits, optionally a point and digits.
-/// Anything else (`ten`, `10,00`, `1_000`, `NaN`, an empty string) is `None`.
+/// Parses a plain decimal: an optional sign, digits, optionally a point and digits. `None` for
+/// anything else (`ten`, `10,00`, `1_000`, `NaN`, an empty string) and for what does not fit into
+/// 96 bits.
 #[must_use]
 pub fn parse_decimal(text: &str) -> Option<Decimal> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -14,8 +15,8 @@ pub fn parse_decimal(text: &str) -> Option<Decimal> {
     (digits(whole) && digits(fraction)).then(|| Decimal::from_str(text).ok()).flatten()
 }
 
-/// Reads `text` as DynamoDB writes numbers: a plain decimal, or one with an exponent where it is
-/// very large or very small.
+/// Parses a number as DynamoDB writes it: a plain decimal, or one with an exponent if it is very
+/// large or very small. `None` for anything else, and for what does not fit into 96 bits.
 #[must_use]
 pub fn parse_number(text: &str) -> Option<Decimal> {
     parse_decimal(text).or_else(|| {
@@ -23,24 +24,25 @@ pub fn parse_number(text: &str) -> Option<Decimal> {
     })
 }
 
-/// The sum; `None` where it would not be exact. Not inlined: it is large, and called in many places.
+/// The sum; `None` if it would not be exact. Not inlined, because it is large and called in many
+/// places.
 #[must_use]
 #[inline(never)]
 pub fn add(one: Decimal, other: Decimal) -> Option<Decimal> {
     let sum = one.checked_add(other)?;
-    // Where the digits do not suffice, decimals drop some behind the point and round.
+    // If a sum has too many digits, the library rounds it to fewer decimal places.
     let is_rounded = sum.scale() < one.scale().max(other.scale())
         && (sum.checked_sub(one)? != other || sum.checked_sub(other)? != one);
     (!is_rounded).then_some(sum)
 }
 
-/// An amount of money in whole cents, halves away from zero.
+/// An amount of money rounded to whole cents, halves away from zero.
 #[must_use]
 pub fn in_whole_cents(amount: Decimal) -> Decimal {
     amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// The JSON number for `value`: an integer where it is one, else the nearest double.
+/// The JSON number of `value`: an integer if it is one, otherwise the nearest double.
 #[must_use]
 pub fn to_json(value: Decimal) -> serde_json::Value {
     let value = value.normalize();
@@ -49,11 +51,12 @@ pub fn to_json(value: Decimal) -> serde_json::Value {
     {
         return integer.into();
     }
-    // Through its text: the nearest double, where arithmetic would round on the way.
+    // By way of the text, which gives the nearest double; arithmetic would round in between.
     f64::from_str(&value.to_string()).map_or(serde_json::Value::Null, Into::into)
 }
 
-/// The decimal of a JSON number, by its shortest text, so that 29.99 is exactly 29.99.
+/// The decimal of a JSON number, by its shortest text: 29.99 is exactly 29.99. `None` if it is not
+/// a number or does not fit into 96 bits.
 #[must_use]
 pub fn from_json(value: &serde_json::Value) -> Option<Decimal> {
     parse_number(&value.as_number()?.to_string())
@@ -79,12 +82,12 @@ mod tests {
             ("79228162514264337593543950335", "0.00", Some("79228162514264337593543950335")),
             ("79228162514264337593543950335", "1", None),
             ("-79228162514264337593543950335", "-1", None),
-            // These would be rounded.
+            // These sums would be rounded.
             ("79228162514264337593543950335", "0.4", None),
             ("79228162514264337593543950335", "-0.5", None),
             ("-79228162514264337593543950335", "15.5", None),
             ("7922816251426433759354395033.5", "0.04", None),
-            // These lose only zeros.
+            // Only zeros are dropped.
             ("79228162514264337593543950334", "1.00", Some("79228162514264337593543950335")),
             ("7922816251426433759354395033", "0.50", Some("7922816251426433759354395033.5")),
         ] {
@@ -94,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_no_number() {
+    fn numbers_out_of_range_are_rejected() {
         for text in [
             "1e125",
             "-1e125",
@@ -125,7 +128,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is stored: no panic, and what comes out goes in again.
+        /// No stored number panics, and sums can be subtracted again.
         #[test]
         fn any_number_can_be_read_added_and_written(
             one in r"[-+]?[0-9]{0,40}(\.[0-9]{0,40})?([eE][-+]?[0-9]{0,12})?",

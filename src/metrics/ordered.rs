@@ -1,11 +1,11 @@
-//! Ordered maps and sets from iterators, item by item.
+//! Ordered maps and sets from iterators, one item at a time.
 //!
-//! `collect` sorts a list first, with sorting code for every type of item: 60 KB of the package before
-//! compression. What is collected here has tens of items.
+//! `collect` sorts all items first, with sorting code for each type of item: 60 KB of the package
+//! before compression. The collections here have tens of items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Collecting without sorting first.
+/// Collects an iterator without sorting it first.
 pub trait Ordered: Iterator + Sized {
     /// The items as a set.
     fn ordered_set(self) -> BTreeSet<Self::Item>
@@ -17,7 +17,7 @@ pub trait Ordered: Iterator + Sized {
         set
     }
 
-    /// The items as a map; of equal keys the last one counts, as with `collect`.
+    /// The items as a map. Of equal keys the last one stays, as with `collect`.
     fn ordered_map<K: Ord, V>(self) -> BTreeMap<K, V>
     where
         Self: Iterator<Item = (K, V)>,

@@ -1,7 +1,7 @@
-//! What a record keeps besides its metrics, so that coarser periods can be made from it: sketches,
-//! the parts of a mean, the tail of a ranking.
+//! Parts of a record: what the rollup to coarser periods needs and readers do not, such as
+//! sketches, the sum and count of a mean, and the tail of a ranking.
 //!
-//! Stored in one binary attribute, `parts`: the JSON object of all parts by metric name, compressed
+//! They are stored in one binary attribute, `parts`: the JSON object of all parts by metric name, compressed
 //! as a [zlib](https://www.rfc-editor.org/rfc/rfc1950) stream.
 
 use std::collections::BTreeMap;
@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{ranking::Ranking, sketch::Distinct};
 
-/// zlib's usual balance of size and time.
+/// The default level of zlib.
 const COMPRESSION_LEVEL: u8 = 6;
 
-/// A record is at most 400 KB; what unpacks to more than this was not written by us.
+/// An item has at most 400 KB. Parts that unpack to more than this are damaged.
 const MAXIMUM_UNPACKED_BYTES: usize = 8 * 1024 * 1024;
 
-/// What one metric keeps.
+/// The part of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Part {
     /// A set of distinct values.
     Distinct {
-        /// Its sketch in DataSketches' binary format, as base64.
+        /// The sketch in the binary format of `DataSketches`, as base64.
         hll: String,
     },
-    /// The parts of a mean.
+    /// The sum and count of a mean.
     Average {
         /// The exact sum, as a decimal.
         sum: String,
@@ -37,8 +37,8 @@ pub enum Part {
     },
     /// The targets of a ranking.
     Targets(Ranking),
-    /// In records of older builds, which recomputed stocks later: the stock as the period's own run
-    /// found it; `None` where only a later calculation has been there.
+    /// In records of older builds: the stock that the scheduled run of the period found; `None` if
+    /// only a later run computed it. Not written any more.
     Stock(Option<String>),
 }
 
@@ -47,11 +47,11 @@ pub type Parts = BTreeMap<String, Part>;
 
 /// A record's parts could not be packed or unpacked.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the record's parts are damaged: {0}")]
+#[error("attribute `parts` of a record is damaged: {0}")]
 pub struct PartError(String);
 
 impl PartError {
-    /// A part from which nothing can be made, for this reason.
+    /// The error of a part that is damaged for this reason.
     #[must_use]
     pub fn new(cause: &impl ToString) -> Self {
         Self(cause.to_string())
@@ -59,23 +59,23 @@ impl PartError {
 }
 
 impl Part {
-    /// The part that keeps a set of distinct values.
+    /// The part of a set of distinct values.
     #[must_use]
     pub fn distinct(set: &Distinct) -> Self {
         Self::Distinct { hll: STANDARD.encode(set.to_bytes()) }
     }
 
-    /// The part that keeps a mean.
+    /// The part of a mean of `count` values with this sum.
     #[must_use]
     pub fn average(sum: Decimal, count: u64) -> Self {
         Self::Average { sum: sum.normalize().to_string(), count }
     }
 
-    /// The set in it, if it keeps one.
+    /// The set of distinct values; `None` for a part of another kind.
     ///
     /// # Errors
     ///
-    /// When the bytes are no set.
+    /// When the sketch is damaged.
     pub fn as_distinct(&self) -> Result<Option<Distinct>, PartError> {
         let Self::Distinct { hll } = self else { return Ok(None) };
         let bytes = STANDARD.decode(hll).map_err(|error| PartError(error.to_string()))?;
@@ -84,7 +84,7 @@ impl Part {
     }
 }
 
-/// Packs parts for storage.
+/// Packs parts into the binary attribute.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub fn pack(parts: &Parts) -> Result<Vec<u8>, PartError> {
     Ok(compress_to_vec_zlib(&json, COMPRESSION_LEVEL))
 }
 
-/// Unpacks stored parts.
+/// Unpacks the parts in the binary attribute.
 ///
 /// # Errors
 ///

@@ -1,6 +1,28 @@
 //! Periods: hours, days, ISO weeks and months, always in UTC.
 //!
-//! Source: the platform's contract, section 2.
+//! ```
+//! # use chrono::{DateTime, Utc};
+//! # use edge_analytics::metrics::period::{Granularity, Period, Span, format_instant, parse_instant};
+//! let at = |text: &str| parse_instant(text).unwrap();
+//!
+//! // A week belongs to no year: this one begins in 2024. A period ends with its last millisecond.
+//! let week = Period::containing(Granularity::Weekly, at("2025-01-01T12:00:00Z"));
+//! assert_eq!(format_instant(week.start()), "2024-12-30T00:00:00.000Z");
+//! assert_eq!(format_instant(week.end()), "2025-01-05T23:59:59.999Z");
+//!
+//! // The month after January is February, whatever its length.
+//! let january = Period::containing(Granularity::Monthly, at("2026-01-31T23:59:59.999Z"));
+//! assert_eq!(format_instant(january.next().end()), "2026-02-28T23:59:59.999Z");
+//!
+//! // A time that is finer than a millisecond belongs to its millisecond. Other zones are converted.
+//! let hour = Span::from(Period::containing(Granularity::Hourly, at("2026-03-01T11:00:00Z")));
+//! assert!(hour.contains(at("2026-03-01T11:59:59.999500Z")));
+//! assert!(hour.contains(at("2026-03-01T13:00:00+02:00")));
+//! assert!(!hour.contains(at("2026-03-01T12:00:00Z")));
+//!
+//! // A time without a zone does not identify an instant.
+//! assert_eq!(parse_instant("2026-03-01T12:00:00"), None);
+//! ```
 
 use std::fmt;
 
@@ -36,16 +58,14 @@ impl Granularity {
         }
     }
 
-    /// The granularity with this name.
+    /// The granularity with this name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|granularity| granularity.name() == name)
     }
 
-    /// The granularity that the cron expression in `wrangler.toml` stands for. An event that was
-    /// fired by hand without an expression is an hourly one.
-    ///
-    /// Source: the platform's contract, section 2.
+    /// The granularity of the runs that a cron expression in `wrangler.toml` starts; `None` for
+    /// another expression. An event without an expression, which is triggered by hand, is hourly.
     #[must_use]
     pub fn from_cron(expression: &str) -> Option<Self> {
         match expression {
@@ -64,7 +84,7 @@ impl fmt::Display for Granularity {
     }
 }
 
-/// One period: all instants from its start to its last millisecond, inclusive.
+/// One period: all instants from its start to its last millisecond, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     granularity: Granularity,
@@ -72,7 +92,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// The period that holds `instant`.
+    /// The period that contains `instant`.
     #[must_use]
     pub fn containing(granularity: Granularity, instant: DateTime<Utc>) -> Self {
         let day = instant.date_naive();
@@ -117,7 +137,7 @@ impl Period {
         self.next().start - TimeDelta::milliseconds(1)
     }
 
-    /// Whether `instant` lies in it.
+    /// Whether it contains `instant`.
     #[must_use]
     pub fn contains(self, instant: DateTime<Utc>) -> bool {
         self.start <= instant && instant < self.next().start
@@ -135,8 +155,8 @@ impl Period {
         Self { start, ..self }
     }
 
-    /// How many periods it comes after `earlier`, a period of the same granularity; negative if it
-    /// comes before.
+    /// The number of periods from `earlier`, which must have the same granularity, to this one;
+    /// negative if this one is earlier.
     #[must_use]
     pub fn periods_after(self, earlier: Self) -> i64 {
         let between = self.start - earlier.start;
@@ -159,12 +179,12 @@ impl Period {
     }
 }
 
-/// A stretch of time, from its first to its last millisecond, both included: a period, or any other.
+/// A span of time from its first to its last millisecond, both included: a period, or any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// The first millisecond.
     pub start: DateTime<Utc>,
-    /// The last millisecond. A span that ends before it starts holds nothing.
+    /// The last millisecond. A span that ends before it starts is empty.
     pub end: DateTime<Utc>,
 }
 
@@ -175,29 +195,21 @@ impl Span {
         Self { start, end: end - TimeDelta::milliseconds(1) }
     }
 
-    /// Whether `instant` lies in it. What is finer than a millisecond belongs to its millisecond.
+    /// Whether it contains `instant`. A time that is finer than a millisecond belongs to its
+    /// millisecond.
     #[must_use]
     pub fn contains(self, instant: DateTime<Utc>) -> bool {
         self.start <= instant && self.reaches(instant)
     }
 
-    /// Whether `instant` is not after its end. What is finer than a millisecond belongs to its
-    /// millisecond.
-    ///
-    /// ```
-    /// # use chrono::{DateTime, Utc};
-    /// # use edge_analytics::metrics::period::Span;
-    /// let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-    /// let hour = Span::until(at("2026-03-01T11:00:00Z"), at("2026-03-01T12:00:00Z"));
-    /// assert!(hour.reaches(at("2026-03-01T11:59:59.999500Z")));
-    /// assert!(!hour.reaches(at("2026-03-01T12:00:00Z")));
-    /// ```
+    /// Whether `instant` is not after its end. A time that is finer than a millisecond belongs to
+    /// its millisecond.
     #[must_use]
     pub fn reaches(self, instant: DateTime<Utc>) -> bool {
         instant < self.next()
     }
 
-    /// Whether no instant lies in it.
+    /// Whether it contains no instant.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.end < self.start
@@ -220,20 +232,19 @@ fn midnight(day: NaiveDate) -> DateTime<Utc> {
     Utc.from_utc_datetime(&day.and_time(NaiveTime::MIN))
 }
 
-/// The instant as the contract writes it: UTC, milliseconds, `Z`.
-///
-/// ```
-/// # use chrono::{TimeZone, Utc};
-/// let instant = Utc.with_ymd_and_hms(2026, 3, 1, 23, 59, 59).unwrap();
-/// assert_eq!(edge_analytics::metrics::period::format_instant(instant), "2026-03-01T23:59:59.000Z");
-/// ```
+/// The instant as records and the API have it: in UTC, with milliseconds and `Z`, such as
+/// `2026-03-01T23:59:59.000Z`. The order of such strings is that of their instants.
 #[must_use]
 pub fn format_instant(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Reads an instant in RFC 3339: a date, a time and a zone. `None` if it is anything else.
+/// Parses an instant in RFC 3339: a date, a time and a zone. `None` if it is anything else.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
+    let instant = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    // A leap second (`23:59:60`) is read as the last moment of its minute: chrono orders it before the
+    // next minute, but its milliseconds since 1970 are those of the next minute.
+    let nanosecond = instant.timestamp_subsec_nanos().min(999_999_999);
+    DateTime::from_timestamp(instant.timestamp(), nanosecond)
 }

@@ -1,8 +1,10 @@
-//! What a later calculation may change in a stored record, and which values it marks as reconstructed.
+//! Which values of a stored record a later run may replace, and which values are marked as
+//! reconstructed.
 //!
-//! The run of an hour that comes in time observes: its values are what was true. Whatever is counted
-//! later comes from a table that has forgotten what was deleted or changed since. It fills what is
-//! absent, and marks it; it adds to a flow what came late; it never replaces an observed stock.
+//! The scheduled run of an hour that is in time observes: its values were true. A value that is
+//! counted later comes from a table that no longer has what was deleted or changed since. It fills
+//! an absent value and is marked, it adds late-arriving data to a flow, and it never replaces an
+//! observed stock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -23,24 +25,24 @@ use crate::metrics::{
     sketch::Distinct,
 };
 
-/// Why a record is calculated, which decides on what it may replace and what it marks.
+/// Why a record is computed, which decides which values it replaces and marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// By the period's own event, in time: what it finds is observed.
+    /// By the scheduled run of the period, in time: its values are observed.
     Scheduled,
-    /// Later: what is absent is filled and marked, flows get what came late, and a record that says
-    /// the same is left alone.
+    /// Later: absent values are filled and marked, flows get late-arriving data, and an unchanged
+    /// record is not rewritten.
     Recalculation,
-    /// Later, because somebody asked for exactly that: whatever the table can still tell replaces what
-    /// is stored, and is marked.
+    /// Later, by a recalculation with `overwrite`: every value that can still be computed replaces
+    /// the stored one, and is marked.
     Overwrite,
-    /// From finer records: what they no longer tell is kept as stored, and a record that says the
-    /// same is left alone.
+    /// From finer records: stored values that they no longer have stay, and an unchanged record is
+    /// not rewritten.
     Rollup,
 }
 
-/// For so long after its period a flow with a condition follows the table: jobs finish, orders
-/// complete. Later, a fall is more likely to be a deletion.
+/// How long after its period a flow with a condition follows the table, because jobs finish and
+/// orders complete. After that, a lower value is taken for a deletion.
 const SETTLES_AFTER: TimeDelta = TimeDelta::hours(48);
 
 /// One metric in a record.
@@ -53,7 +55,7 @@ struct MetricEntry {
 }
 
 impl MetricEntry {
-    /// What `record` says of the metric; `None` where it says nothing.
+    /// The metric in `record`; `None` if it has neither value nor part.
     fn of(record: &Record, name: &str) -> Option<Self> {
         let value = record.metrics.get(name).cloned();
         let part = record.parts.get(name).cloned();
@@ -79,7 +81,8 @@ impl MetricEntry {
         Self { mark, ..self }
     }
 
-    /// How much it counts: of a mean, how many values; of groups and rankings, all of them together.
+    /// How much is counted: the value; of a mean the number of values; of groups and rankings their
+    /// sum.
     fn size(&self) -> Option<Decimal> {
         match &self.part {
             Some(Part::Average { count, .. }) => return Some(Decimal::from(*count)),
@@ -96,9 +99,9 @@ impl MetricEntry {
     }
 }
 
-/// What a value of the metric is that is computed after its time.
+/// The mark of a value of the metric that is computed after its time.
 #[must_use]
-pub(crate) fn reconstruction(metric: &Metric) -> Reconstruction {
+pub fn reconstruction(metric: &Metric) -> Reconstruction {
     match metric.measure {
         Measure::Count { .. } | Measure::CountDistinct { .. } if !metric.is_conditional() => {
             Reconstruction::LowerBound
@@ -107,13 +110,71 @@ pub(crate) fn reconstruction(metric: &Metric) -> Reconstruction {
     }
 }
 
-/// The record to store: `fresh`, as far as it may replace what is stored. Metrics that this build
-/// does not know stay as they are.
+/// The record to store: the values of `fresh` that may replace those of `stored`, and the other
+/// values of `stored`. Stored metrics that are not in the catalogue stay.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use edge_analytics::metrics::{
+/// #     catalogue::{Catalogue, definition::*}, maker::Maker, period::*,
+/// #     provenance::{Occasion, merge}, record::{Record, Reconstruction},
+/// # };
+/// # use serde_json::json;
+/// # let rows = |window| Rows {
+/// #     sources: BTreeMap::from([(String::new(), "media".to_owned())]),
+/// #     conditions: BTreeMap::new(),
+/// #     window,
+/// #     time: vec!["createdAt".to_owned()],
+/// #     absent: Absent::Malformed,
+/// # };
+/// # let count = |name: &str, window, rollup| Metric {
+/// #     type_name: "media".to_owned(),
+/// #     name: name.to_owned(),
+/// #     measure: Measure::Count { rows: rows(window), by: None },
+/// #     rollup,
+/// #     moves: None,
+/// # };
+/// # let catalogue = Catalogue::new(Definition {
+/// #     ttl: None,
+/// #     types: vec!["media".to_owned()],
+/// #     tables: BTreeMap::new(),
+/// #     sources: BTreeMap::new(),
+/// #     metrics: vec![
+/// #         count("totalMedia", Window::ToDate, Rollup::Last),
+/// #         count("newMedia", Window::Period, Rollup::Sum),
+/// #     ],
+/// #     realtime: Realtime::default(),
+/// # });
+/// # let record = |counted_at: &str, metrics: serde_json::Value| Record {
+/// #     metric_type: "media".to_owned(),
+/// #     period: Period::containing(
+/// #         Granularity::Hourly,
+/// #         parse_instant("2026-03-01T11:00:00Z").unwrap(),
+/// #     ),
+/// #     metrics: metrics.as_object().unwrap().clone(),
+/// #     parts: BTreeMap::new(),
+/// #     calculated_at: parse_instant(counted_at).unwrap(),
+/// #     coverage: None,
+/// #     reconstructed: BTreeMap::new(),
+/// #     made_by: Maker::Items.into(),
+/// # };
+/// // `totalMedia` is a stock, `newMedia` a flow. Two hours later 1 medium is deleted and 2 arrived late.
+/// let stored = record("2026-03-01T12:00:05Z", json!({"totalMedia": 100, "newMedia": 5}));
+/// let fresh = record("2026-03-01T14:00:05Z", json!({"totalMedia": 101, "newMedia": 6}));
+/// let merged = merge(&catalogue, &fresh, Some(&stored), Occasion::Recalculation).unwrap();
+/// // The observed stock stays, the flow grows.
+/// assert_eq!(merged.metrics["totalMedia"], 100);
+/// assert_eq!(merged.metrics["newMedia"], 6);
+///
+/// // Without a stored record, all values are marked as reconstructed.
+/// let merged = merge(&catalogue, &fresh, None, Occasion::Recalculation).unwrap();
+/// assert_eq!(merged.reconstructed["newMedia"], Reconstruction::LowerBound);
+/// ```
 ///
 /// # Errors
 ///
 /// When a stored sketch is damaged.
-pub(crate) fn merge(
+pub fn merge(
     catalogue: &Catalogue,
     fresh: &Record,
     stored: Option<&Record>,
@@ -145,14 +206,21 @@ pub(crate) fn merge(
             }
         }
     }
-    Ok(merged)
+    Ok(with_its_maker(merged))
+}
+
+/// The same record, with the maker that made its metrics: all of them may have been kept.
+fn with_its_maker(record: Record) -> Record {
+    let names = record.metrics.keys().chain(record.parts.keys());
+    let made_by = record.made_by.clone().of_metrics(names);
+    Record { made_by, ..record }
 }
 
 fn is_settled(period: Period, at: DateTime<Utc>) -> bool {
     at.signed_duration_since(period.end()) >= SETTLES_AFTER
 }
 
-/// Which of a metric's two entries stays.
+/// Which of the two entries of a metric stays.
 fn choose(
     metric: &Metric,
     stored: Option<MetricEntry>,
@@ -162,12 +230,12 @@ fn choose(
 ) -> Result<Option<MetricEntry>, PartError> {
     let past = metric.past();
     let observes = occasion == Occasion::Scheduled;
-    // A run that observes does better than what was reconstructed before it.
+    // An observed value replaces a reconstructed one.
     let (kept, rest) = match stored {
         Some(entry) if observes && entry.mark.is_some() => (None, Some(entry)),
         stored => (stored, None),
     };
-    // A part alone tells nothing of a past that only its own time can tell.
+    // A part without a value does not count, if the metric can only be computed at its own time.
     let kept = kept.filter(|entry| past != Past::Nothing || entry.value.is_some());
     let Some(fresh) = fresh else { return Ok(kept.or(rest)) };
     let mark = (!observes).then(|| reconstruction(metric));
@@ -184,7 +252,7 @@ fn choose(
     })
 }
 
-/// A flow that is counted again: with what came late, without losing what was deleted since.
+/// A flow that is recomputed: with late-arriving data, and without losing what was deleted since.
 fn flow(
     metric: &Metric,
     stored: MetricEntry,
@@ -207,9 +275,9 @@ fn flow(
     Ok(if grew { fresh.marked(mark) } else { stored })
 }
 
-/// The distinct values of both, where that is more than either has: some were deleted since and others
-/// came late. `None` where it is not, or where they are no sets. (Sketches of the same values estimate
-/// them slightly differently after a merge, so the merged one is only taken where it says more.)
+/// The union of two sets of distinct values, if it has more values than either: some were deleted
+/// since and others arrived late. `None` if it has not, or if they are not sets. (A merged sketch
+/// estimates the same values slightly differently, so it is used only if its count is greater.)
 fn union(stored: &MetricEntry, fresh: &MetricEntry) -> Result<Option<MetricEntry>, PartError> {
     let (Some(before), Some(now)) = (&stored.part, &fresh.part) else { return Ok(None) };
     let (Some(before), Some(now)) = (before.as_distinct()?, now.as_distinct()?) else {
@@ -225,7 +293,8 @@ fn union(stored: &MetricEntry, fresh: &MetricEntry) -> Result<Option<MetricEntry
     }))
 }
 
-/// Puts a ranking that was counted from the platform's items into a rolled-up record.
+/// Puts a ranking that was counted from the platform's items into a rolled-up record. It replaces a
+/// stored one if it `observes` or has more rows.
 pub(crate) fn settle_ranking(
     record: &mut Record,
     name: &str,
@@ -250,7 +319,7 @@ pub(crate) fn settle_ranking(
     }
 }
 
-/// The rows of all targets that a ranking's value lists.
+/// The rows of all targets in the value of a ranking.
 fn rows_in(ranking: &Json) -> u64 {
     let targets = ranking.as_array().into_iter().flatten();
     targets
@@ -258,9 +327,9 @@ fn rows_in(ranking: &Json) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// A rolled-up record over the stored one: finer records may have reached the end of their
-/// retention, and what was made from them before is still right. What has a part was made from all
-/// of them: there an absent value is the answer.
+/// Merges a rolled-up record with the stored one. The retention of finer records may have ended,
+/// and values that were computed from them before are still right. A fresh metric with a part was
+/// computed from all finer records, so if its value is absent, it is absent in the result.
 fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     let mut merged = fresh.clone();
     let Some(stored) = stored else { return merged };
@@ -276,7 +345,7 @@ fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     if present(stored.coverage) > present(merged.coverage) {
         merged.coverage = stored.coverage;
     }
-    merged
+    with_its_maker(merged)
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -1,4 +1,4 @@
-//! A record: all metrics of one type in one period, and what is known of its values.
+//! A record: all metrics of one type in one period, and the provenance of their values.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,39 @@ pub struct Record {
     pub metric_type: String,
     /// The period.
     pub period: Period,
-    /// The metrics; one that is absent has no entry.
+    /// The values by metric. An absent metric has no entry.
     pub metrics: Map<String, Json>,
-    /// What coarser periods need besides.
+    /// The parts by metric, which the rollup to coarser periods needs besides the values.
     pub parts: Parts,
-    /// When it was calculated: when the reading began.
+    /// When it was computed: the instant at which reading began.
     pub calculated_at: DateTime<Utc>,
-    /// How many of the finer periods it is made from; an hour is made from the table.
+    /// How many of its finer periods it was rolled up from; `None` if it was counted from items.
     pub coverage: Option<Coverage>,
-    /// The metrics whose values were computed later, from a table that has forgotten what was deleted
-    /// or changed since; all others were observed.
+    /// The metrics whose values are reconstructed: computed later, from a table that no longer has
+    /// what was deleted or changed since. All other values are observed.
     pub reconstructed: Reconstructed,
-    /// Which maker made it. Two records that differ in nothing else say the same.
+    /// How it was computed. Records that differ only in this are the same.
     pub made_by: MadeBy,
 }
 
-/// Metrics whose values were reconstructed, each with what the value is.
+/// The metrics whose values are reconstructed, each with its mark.
 pub type Reconstructed = BTreeMap<String, Reconstruction>;
 
-/// What a reconstructed value is. Of two, the greater is the weaker claim.
+/// The mark of a reconstructed value. Of two marks, the greater one claims less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reconstruction {
-    /// A count without a condition: short of what was deleted, never too large.
+    /// A count without a condition: too small by what was deleted, never too large.
     LowerBound,
     /// A condition or an attribute may have changed since: it may be too small or too large.
     Estimate,
 }
 
-/// How many of the finer periods' records a record is made from.
+/// How many finer periods a record was rolled up from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Those that were there.
+    /// The number of finer periods with a record.
     pub present: usize,
-    /// Those that the period has.
+    /// The number of finer periods in the period.
     pub expected: usize,
 }

@@ -1,7 +1,5 @@
-//! Retention: how long records are kept after their period's end, and runs and jobs after their
-//! start.
-//!
-//! Source: the platform's contract, section 2.
+//! Retention: how long records are kept after the end of their period, and ledger entries and jobs
+//! after their start.
 
 use std::fmt;
 
@@ -9,35 +7,36 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use crate::metrics::period::{Granularity, Period};
 
-/// The longest retention that can be configured, in days: a hundred years.
+/// The longest retention that can be configured, in days.
 pub const MAXIMUM_DAYS: u32 = 36_500;
 
-/// How long the ledger's entries and recalculation jobs are kept after their start; their `ttl` says
-/// the same. DynamoDB deletes days later, so what is older must not be shown.
+/// How long ledger entries and jobs are kept after their start, which is also their `ttl`. DynamoDB
+/// deletes an item up to days after its `ttl`, so older ones must not be shown.
 pub const RUNS_AND_JOBS: TimeDelta = TimeDelta::days(90);
 
-/// Days that records are kept after their period's end, by granularity; 0 keeps them for ever.
+/// How many days records are kept after the end of their period, by granularity; 0 keeps them for
+/// ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Hours.
+    /// Of hourly records.
     pub hourly: u32,
-    /// Days.
+    /// Of daily records.
     pub daily: u32,
-    /// Weeks.
+    /// Of weekly records.
     pub weekly: u32,
-    /// Months.
+    /// Of monthly records.
     pub monthly: u32,
 }
 
 impl Default for Retention {
-    /// 30 days, one year, two years, for ever.
+    /// 30 days, one year, two years, and for ever.
     fn default() -> Self {
         Self { hourly: 30, daily: 365, weekly: 2 * 365, monthly: 0 }
     }
 }
 
 impl Retention {
-    /// The days that records of `granularity` are kept; 0 is for ever.
+    /// How many days records of `granularity` are kept; 0 keeps them for ever.
     #[must_use]
     pub fn days(&self, granularity: Granularity) -> u32 {
         match granularity {
@@ -48,21 +47,22 @@ impl Retention {
         }
     }
 
-    /// When the record of `period` may be deleted; `None` means never.
+    /// When the retention of the record of `period` ends; `None` if it never does.
     #[must_use]
     pub fn expiry(&self, period: Period) -> Option<DateTime<Utc>> {
         let days = self.days(period.granularity());
         (days > 0).then(|| period.next().start() + Days::new(u64::from(days)))
     }
 
-    /// Whether the record of `period` may be deleted at `now`, and so must not be shown.
+    /// Whether the retention of the record of `period` has ended at `now`, so that it must not be
+    /// shown.
     #[must_use]
     pub fn has_ended(&self, period: Period, now: DateTime<Utc>) -> bool {
         self.expiry(period).is_some_and(|expiry| expiry <= now)
     }
 }
 
-/// As the state item notes which retention was last applied: `30/365/730/0`.
+/// `30/365/730/0`, as the run state stores the retention that was applied last.
 impl fmt::Display for Retention {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { hourly, daily, weekly, monthly } = self;

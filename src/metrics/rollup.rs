@@ -1,9 +1,7 @@
-//! Rolling up: a coarser period's record from the records of the finer periods in it.
+//! Rollups: the record of a coarser period from the records of the finer periods in it.
 //!
-//! Days are made from hours, weeks and months from days. A metric that would be short because a
-//! finer period lacks it is absent: there is never a sum over holes.
-//!
-//! Source: the platform's contract, section 3, "Rollup".
+//! Days are rolled up from hours, weeks and months from days. A metric that a finer period lacks is
+//! absent in the coarser one, because a sum would be too small.
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
@@ -23,20 +21,21 @@ use crate::metrics::{
     sketch::{Distinct, SketchError},
 };
 
-/// The finer granularity that `granularity` is made from; hours are made from the table.
+/// The finer granularity that `granularity` is rolled up from; `None` for hours, which are counted
+/// from items.
 #[must_use]
-pub fn made_from(granularity: Granularity) -> Option<Granularity> {
+pub fn finer_granularity(granularity: Granularity) -> Option<Granularity> {
     match granularity {
         Granularity::Hourly => None,
         Granularity::Daily => Some(Granularity::Hourly),
-        // A week lies across months, so both are made from days.
+        // A week can belong to two months, so months are rolled up from days.
         Granularity::Weekly | Granularity::Monthly => Some(Granularity::Daily),
     }
 }
 
-/// The coarser granularities that are made from `granularity`.
+/// The coarser granularities that are rolled up from `granularity`.
 #[must_use]
-pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
+pub fn coarser_granularities(granularity: Granularity) -> &'static [Granularity] {
     match granularity {
         Granularity::Hourly => &[Granularity::Daily],
         Granularity::Daily => &[Granularity::Weekly, Granularity::Monthly],
@@ -44,25 +43,25 @@ pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
     }
 }
 
-/// All coarser granularities whose records change with those of `granularity`, finest first.
+/// All coarser granularities whose records depend on those of `granularity`, finest first.
 pub fn coarser_than(granularity: Granularity) -> impl Iterator<Item = Granularity> {
-    let direct = made_into(granularity);
-    direct
-        .iter()
-        .flat_map(|coarser| [*coarser].into_iter().chain(made_into(*coarser).iter().copied()))
+    let direct = coarser_granularities(granularity);
+    direct.iter().flat_map(|coarser| {
+        [*coarser].into_iter().chain(coarser_granularities(*coarser).iter().copied())
+    })
 }
 
-/// The finer periods that make up `period`, earliest first; none for an hour.
+/// The finer periods in `period`, earliest first; none for an hour.
 #[must_use]
 pub fn finer_periods(period: Period) -> Vec<Period> {
-    let Some(finer) = made_from(period.granularity()) else { return Vec::new() };
+    let Some(finer) = finer_granularity(period.granularity()) else { return Vec::new() };
     let first = Period::containing(finer, period.start());
     std::iter::successors(Some(first), |finer| Some(finer.next()))
         .take_while(|finer| finer.start() <= period.end())
         .collect()
 }
 
-/// A finer record's parts cannot be merged.
+/// The parts of finer records cannot be merged.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RollupError {
     /// The parts are damaged.
@@ -73,21 +72,78 @@ pub enum RollupError {
     Sketch(#[from] SketchError),
 }
 
-/// What finer records come to, for one metric type.
+/// The rolled-up values of one metric type.
 #[derive(Debug, Clone, Default)]
 pub struct RolledUp {
-    /// The metrics that could be made.
+    /// The values by metric; one that cannot be computed is absent.
     pub metrics: Map<String, Json>,
-    /// What still coarser periods need.
+    /// The parts by metric, for the rollup to still coarser periods.
     pub parts: Parts,
-    /// Which of them are made from reconstructed values.
+    /// The metrics that were computed from reconstructed values.
     pub reconstructed: Reconstructed,
-    /// How many of the finer records were there.
+    /// How many of the finer periods have a record.
     pub coverage: Coverage,
 }
 
-/// Rolls up the records of one type: one entry for each finer period, earliest first, `None` where
-/// there is no record. `None` in return means that there is nothing to write.
+/// Rolls up the records of one type. `finer` has one entry for each finer period, earliest first,
+/// `None` for one without a record. Returns `None` if there is no record at all.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use edge_analytics::metrics::{
+/// #     catalogue::{Catalogue, definition::*}, maker::Maker, period::*, record::{Coverage, Record},
+/// #     rollup::roll_up,
+/// # };
+/// # use serde_json::json;
+/// # let rows = |window| Rows {
+/// #     sources: BTreeMap::from([(String::new(), "media".to_owned())]),
+/// #     conditions: BTreeMap::new(),
+/// #     window,
+/// #     time: vec!["createdAt".to_owned()],
+/// #     absent: Absent::Malformed,
+/// # };
+/// # let count = |name: &str, window, rollup| Metric {
+/// #     type_name: "media".to_owned(),
+/// #     name: name.to_owned(),
+/// #     measure: Measure::Count { rows: rows(window), by: None },
+/// #     rollup,
+/// #     moves: None,
+/// # };
+/// # let catalogue = Catalogue::new(Definition {
+/// #     ttl: None,
+/// #     types: vec!["media".to_owned()],
+/// #     tables: BTreeMap::new(),
+/// #     sources: BTreeMap::new(),
+/// #     metrics: vec![
+/// #         count("totalMedia", Window::ToDate, Rollup::Last),
+/// #         count("newMedia", Window::Period, Rollup::Sum),
+/// #     ],
+/// #     realtime: Realtime::default(),
+/// # });
+/// # let start = parse_instant("2026-03-01T00:00:00Z").unwrap();
+/// # let record = |metrics: serde_json::Value| Record {
+/// #     metric_type: "media".to_owned(),
+/// #     period: Period::containing(Granularity::Hourly, start),
+/// #     metrics: metrics.as_object().unwrap().clone(),
+/// #     parts: BTreeMap::new(),
+/// #     calculated_at: start,
+/// #     coverage: None,
+/// #     reconstructed: BTreeMap::new(),
+/// #     made_by: Maker::Items.into(),
+/// # };
+/// // `totalMedia` is a stock (`rollup = "last"`), `newMedia` a flow (`rollup = "sum"`).
+/// let first = record(json!({"totalMedia": 10, "newMedia": 2}));
+/// let last = record(json!({"totalMedia": 12, "newMedia": 3}));
+/// let whole = roll_up(&catalogue, "media", &[Some(&first), Some(&last)]).unwrap().unwrap();
+/// assert_eq!(whole.metrics["totalMedia"], 12);
+/// assert_eq!(whole.metrics["newMedia"], 5);
+///
+/// // With a period missing, a sum would be too small: there is none. The last stock is still right.
+/// let holed = roll_up(&catalogue, "media", &[None, Some(&last)]).unwrap().unwrap();
+/// assert_eq!(holed.coverage, Coverage { present: 1, expected: 2 });
+/// assert_eq!(holed.metrics["totalMedia"], 12);
+/// assert!(!holed.metrics.contains_key("newMedia"));
+/// ```
 ///
 /// # Errors
 ///
@@ -106,8 +162,8 @@ pub fn roll_up(
     }
     for metric in catalogue.of_type(type_name) {
         let outcome = roll_up_metric(metric, finer)?;
-        let is_there = outcome.value.is_some() || outcome.part.is_some();
-        if is_there && let Some(mark) = weakest(metric, finer) {
+        let is_present = outcome.value.is_some() || outcome.part.is_some();
+        if is_present && let Some(mark) = weakest(metric, finer) {
             rolled_up.reconstructed.insert(metric.name.clone(), mark);
         }
         if let Some(value) = outcome.value {
@@ -120,13 +176,13 @@ pub fn roll_up(
     Ok(Some(rolled_up))
 }
 
-/// What is known of the values that the metric is made from: the weakest claim of all of them.
+/// The mark of a rolled-up value: the one that claims least of those of the finer values.
 fn weakest(metric: &Metric, finer: &[Option<&Record>]) -> Option<Reconstruction> {
-    let made_from = match metric.rollup {
+    let used = match metric.rollup {
         Rollup::Last => finer.last().map_or(&[][..], std::slice::from_ref),
         Rollup::Sum | Rollup::Merge | Rollup::Weighted => finer,
     };
-    let records = made_from.iter().copied().flatten();
+    let records = used.iter().copied().flatten();
     records.filter_map(|record| record.reconstructed.get(&metric.name).copied()).max()
 }
 
@@ -135,7 +191,7 @@ fn roll_up_metric(
     finer: &[Option<&Record>],
 ) -> Result<MetricOutcome, RollupError> {
     let name = &metric.name;
-    // The last period's own value: an earlier one would not be as of the end.
+    // Only the value of the last period is as of the end of the coarser one.
     if metric.rollup == Rollup::Last {
         let value = finer.last().copied().flatten().and_then(|record| record.metrics.get(name));
         return Ok(MetricOutcome { value: value.cloned(), part: None });

@@ -1,4 +1,4 @@
-//! Reading a row's attributes as a metric needs them, and telling what is wrong with them.
+//! Reading the attributes of a row as a metric needs them, and what is wrong with malformed ones.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use crate::metrics::{
     period::parse_instant,
 };
 
-/// What an attribute should have been, and what it was. Never an item's key or value.
+/// A malformed attribute: what it must be, and what was found. Never contains a key or value of an
+/// item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault<'catalogue> {
     pub(crate) attribute: &'catalogue str,
@@ -22,7 +23,7 @@ pub(crate) struct Fault<'catalogue> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected<'catalogue> {
     Instant,
-    Truth,
+    Boolean,
     Text,
     Number,
     Money,
@@ -35,7 +36,7 @@ impl fmt::Display for Expected<'_> {
             Self::Instant => {
                 "an RFC 3339 date-time with a time zone, such as 2026-03-01T12:00:00.000Z"
             }
-            Self::Truth => "a boolean, \"true\" or \"false\", or 1 or 0",
+            Self::Boolean => "a boolean, \"true\" or \"false\", or 1 or 0",
             Self::Text => "a string",
             Self::Number => "a number",
             Self::Money => "a decimal amount, such as \"10.00\" or 10",
@@ -44,11 +45,11 @@ impl fmt::Display for Expected<'_> {
     }
 }
 
-/// Why a row gives nothing.
+/// Why a row contributes nothing.
 pub(crate) enum Reject<'catalogue> {
     /// It does not concern the metric.
     Skip,
-    /// An attribute is not what it should be.
+    /// An attribute is malformed.
     Malformed(Fault<'catalogue>),
 }
 
@@ -86,7 +87,7 @@ impl<'catalogue> From<Fault<'catalogue>> for Reject<'catalogue> {
     }
 }
 
-/// What it means that a row lacks its time or value.
+/// The consequence of an absent time or value.
 pub(crate) fn absent<'catalogue>(
     rows: &Rows,
     attribute: &'catalogue str,
@@ -98,12 +99,12 @@ pub(crate) fn absent<'catalogue>(
     }
 }
 
-/// The attribute, unless it is absent or null.
+/// The attribute; `None` if it is absent or null.
 pub(crate) fn present<'row>(row: &'row Item, attribute: &str) -> Option<&'row AttributeValue> {
     row.get(attribute).filter(|value| !matches!(value, AttributeValue::Null(_)))
 }
 
-/// The string in the attribute, or `None` where it is absent.
+/// The string in the attribute; `None` if it is absent.
 pub(crate) fn text_of<'row, 'catalogue>(
     row: &'row Item,
     attribute: &'catalogue str,
@@ -115,7 +116,7 @@ pub(crate) fn text_of<'row, 'catalogue>(
     }
 }
 
-/// The instant in the attribute, or `None` where it is absent.
+/// The instant in the attribute; `None` if it is absent.
 fn instant_of<'catalogue>(
     row: &Item,
     attribute: &'catalogue str,
@@ -128,21 +129,21 @@ fn instant_of<'catalogue>(
     instant.map(Some).ok_or_else(|| Fault::new(attribute, Expected::Instant, found))
 }
 
-/// The truth in the attribute, however it is written, or `None` where it is absent.
-pub(crate) fn truth_of<'catalogue>(
+/// The boolean in the attribute, in whatever form it is stored; `None` if it is absent.
+pub(crate) fn boolean_of<'catalogue>(
     row: &Item,
     attribute: &'catalogue str,
 ) -> Result<Option<bool>, Fault<'catalogue>> {
     let Some(found) = present(row, attribute) else { return Ok(None) };
-    let truth = match found {
-        AttributeValue::Bool(truth) => Some(*truth),
-        AttributeValue::S(word) | AttributeValue::N(word) => truth_in(word),
+    let boolean = match found {
+        AttributeValue::Bool(boolean) => Some(*boolean),
+        AttributeValue::S(word) | AttributeValue::N(word) => boolean_in(word),
         _ => None,
     };
-    truth.map(Some).ok_or_else(|| Fault::new(attribute, Expected::Truth, found))
+    boolean.map(Some).ok_or_else(|| Fault::new(attribute, Expected::Boolean, found))
 }
 
-fn truth_in(word: &str) -> Option<bool> {
+fn boolean_in(word: &str) -> Option<bool> {
     match word {
         "1" => Some(true),
         "0" => Some(false),
@@ -152,19 +153,19 @@ fn truth_in(word: &str) -> Option<bool> {
     }
 }
 
-/// Whether the attribute has the value; one that is absent has none.
+/// Whether the attribute has the value; false if it is absent.
 fn is<'catalogue>(
     row: &Item,
     attribute: &'catalogue str,
     value: &Literal,
 ) -> Result<bool, Fault<'catalogue>> {
     match value {
-        Literal::Boolean(wanted) => Ok(truth_of(row, attribute)? == Some(*wanted)),
+        Literal::Boolean(wanted) => Ok(boolean_of(row, attribute)? == Some(*wanted)),
         Literal::Text(wanted) => Ok(text_of(row, attribute)? == Some(wanted)),
     }
 }
 
-/// The group the row belongs to, by the value of the attribute.
+/// The group of the row by the value of the attribute; `None` if it is in no group.
 pub(crate) fn group_of<'catalogue>(
     by: &'catalogue Grouping,
     row: &Item,
@@ -177,7 +178,7 @@ pub(crate) fn group_of<'catalogue>(
     Ok(None)
 }
 
-/// The row's time: the first of the time attributes that is there.
+/// The time of the row: that of the first time attribute that is present.
 pub(crate) fn time_of<'catalogue>(
     rows: &'catalogue Rows,
     row: &Item,
@@ -191,9 +192,9 @@ pub(crate) fn time_of<'catalogue>(
     Err(absent(rows, attribute, Expected::Instant))
 }
 
-/// Whether the row meets the conditions: until when it does so, where that depends on the span, and
-/// what could not be compared. A row that fails one condition does not concern the metric, whatever
-/// its other attributes are.
+/// Whether the row meets the conditions. If it does: until when, if that depends on the span, and
+/// an attribute that could not be compared, if there is one. A row that fails one condition does
+/// not concern the metric, whatever its other attributes are.
 pub(crate) fn conditions<'catalogue>(
     rows: &'catalogue Rows,
     row: &Item,

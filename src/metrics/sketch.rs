@@ -1,12 +1,13 @@
-//! Counting distinct values so that counts of several periods can be merged without keeping the
-//! values.
+//! Sketches of distinct values: sets that can be counted and merged without keeping the values.
 //!
-//! An Apache DataSketches [HyperLogLog](https://datasketches.apache.org/docs/HLL/HllSketches.html)
-//! of the `HLL_4` kind with 2^14 buckets: sparse while it is small, about 8 KiB when full. Its values
-//! are hashed as their UTF-8 bytes, as that library does it in its other languages, so that those
-//! read and merge our sketches. While it is sparse it keeps 32 bits of each value's hash, so a count
-//! is exact unless two values share them; longer hashes would make small counts surer, but they
-//! would give away which addresses they stand for.
+//! A sketch is an Apache `DataSketches` [HyperLogLog](https://datasketches.apache.org/docs/HLL/HllSketches.html)
+//! of the kind `HLL_4` with 2^14 buckets: sparse while it is small, about 8 KiB when full. Values are hashed
+//! as their UTF-8 bytes, as that library does in its other languages, so that those can read and merge
+//! the sketches. A sparse sketch keeps 32 bits of the hash of each value, so its count is exact unless two
+//! values share them. Longer hashes would make small counts more certain, but would reveal which addresses
+//! they are of.
+//!
+//! The count of a full sketch has a relative standard error of at most 1 %.
 
 use datasketches::{
     hash::value::raw_bytes,
@@ -16,16 +17,29 @@ use datasketches::{
 /// The base-two logarithm of the number of buckets.
 const PRECISION: u8 = 14;
 
-/// The estimates of sketches are below this: 2^53, above which doubles are no counts.
+/// The upper bound of an estimate: 2^53, above which doubles do not have all integers.
 const MAXIMUM_ESTIMATE: f64 = 9_007_199_254_740_992.0;
 
-/// A set of values, as far as is needed to count and to merge it.
+/// A set of strings that can be counted and merged, but not listed.
+///
+/// ```
+/// # use edge_analytics::metrics::sketch::Distinct;
+/// let monday = Distinct::of(["192.0.2.1", "192.0.2.2"])?;
+/// let tuesday = Distinct::of(["192.0.2.2", "192.0.2.3", "192.0.2.2"])?;
+/// // Counts cannot be added, because the days share a value.
+/// assert_eq!(Distinct::merged(&[monday.clone(), tuesday])?.count(), 3);
+///
+/// assert_eq!(Distinct::from_bytes(&monday.to_bytes())?.count(), 2);
+/// assert!(Distinct::from_bytes(&[1, 2, 3]).is_err());
+/// assert_eq!(Distinct::merged(&[])?.count(), 0);
+/// # Ok::<(), edge_analytics::metrics::sketch::SketchError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Distinct(HllSketch);
 
-/// A sketch could not be made or read.
+/// A sketch could not be created or read, which happens only if it is damaged.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the sketch of distinct values failed: {0}")]
+#[error("a sketch of distinct values is damaged: {0}")]
 pub struct SketchError(String);
 
 impl Distinct {
@@ -33,7 +47,7 @@ impl Distinct {
     ///
     /// # Errors
     ///
-    /// When the library refuses its parameters.
+    /// When the library rejects its parameters.
     pub fn of<'value>(values: impl IntoIterator<Item = &'value str>) -> Result<Self, SketchError> {
         let mut sketch = HllSketch::new(PRECISION, HllType::Hll4)
             .map_err(|error| SketchError(error.to_string()))?;
@@ -43,11 +57,11 @@ impl Distinct {
         Ok(Self(sketch))
     }
 
-    /// All of `sets` in one.
+    /// The union of `sets`; empty if there are none.
     ///
     /// # Errors
     ///
-    /// When the library refuses its parameters.
+    /// When the library rejects its parameters, or a damaged sketch makes the estimate impossible.
     pub fn merged(sets: &[Self]) -> Result<Self, SketchError> {
         let mut union = HllUnion::new(PRECISION).map_err(|error| SketchError(error.to_string()))?;
         for set in sets {
@@ -56,7 +70,7 @@ impl Distinct {
         Self::counted(union.to_sketch(HllType::Hll4))
     }
 
-    /// The set, if its estimate is a number of values: that of a damaged sketch can be anything.
+    /// The set, if its estimate is possible: that of a damaged sketch can be any number.
     fn counted(sketch: HllSketch) -> Result<Self, SketchError> {
         let estimate = sketch.estimate();
         if (0.0..MAXIMUM_ESTIMATE).contains(&estimate) {
@@ -72,23 +86,23 @@ impl Distinct {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a sketch is only kept where its estimate is positive and below 2^53"
+            reason = "a sketch exists only if its estimate is positive and below 2^53"
         )]
         let estimate = self.0.estimate().round() as u64;
         estimate
     }
 
-    /// The sketch in the library's documented binary format.
+    /// The sketch in the documented binary format of the library.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.serialize()
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
+    /// The sketch in bytes that [`Self::to_bytes`] returned.
     ///
     /// # Errors
     ///
-    /// When the bytes are no sketch.
+    /// When the bytes are not a sketch of this precision.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
         check_header(bytes)?;
         let sketch =
@@ -97,15 +111,16 @@ impl Distinct {
     }
 }
 
-/// Refuses what the library takes and then calculates out of range with: ours have one precision, and
-/// the registers of an array are at most 63, of which 15 are counted from the smallest one.
+/// Rejects headers that the library accepts and then computes out of range with: all sketches have
+/// one precision, and registers are at most 63, of which up to 15 are stored relative to the
+/// smallest.
 ///
 /// Source: [`PreambleUtil`](https://github.com/apache/datasketches-java/blob/master/src/main/java/org/apache/datasketches/hll/PreambleUtil.java).
 fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
     const ARRAY_MODE: u8 = 2;
     const GREATEST_MINIMUM: u8 = 63 - 15;
     let [_, _, _, precision, _, _, state, mode, ..] = bytes else {
-        return Err(SketchError("its header is cut off".to_owned()));
+        return Err(SketchError("its header is incomplete".to_owned()));
     };
     if *precision != PRECISION {
         return Err(SketchError(format!("its precision is {precision}, not {PRECISION}")));
@@ -133,8 +148,8 @@ mod tests {
         }
     }
 
-    /// Sets of 1 to 999 values, each merged from three overlapping parts. A value is lost only where
-    /// two share 32 bits of their hash, which is rare: none of these sets loses one.
+    /// Sets of 1 to 999 values, each merged from three overlapping parts. A value is lost only
+    /// where two share 32 bits of their hash, which is rare: none of these sets loses one.
     #[test]
     fn below_a_thousand_merged_counts_are_exact_but_for_collisions() {
         let mut sets = 0;
@@ -185,8 +200,8 @@ mod tests {
         assert!(Distinct::from_bytes(&[1, 2, 3]).is_err());
     }
 
-    /// Every byte of sketches of every kind (a list, a set, registers) changed, and the end cut off:
-    /// an error or a set that can be counted and merged, never a panic.
+    /// Every byte of sketches of every kind (a list, a set, registers) changed, and the end cut
+    /// off: an error or a set that can be counted and merged, never a panic.
     #[test]
     fn damage_anywhere_is_an_error_or_a_set() {
         for size in [0, 3, 700, 20_000] {

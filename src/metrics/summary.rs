@@ -1,6 +1,4 @@
-//! Summaries over data points: averages, totals and trends.
-//!
-//! Source: the platform's contract, section 5.
+//! Summaries of data points: averages, totals and trends.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -15,7 +13,7 @@ use crate::metrics::{
     numbers,
 };
 
-/// What a range of data points comes to.
+/// The summary of a range of data points of one type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -23,28 +21,68 @@ pub struct Summary {
     pub total_data_points: usize,
     /// The mean of every numeric metric over the points that have it.
     pub averages: Map<String, Json>,
-    /// The sum of `sum` metrics, the latest value of `last` metrics. Distinct counts and means have
-    /// no total: they cannot be added up.
+    /// The sum of metrics with `rollup = "sum"`, the latest value of those with `rollup = "last"`.
+    /// Distinct counts, means and rankings have no total, because they cannot be added.
     pub totals: Map<String, Json>,
-    /// `up`, `down` or `stable`: the latest value against the earliest, more than 5 % apart or not.
+    /// `up` or `down` if the latest value differs from the earliest by more than 5 % of the
+    /// earliest, otherwise `stable`.
     pub trends: Map<String, Json>,
 }
 
-/// Summarises data points as they are read, without keeping them.
+/// Summarises data points one by one, newest first, without keeping them.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use edge_analytics::metrics::{catalogue::{Catalogue, definition::*}, summary::Summariser};
+/// # use serde_json::json;
+/// # let rows = Rows {
+/// #     sources: BTreeMap::from([(String::new(), "users".to_owned())]),
+/// #     conditions: BTreeMap::new(),
+/// #     window: Window::Period,
+/// #     time: vec!["createdAt".to_owned()],
+/// #     absent: Absent::Malformed,
+/// # };
+/// # let metric = Metric {
+/// #     type_name: "users".to_owned(),
+/// #     name: "newUsers".to_owned(),
+/// #     measure: Measure::Count { rows, by: None },
+/// #     rollup: Rollup::Sum,
+/// #     moves: None,
+/// # };
+/// # let catalogue = Catalogue::new(Definition {
+/// #     ttl: None,
+/// #     types: vec!["users".to_owned()],
+/// #     tables: BTreeMap::new(),
+/// #     sources: BTreeMap::new(),
+/// #     metrics: vec![metric],
+/// #     realtime: Realtime::default(),
+/// # });
+/// // `newUsers` is a count with `rollup = "sum"`.
+/// let mut summariser = Summariser::new(&catalogue, "users");
+/// for point in [json!({"newUsers": 6}), json!({}), json!({"newUsers": 3})] {
+///     summariser.add(point.as_object().unwrap());
+/// }
+/// let summary = summariser.finish();
+/// assert_eq!(summary.total_data_points, 3);
+/// assert_eq!(summary.totals["newUsers"], 9);
+/// // A point without the metric takes no part: it is not a 0.
+/// assert_eq!(summary.averages["newUsers"], 4.5);
+/// assert_eq!(summary.trends["newUsers"], "up");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Summariser<'catalogue> {
     points: usize,
-    metrics: Vec<Course<'catalogue>>,
+    metrics: Vec<MetricSummary<'catalogue>>,
 }
 
-/// What the points so far say of one metric.
+/// One metric over the points so far.
 #[derive(Debug, Clone)]
-struct Course<'catalogue> {
+struct MetricSummary<'catalogue> {
     metric: &'catalogue Metric,
     /// The first value, which is the latest.
     latest: Option<Json>,
     sum: Sum,
-    /// How many values were numbers, the first of them and the last.
+    /// How many values were numbers, and the latest and the earliest of them.
     count: u32,
     ends: Option<(Decimal, Decimal)>,
 }
@@ -53,27 +91,33 @@ struct Course<'catalogue> {
 enum Sum {
     Empty,
     Of(Amount),
-    /// A value was no amount, or the sum is out of range.
+    /// A value is not an amount, or the sum is out of range.
     Unknown,
 }
 
 impl<'catalogue> Summariser<'catalogue> {
-    /// A summary of no points, of the metrics of one type.
+    /// The summary of the metrics of one type before the first point.
     #[must_use]
     pub fn new(catalogue: &'catalogue Catalogue, metric_type: &'catalogue str) -> Self {
         let metrics = catalogue
             .of_type(metric_type)
-            .map(|metric| Course { metric, latest: None, sum: Sum::Empty, count: 0, ends: None })
+            .map(|metric| MetricSummary {
+                metric,
+                latest: None,
+                sum: Sum::Empty,
+                count: 0,
+                ends: None,
+            })
             .collect();
         Self { points: 0, metrics }
     }
 
-    /// Adds the metrics of the data point before the last one that was added.
+    /// Adds the metrics of the next older data point.
     pub fn add(&mut self, point: &Map<String, Json>) {
         self.points += 1;
-        for course in &mut self.metrics {
-            if let Some(value) = point.get(&course.metric.name) {
-                course.add(value);
+        for metric in &mut self.metrics {
+            if let Some(value) = point.get(&metric.metric.name) {
+                metric.add(value);
             }
         }
     }
@@ -82,7 +126,7 @@ impl<'catalogue> Summariser<'catalogue> {
     #[must_use]
     pub fn finish(self) -> Summary {
         let mut summary = Summary { total_data_points: self.points, ..Summary::default() };
-        for Course { metric, latest, sum, count, ends } in self.metrics {
+        for MetricSummary { metric, latest, sum, count, ends } in self.metrics {
             let Some(latest) = latest else { continue };
             if metric.rollup == Rollup::Last {
                 summary.totals.insert(metric.name.clone(), latest);
@@ -91,7 +135,7 @@ impl<'catalogue> Summariser<'catalogue> {
             if metric.rollup == Rollup::Sum {
                 summary.totals.insert(metric.name.clone(), sum.to_json());
             }
-            // Groups have no mean and no trend of their own.
+            // Groups have no average and no trend.
             let (Some(sum), Some((latest, earliest))) = (sum.number(), ends) else { continue };
             if let Some(average) = sum.checked_div(Decimal::from(count)) {
                 summary.averages.insert(metric.name.clone(), numbers::to_json(average));
@@ -102,7 +146,7 @@ impl<'catalogue> Summariser<'catalogue> {
     }
 }
 
-impl Course<'_> {
+impl MetricSummary<'_> {
     fn add(&mut self, value: &Json) {
         if self.latest.is_none() {
             self.latest = Some(value.clone());
@@ -124,8 +168,8 @@ impl Course<'_> {
 }
 
 fn trend(latest: Decimal, earliest: Decimal) -> &'static str {
-    // 5 % of the earliest value; any change from zero is more than that. A bound that is out of the
-    // range of decimals is out of reach for the latest value too.
+    // 5 % of the earliest value; from 0, any change is more than that. The latest value cannot be
+    // beyond a bound that is out of the range of decimals.
     let margin = earliest.abs().checked_mul(Decimal::new(5, 2)).unwrap_or(Decimal::MAX);
     if numbers::add(earliest, margin).is_some_and(|bound| latest > bound) {
         "up"
@@ -141,9 +185,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::catalogue::gallery;
 
     fn summary_of(points: &[Json]) -> Summary {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let mut summariser = Summariser::new(&catalogue, "users");
         for point in points {
             summariser.add(point.as_object().unwrap());
@@ -181,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_metric_takes_no_part() {
+    fn a_point_without_a_metric_is_not_a_zero() {
         let summary = summary_of(&[json!({"newUsers": 4}), json!({}), json!({"newUsers": 2})]);
         assert_eq!(summary.total_data_points, 3);
         assert_eq!(summary.averages["newUsers"], json!(3));
@@ -201,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_number_leaves_only_the_latest() {
+    fn a_value_that_is_not_a_number_has_a_total_only() {
         let summary = summary_of(&[json!({"totalUsers": "many"}), json!({"totalUsers": 4})]);
         assert_eq!(Json::Object(summary.totals), json!({"totalUsers": "many"}));
         assert!(summary.averages.is_empty() && summary.trends.is_empty());

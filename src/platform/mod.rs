@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::{
     dynamodb::{AttributeValue, Client, Error, Item, Read, key, text},
-    metrics::{numbers, period::parse_instant, row::truth_of},
+    metrics::{numbers, period::parse_instant, row::boolean_of},
 };
 
 /// The cookie in which a browser sends the id of its session.
@@ -27,8 +27,7 @@ pub struct Session {
     pub is_administrator: bool,
 }
 
-/// Whether `text` can be the id of a session: a UUID, or random bytes as text. Anything else is not
-/// worth a read.
+/// Whether `text` can be the id of a session: a UUID, or random bytes as text.
 #[must_use]
 pub fn is_session_id(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -36,8 +35,7 @@ pub fn is_session_id(text: &str) -> bool {
 }
 
 /// Reads the session with this id, and its user. `None` if there is no such session, it has expired
-/// at `now`, its user is not active, or an attribute cannot be read: what cannot be understood admits
-/// nobody. Two reads at most.
+/// at `now`, its user is not active, or an attribute cannot be parsed. Costs one or two reads.
 ///
 /// # Errors
 ///
@@ -83,5 +81,5 @@ fn instant_in(attribute: &AttributeValue) -> Option<DateTime<Utc>> {
 
 /// Whether the user may sign in.
 fn is_active(user: &Item) -> bool {
-    matches!(truth_of(user, "isActive"), Ok(Some(true)))
+    matches!(boolean_of(user, "isActive"), Ok(Some(true)))
 }

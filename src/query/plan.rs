@@ -1,8 +1,8 @@
-//! Planning a run: the fewest passes that serve its metrics.
+//! Planning: the fewest passes that serve the metrics of a run.
 //!
-//! Metrics that read the same partition share one pass, with a projection of just the attributes
-//! they need. A pass that only serves metrics of the spans themselves is read as key ranges where
-//! the sort key begins with the metric's time; a pass that serves a total to date reads the partition.
+//! Metrics that read the same partitions share one pass, with a projection of the attributes that
+//! they need. A pass that serves only flows reads key ranges, if the sort key begins with their
+//! time. A pass that serves a stock reads the whole partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,24 +22,24 @@ use crate::{
     },
 };
 
-/// A gap between spans that is shorter than this is read along: its rows cost less than the request
-/// that a second range takes.
-const BRIDGED: TimeDelta = TimeDelta::hours(6);
+/// A gap between spans that is shorter than this is read too: its rows cost less than the request
+/// of a second key range.
+const BRIDGED_GAP: TimeDelta = TimeDelta::hours(6);
 
-/// The rows of one source, read once, and the folds they feed.
+/// One planned read of a source, and the folds of its rows.
 #[derive(Debug, Clone)]
 pub struct Pass<'catalogue> {
-    /// The names of the sources that lie here, for reports; several can mean the same partitions.
+    /// The names of the sources, for reports. Several sources can have the same partitions.
     pub sources: BTreeSet<&'catalogue str>,
-    /// The queries of each partition, in the order in which they are to be read.
+    /// The queries, in the order of the partitions.
     pub queries: Vec<Query>,
-    /// The attribute that tells items apart, where they move between the partitions.
+    /// The attribute that is different in every item, if items move between the partitions.
     pub identity: Option<&'catalogue str>,
-    /// What the rows are folded into.
+    /// The folds of the metrics.
     pub folds: Vec<Fold<'catalogue>>,
 }
 
-/// Plans the passes that compute `metrics` of `spans` from `table`.
+/// Plans the passes over `table` that compute `metrics` for `spans`.
 #[must_use]
 pub fn plan<'catalogue>(
     catalogue: &'catalogue Catalogue,
@@ -47,7 +47,7 @@ pub fn plan<'catalogue>(
     spans: &[Span],
     table: &str,
 ) -> Vec<Pass<'catalogue>> {
-    // By where the rows lie, not by the source's name: two names may mean the same partitions.
+    // By partitions, not by the name of the source: two sources can have the same partitions.
     let mut readers: BTreeMap<_, Vec<(&str, &Source, &str, &Metric)>> = BTreeMap::new();
     for metric in metrics {
         for (share, name) in metric.source_names() {
@@ -88,7 +88,7 @@ fn queries(
     let attributes: BTreeSet<&str> = metrics
         .iter()
         .flat_map(|metric| metric.attributes())
-        // Says when an item was whose time is malformed.
+        // The sort key places an item whose time is malformed.
         .chain(source.sort_key_time.as_ref().map(|_| source.keys[1].as_str()))
         .chain(source.identity.as_deref())
         .chain(ttl)
@@ -112,7 +112,7 @@ fn queries(
         .collect()
 }
 
-/// Whether rows of `metric` of any span can be read from `source` as a key range.
+/// Whether the rows of `metric` for any span can be read from `source` as a key range.
 #[must_use]
 pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
     metric.window() == Some(Window::Period)
@@ -122,11 +122,10 @@ pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
             .is_some_and(|time| metric.time() == [time.attribute.as_str()])
 }
 
-/// The sort keys that can hold rows of the spans; one `None` where only the whole partition does.
+/// The key ranges that have the rows of the spans; one `None` if the whole partition must be read.
 ///
-/// A total to date reads its partition without an upper bound: what lies beyond is at most the
-/// hour that has just begun, and items whose malformed time sorts behind every date are seen and
-/// reported.
+/// A stock reads its partition without an upper bound: beyond it are only the rows of the running
+/// hour, and items whose malformed time sorts after every date, which are then reported.
 fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Option<KeyRange>> {
     let Some(time) = &source.sort_key_time else { return vec![None] };
     if !metrics.iter().all(|metric| is_key_range(source, metric)) {
@@ -137,7 +136,9 @@ fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Optio
     let mut joined: Vec<Span> = Vec::new();
     for span in spans {
         match joined.last_mut() {
-            Some(last) if span.start < last.next() + BRIDGED => last.end = last.end.max(span.end),
+            Some(last) if span.start < last.next() + BRIDGED_GAP => {
+                last.end = last.end.max(span.end);
+            }
             _ => joined.push(span),
         }
     }
@@ -156,7 +157,10 @@ mod tests {
     use chrono::{TimeZone, Utc};
 
     use super::*;
-    use crate::metrics::period::{Granularity, Period};
+    use crate::metrics::{
+        catalogue::gallery,
+        period::{Granularity, Period},
+    };
 
     fn hour() -> Period {
         let instant = Utc.with_ymd_and_hms(2026, 3, 1, 10, 30, 0).unwrap();
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn no_partition_is_read_twice() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let mut places: Vec<_> = passes
             .iter()
@@ -182,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_pass_over_the_users_serves_their_four_metrics_and_mrr() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let users = passes.iter().find(|pass| pass.sources.contains("users")).unwrap();
         let names: Vec<_> = users.folds.iter().map(|fold| fold.metric().name.as_str()).collect();
@@ -191,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn what_only_concerns_the_hour_is_read_as_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+    fn flows_are_read_as_key_ranges() {
+        let catalogue = gallery();
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
         let range = |source: &str| {
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn new_items_alone_are_a_key_range() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let metrics = catalogue.metrics().iter().filter(|metric| metric.name.starts_with("newL"));
         let passes = plan(&catalogue, metrics, &[hour().into()], "platform");
         assert_eq!(passes.len(), 1);
@@ -220,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_apart_is_read_apart() {
-        let catalogue = Catalogue::embedded().unwrap();
+    fn distant_spans_are_read_as_separate_key_ranges() {
+        let catalogue = gallery();
         let at = |text: &str| text.parse().unwrap();
         let now = at("2026-03-02T10:20:00Z");
         let spans = [
@@ -263,11 +267,11 @@ mod tests {
         })
     }
 
-    // Not on wasm, where there is no proptest.
+    // Not on wasm, which proptest does not support.
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
-        /// Whatever lies in the span lies in the range, and the range is no more than a second
-        /// longer at each end.
+        /// Every time in the span is in the range, and the range is at most a second longer at each
+        /// end.
         #[test]
         fn a_range_holds_every_spelling_of_every_instant_of_its_span(
             start in 1_772_000_000_000_i64..1_773_000_000_000,
@@ -304,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_pass_asks_for_no_more_attributes_than_its_metrics_need() {
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
         let media = passes.iter().find(|pass| pass.sources.contains("media")).unwrap();
         let expected = ["GSI4SK", "createdAt", "isPublic", "status", "ttl"];

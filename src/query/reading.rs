@@ -1,4 +1,4 @@
-//! Executing a plan: reading its passes, at most six at once, and folding their rows.
+//! Reading the passes of a plan, at most six at once, and folding their rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,29 +12,27 @@ use crate::{
     query::plan::Pass,
 };
 
-/// The most requests that are under way at once: a Worker may have six connections open, and waits
-/// with the seventh.
+/// The most concurrent requests: a Worker can have six open connections, and a seventh waits.
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections).
 pub const MAXIMUM_CONCURRENCY: usize = 6;
 
-/// What the passes came to.
+/// The outcomes of the passes, and what was found while they were read.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The outcomes of the metrics whose sources could be read whole, in the order of the plan's
-    /// spans. Those that are unreadable in a span have no value there.
+    /// The outcomes by metric, one for each span of the plan. A metric has none if one of its
+    /// sources could not be read to its end. It has no value in a span in which it is unreadable.
     pub outcomes: BTreeMap<String, Vec<MetricOutcome>>,
-    /// The metrics whose sources could not be read, and why.
+    /// The metrics with a source that could not be read, and why.
     pub failures: BTreeMap<String, String>,
-    /// The metrics of which rows were left out because an attribute was malformed.
+    /// The metrics with malformed rows, which were left out.
     pub malformed: BTreeMap<String, Malformed>,
-    /// The metrics that have no value in some spans because no row in them could be read, though
-    /// there were some.
+    /// The metrics without a value in some spans because all rows in them are malformed.
     pub unreadable: BTreeMap<String, Unreadable>,
-    /// The sources that were read to their end, by their name in the catalogue.
+    /// The sources that were read to their end, by name.
     pub sources: BTreeMap<String, SourceFindings>,
 }
 
-/// One pass when it has been read.
+/// A pass that was read.
 struct ReadPass<'catalogue> {
     pass: Pass<'catalogue>,
     found: SourceFindings,
@@ -43,14 +41,14 @@ struct ReadPass<'catalogue> {
 
 /// Reads all `passes` and finishes their metrics.
 pub async fn read(client: &Client, passes: Vec<Pass<'_>>) -> Findings {
-    // Boxed, so that handlers, which move between threads, can read too.
+    // Boxed, so that the future is `Send`, which handlers need.
     let reading: Vec<BoxFuture<'_, _>> = passes
         .into_iter()
         .map(|pass| -> BoxFuture<'_, _> { Box::pin(read_pass(client, pass)) })
         .collect();
     let mut results = stream::iter(reading).buffer_unordered(MAXIMUM_CONCURRENCY);
     let mut findings = Findings::default();
-    // The positions of the spans in which a metric is unreadable in one of its passes.
+    // By metric, the positions of the spans in which it is unreadable in one of its passes.
     let mut absent: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     let mut folds: BTreeMap<String, Fold<'_>> = BTreeMap::new();
     while let Some(ReadPass { pass, found, result }) = results.next().await {
@@ -118,7 +116,7 @@ impl Findings {
     }
 }
 
-/// Reads the partitions of one pass, one after the other.
+/// Reads the partitions of one pass in their order.
 async fn read_pass<'catalogue>(
     client: &Client,
     mut pass: Pass<'catalogue>,
@@ -126,13 +124,13 @@ async fn read_pass<'catalogue>(
     let queries = std::mem::take(&mut pass.queries);
     let is_whole = queries.iter().all(|query| query.range.is_none());
     let mut found = SourceFindings { rows: 0, is_whole };
-    let mut met = HashSet::new();
+    let mut known = HashSet::new();
     for (index, query) in queries.iter().enumerate() {
         let is_last = index + 1 == queries.len();
         let result = client
             .query_pages(query, |rows| {
                 for row in rows {
-                    if is_first_meeting(&mut met, pass.identity, &row, is_last) {
+                    if is_new(&mut known, pass.identity, &row, is_last) {
                         found.rows += 1;
                         for fold in &mut pass.folds {
                             fold.add(&row);
@@ -148,17 +146,12 @@ async fn read_pass<'catalogue>(
     ReadPass { pass, found, result: Ok(()) }
 }
 
-/// Whether the item has not been met in an earlier partition of the pass. What is met in the last
-/// one need not be remembered.
-fn is_first_meeting(
-    met: &mut HashSet<String>,
-    identity: Option<&str>,
-    row: &Item,
-    is_last: bool,
-) -> bool {
+/// Whether the item was not read in an earlier partition of the pass. The items of the last
+/// partition need not be remembered.
+fn is_new(known: &mut HashSet<String>, identity: Option<&str>, row: &Item, is_last: bool) -> bool {
     let found = identity.and_then(|attribute| row.get(attribute));
     let Some(AttributeValue::S(identity) | AttributeValue::N(identity)) = found else {
         return true;
     };
-    if is_last { !met.contains(identity) } else { met.insert(identity.clone()) }
+    if is_last { !known.contains(identity) } else { known.insert(identity.clone()) }
 }

@@ -70,10 +70,10 @@ impl SnapshotWrite {
     fn problem(&self) -> Option<String> {
         match self {
             Self::Skipped | Self::Stored { .. } => None,
-            Self::TooLate => Some("counting took too long; the snapshot was not stored".to_owned()),
-            Self::Failed { error, .. } => {
-                Some(format!("the snapshot could not be stored: {error}"))
-            }
+            Self::TooLate => Some(
+                "counting took longer than the lease, so the snapshot was not stored".to_owned(),
+            ),
+            Self::Failed { error, .. } => Some(format!("the snapshot was not stored: {error}")),
         }
     }
 }
@@ -86,8 +86,8 @@ struct EndedRefresh {
 }
 
 impl Refresher<'_> {
-    /// Computes the counters and stores them, unless another refresh is running or none is due. Writes
-    /// one log line.
+    /// Computes the counters and stores them, unless another refresh is running or none is due.
+    /// Writes one log line.
     ///
     /// # Errors
     ///
@@ -159,14 +159,14 @@ impl Refresher<'_> {
         let at = self.host.now();
         let mut counted = count(&self.client, self.table, self.catalogue, at).await?;
         if let Err(error) = self.carry(&mut counted.snapshot).await {
-            let problem = format!("the stored snapshot could not be read: {error}");
+            let problem = format!("totals of the stored snapshot were not carried over: {error}");
             counted.problems.push(problem);
         }
         Ok(counted)
     }
 
-    /// Carries over totals of which there is no record from the stored snapshot: their values are still
-    /// right for the instant that they are as of. [`Snapshot::within`] removes them when the retention of
+    /// Carries over totals without a record from the stored snapshot: their values are still right
+    /// for the instant that they are as of. [`Snapshot::within`] removes them when the retention of
     /// their records ends.
     async fn carry(&self, snapshot: &mut Snapshot) -> Result<(), KvError> {
         let missing: Vec<&str> = self

@@ -1,255 +1,187 @@
-//! The scheduled run of a day, week or month: what it makes, refreshes and leaves for the next one.
-//!
-//! It refreshes what earlier runs left stale, makes the periods since its watermark that are not
-//! complete, oldest first, then its own, and refreshes what is made from those. How one period is made
-//! is in `rolling`.
+//! Computing days, weeks and months, each after the finer periods that it lacks, by the maker that
+//! [`crate::metrics::maker`] names: rolled up, counted from the platform's items, or kept.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
-use chrono::{DateTime, Utc};
+use futures_util::future::LocalBoxFuture;
 
-use crate::{
-    metrics::{
-        ordered::Ordered,
-        period::{Granularity, Period, format_instant},
-        rollup::coarser_than,
-    },
-    store::{
-        ledger::Status,
-        run_state::{Progress, Settled, State, note_refreshed, write_progress},
-    },
+use crate::metrics::{
+    maker::{Decision, Maker, Makers},
+    ordered::Ordered,
+    period::{Granularity, Period},
+    provenance::Occasion,
+    record::Record,
 };
 
 use super::{
-    Engine, Report, Run,
-    completeness::{Lacking, keep, note_made},
-    refreshing::{COARSER, States, forget, settle, understood},
-    rolling::Made,
+    completeness::Lacking, context::Context, counting::count, hours::backfill_hours,
+    problem::RunProblem, report::PeriodReport, rolling_up::PeriodRollup, storing::read_stored,
 };
 
-/// What a run of one granularity has to make besides its own period.
-struct Pending<'run> {
-    lacking: Lacking<'run>,
-    stale: BTreeSet<Period>,
-    /// What was made from all there is, each with when its reading began.
-    made: Vec<(Period, DateTime<Utc>)>,
+/// What came of computing one period.
+pub(super) struct ComputedPeriod {
+    pub(super) report: PeriodReport,
+    /// It now includes all that is stored of its finer periods.
+    pub(super) is_refreshed: bool,
+    /// Finer periods that were missing and were computed before it.
+    pub(super) finer: Vec<PeriodReport>,
+    pub(super) problems: Vec<RunProblem>,
 }
 
-impl<'run> Pending<'run> {
-    /// Takes out what need not be made any more.
-    fn end(&mut self, has_ended: impl Fn(Period) -> bool, now: DateTime<Utc>) {
-        self.lacking.retain(|period, _| !has_ended(*period));
-        self.made
-            .extend(self.stale.iter().filter(|period| has_ended(**period)).map(|of| (*of, now)));
-        self.stale.retain(|period| !has_ended(*period));
+impl ComputedPeriod {
+    fn failed(period: Period, types: &BTreeSet<&str>, why: &dyn Display) -> Self {
+        let mut report = PeriodReport::new(period);
+        report.fail(types.iter().copied(), why);
+        Self { report, is_refreshed: false, finer: Vec::new(), problems: Vec::new() }
+    }
+}
+
+/// Finer periods that were computed for a coarser one.
+#[derive(Default)]
+struct FinerPeriods {
+    reports: Vec<PeriodReport>,
+    problems: Vec<RunProblem>,
+}
+
+/// Computes coarser periods, one after the other.
+pub(super) struct CoarserPeriods<'run> {
+    context: &'run Context<'run>,
+    makers: Makers,
+    /// Types that failed for a period of this run. They are not tried for others.
+    pub(super) failing: BTreeSet<String>,
+}
+
+impl<'run> CoarserPeriods<'run> {
+    pub(super) fn new(context: &'run Context<'run>, makers: Makers) -> Self {
+        Self { context, makers, failing: BTreeSet::new() }
     }
 
-    /// What is to be made before `own`: of `types` where they may be lacking, of `all` where it is
-    /// stale.
-    fn before(
-        &self,
-        own: Period,
-        types: &BTreeSet<&'run str>,
-        all: &BTreeSet<&'run str>,
-    ) -> Lacking<'run> {
-        let mut before = self.lacking.clone();
-        keep(&mut before, |_, name| types.contains(name));
-        before.extend(self.stale.iter().map(|period| (*period, all.clone())));
-        before.retain(|period, _| *period < own);
-        before
+    /// Computes the records of `types` in `period`. What a finer period lacks and cannot be computed
+    /// is a problem; the record then has what is not short. If the period is counted from the
+    /// platform's items, a complete record stays unless it `is_requested`.
+    pub(super) fn compute<'call>(
+        &'call mut self,
+        types: BTreeSet<&'run str>,
+        period: Period,
+        is_requested: bool,
+    ) -> LocalBoxFuture<'call, ComputedPeriod> {
+        // Boxed, because a month computes its days in the same way.
+        Box::pin(async move {
+            match self.makers.of_period(period) {
+                Maker::Items => self.count(&types, period, is_requested).await,
+                Maker::Rollup => self.roll_up(types, period).await,
+            }
+        })
     }
 
-    /// Notes what came of making `types` of a period from what was stored `at` that time.
-    fn note(
+    /// Rolls the period up, after what its finer periods lack.
+    async fn roll_up(&mut self, types: BTreeSet<&'run str>, period: Period) -> ComputedPeriod {
+        let context = self.context;
+        let mut rollup = match PeriodRollup::read(context, types.clone(), period).await {
+            Ok(rollup) => rollup,
+            Err(error) => return ComputedPeriod::failed(period, &types, &error),
+        };
+        let finer = self.makers.finer(period);
+        let missing = rollup.missing(&finer, &self.failing);
+        let mut backfilled = FinerPeriods::default();
+        if !missing.is_empty() {
+            // What is computed now need not mark this period, which is computed next.
+            context.marks.making(period, true);
+            backfilled = self.backfill(missing).await;
+            context.marks.making(period, false);
+            rollup = match PeriodRollup::read(context, types.clone(), period).await {
+                Ok(rollup) => rollup,
+                Err(error) => {
+                    let FinerPeriods { reports: finer, problems } = backfilled;
+                    let failed = ComputedPeriod::failed(period, &types, &error);
+                    return ComputedPeriod { finer, problems, ..failed };
+                }
+            };
+        }
+        let absent = rollup.absent();
+        let mut report = rollup.write().await;
+        // What lies before the first counted hour is not missing.
+        report.short.retain(|_, coverage| coverage.present < finer.len());
+        let is_refreshed = report.types_failed.keys().all(|name| absent.contains(name.as_str()));
+        let FinerPeriods { reports: finer, problems } = backfilled;
+        ComputedPeriod { report, is_refreshed, finer, problems }
+    }
+
+    /// Counts from the platform's items what the period itself lacks, or all of it if it
+    /// `is_requested`. A type that fails for other periods of this run is left to the next one.
+    async fn count(
         &mut self,
-        types: &BTreeSet<&str>,
-        result: &Made,
-        at: DateTime<Utc>,
-        report: &mut Report,
-    ) {
-        let period = result.report.period;
-        note_made(&mut self.lacking, types, &result.report);
-        if result.refreshed && !report.is_stale_within(period) {
-            self.made.push((period, at));
-            report.note_stale(period, false);
-        }
-    }
-}
-
-impl Engine {
-    pub(super) async fn run_rollup(&self, run: &Run<'_>, own: Period, report: &mut Report) {
-        let granularity = own.granularity();
-        let (hours, mut states) = match self.read_states(run, granularity, report).await {
-            Ok(states) => states,
-            Err(why) => return self.fail_all(report, &why),
+        types: &BTreeSet<&'run str>,
+        period: Period,
+        is_requested: bool,
+    ) -> ComputedPeriod {
+        let context = self.context;
+        let stored = match read_stored(context, &BTreeSet::from([period]), types).await {
+            Ok(stored) => stored,
+            Err(error) => return ComputedPeriod::failed(period, types, &error),
         };
-        let mut progress =
-            states.get(&granularity).map(|state| state.progress.clone()).unwrap_or_default();
-        report.attempt = if progress.latest == Some(format_instant(own.start())) {
-            progress.attempt.saturating_add(1)
-        } else {
-            1
+        let is_requested = is_requested || context.rewrites;
+        let is_kept = |name: &&str| {
+            let stored = stored.get(&((*name).to_owned(), period));
+            let record: Option<&Record> = stored.and_then(|stored| stored.as_ref().ok());
+            self.makers.of_record(period, record, is_requested) == Decision::Keep
         };
-        // Before the first hour was counted there is nothing to make.
-        let Some(begin) = hours.progress.begin().filter(|begin| *begin <= own.end()) else {
-            report.status = Status::Complete;
-            return;
-        };
-        // What earlier runs left costs little, and its time is up.
-        self.refresh(run, &COARSER, &mut states, begin, report).await;
-        let state = states.get(&granularity).cloned().unwrap_or_default();
-        let made = self.make_all(run, own, (&states, &mut progress), begin, report).await;
-        Self::note_run(&mut progress, run, report);
-        let (mut settled, refreshed) = settle(run, &state, &made, report);
-        settled.refreshes.extend(state.orphaned_refreshes());
-        settled.refreshes.sort_unstable();
-        settled.refreshes.dedup();
-        // Whose mark stays, because a writer from before it may still be running.
-        self.write_refreshed(run, &refreshed, report).await;
-        let removed = settled.marks.clone();
-        if self.write_progress(run, granularity, &progress, settled, report).await {
-            forget(run, &mut states, granularity, &removed);
-        }
-        // What this run has changed.
-        let coarser: Vec<Granularity> = coarser_than(granularity).collect();
-        self.refresh(run, &coarser, &mut states, begin, report).await;
-        self.withdraw_announcements(run, &states, hours.marked_by, report).await;
-        // Last, because it may take more than what is left of the run.
-        if granularity == Granularity::Daily
-            && self.apply_retention(run, &mut progress, report).await
-        {
-            self.write_progress(run, granularity, &progress, Settled::default(), report).await;
-        }
-    }
-
-    /// Makes what the granularity lacks and what is stale of it, oldest first, then the run's own
-    /// period. Types that failed in an earlier run are tried for the own period first: where they still
-    /// fail, older periods are left alone. Returns the periods that were made from all there is, each
-    /// with when its reading began.
-    async fn make_all(
-        &self,
-        run: &Run<'_>,
-        own: Period,
-        (states, progress): (&States, &mut Progress),
-        begin: DateTime<Utc>,
-        report: &mut Report,
-    ) -> Vec<(Period, DateTime<Utc>)> {
-        let granularity = own.granularity();
-        let first = Period::containing(granularity, begin);
-        let has_failed = |name: &&str| {
-            let mut states = states.values().map(|state| &state.progress);
-            states.any(|progress| progress.failing_types.contains_key(*name))
-        };
-        let (suspect, sound): (BTreeSet<&str>, BTreeSet<&str>) =
-            run.types.iter().copied().partition(has_failed);
-        let mut stale = states
-            .get(&granularity)
-            .map(|state| state.to_refresh(granularity, self.host.now()))
-            .unwrap_or_default();
-        stale.extend(run.marks.of_granularity(granularity).into_keys());
-        let mut pending =
-            Pending { lacking: progress.unknown(&run.types, first, own), stale, made: Vec::new() };
-        // What is past retention need not be made any more.
-        let retention = self.options.retention;
-        pending.end(|period| retention.has_ended(period, run.scheduled), self.host.now());
-
-        let before = pending.before(own, &sound, &run.types);
-        self.make_pending(run, before, &mut pending, begin, report).await;
-        // Whatever failed for earlier periods is tried for this one, whose time is now.
-        report.failing.clear();
-        let at = self.host.now();
-        let result = self.make(run, own, pending.stale.contains(&own), begin, report).await;
-        pending.lacking.insert(own, run.types.clone());
-        pending.note(&run.types, &result, at, report);
-        report.status = result.report.status();
-        report.period = result.report;
-        let works = suspect.into_iter().filter(|name| !report.period.lacks(name)).ordered_set();
-        pending.stale.clear();
-        let before = pending.before(own, &works, &works);
-        self.make_pending(run, before, &mut pending, begin, report).await;
-
-        let Pending { lacking, made, .. } = pending;
-        progress.note_complete(&run.types, first, own, &lacking);
-        report.left = lacking.len();
-        progress.note_holes(lacking.keys().copied(), lacking.len());
-        made
-    }
-
-    /// Makes the given types of earlier periods, as far as the budget allows.
-    async fn make_pending<'run>(
-        &'run self,
-        run: &Run<'run>,
-        periods: Lacking<'run>,
-        pending: &mut Pending<'run>,
-        begin: DateTime<Utc>,
-        report: &mut Report,
-    ) {
-        for (period, types) in periods {
-            if !self.has_budget(run) {
-                return;
-            }
-            let beginning = self.begin_piece(run, report);
-            let at = self.host.now();
-            let of_types = run.for_types(types);
-            let is_stale = pending.stale.contains(&period);
-            let result = self.make(&of_types, period, is_stale, begin, report).await;
-            pending.note(&of_types.types, &result, at, report);
-            let periods = std::slice::from_ref(&result.report);
-            self.enter_caught_up(run, &beginning, periods, report).await;
-            report.caught_up.push(result.report);
-        }
-    }
-
-    /// Notes that marked periods were refreshed.
-    pub(super) async fn write_refreshed(
-        &self,
-        run: &Run<'_>,
-        refreshed: &[(Period, DateTime<Utc>)],
-        report: &mut Report,
-    ) {
-        if let Err(error) = note_refreshed(run.client, &self.table, refreshed).await {
-            report.problems.push(format!("the refreshed periods could not be noted: {error}"));
-        }
-    }
-
-    /// Writes what the run leaves and removes what is settled; whether that succeeded.
-    async fn write_progress(
-        &self,
-        run: &Run<'_>,
-        granularity: Granularity,
-        progress: &Progress,
-        settled: Settled,
-        report: &mut Report,
-    ) -> bool {
-        let written = match progress.to_attribute() {
-            Ok(progress) => write_progress(run.client, &self.table, granularity, progress, settled)
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = &written {
-            report.problems.push(format!("the state of the runs could not be written: {why}"));
-        }
-        written.is_ok()
-    }
-
-    /// The state of the hours, and those of the coarser granularities. That of `granularity` must be
-    /// understood; of another one that is not, the report says so.
-    async fn read_states(
-        &self,
-        run: &Run<'_>,
-        granularity: Granularity,
-        report: &mut Report,
-    ) -> Result<(State, States), String> {
-        let mut read = self.read_state_items(run, &Granularity::ALL).await?;
-        for (of, state) in &read {
-            if let Err(why) = state
-                && [Granularity::Hourly, granularity].contains(of)
-            {
-                return Err(why.clone());
+        let (kept, wanted): (BTreeSet<&str>, BTreeSet<&str>) =
+            types.iter().copied().partition(is_kept);
+        let (failing, wanted): (BTreeSet<&str>, BTreeSet<&str>) =
+            wanted.into_iter().partition(|name| self.failing.contains(*name));
+        let mut report = PeriodReport::new(period);
+        if !wanted.is_empty() {
+            let writer = context.writer();
+            let at = [(period, Occasion::Recalculation)];
+            match count(context, &writer, &at, &wanted, context.now()).await {
+                Ok(counted) => report = counted.periods.into_iter().next().unwrap_or(report),
+                Err(error) => report.fail(wanted, &error),
             }
         }
-        let hours = read.remove(0).1?;
-        Ok((hours, understood(read, report)))
+        self.failing.extend(report.types_failed.keys().cloned());
+        let why = "skipped, because it failed for another period of this run; the next run tries it again";
+        report.fail(failing, &why);
+        report.types_unchanged.extend(kept.into_iter().map(str::to_owned));
+        let report = report.sorted();
+        ComputedPeriod {
+            is_refreshed: report.types_failed.is_empty(),
+            report,
+            finer: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Computes finer periods that are missing: hours from the platform's items, days from their
+    /// hours.
+    async fn backfill(&mut self, missing: Lacking<'run>) -> FinerPeriods {
+        let mut computed = FinerPeriods::default();
+        let first = missing.keys().next();
+        if first.is_some_and(|first| first.granularity() == Granularity::Hourly) {
+            let failing = std::mem::take(&mut self.failing);
+            let hours = backfill_hours(self.context, missing, failing).await;
+            self.failing = hours.failing;
+            return FinerPeriods { reports: hours.reports, problems: hours.problems };
+        }
+        for (day, types) in missing {
+            if !self.context.has_budget() {
+                break;
+            }
+            // What failed for a day before this one is left to the next run.
+            let types: BTreeSet<&str> =
+                types.into_iter().filter(|name| !self.failing.contains(*name)).ordered_set();
+            if types.is_empty() {
+                continue;
+            }
+            let start = self.context.start_batch();
+            let ComputedPeriod { report, finer, problems, .. } =
+                self.compute(types, day, false).await;
+            let entered = self.context.enter_backfilled(&start, std::slice::from_ref(&report));
+            computed.reports.extend(finer);
+            computed.problems.extend(problems);
+            computed.problems.extend(entered.await.err());
+            computed.reports.push(report);
+        }
+        computed
     }
 }

@@ -1,5 +1,5 @@
-//! How far each type is complete. One that fails for weeks must cost no more than itself: the others
-//! are complete up to now, and only what it lacks is looked for.
+//! How far each type is complete. A type that fails for weeks must not cost more than itself: the
+//! others are complete up to now, and only what it lacks is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use crate::{
     store::run_state::Progress,
 };
 
-use super::{PeriodReport, periods_between};
+use super::report::PeriodReport;
 
 /// The types that periods lack or may lack.
 pub(super) type Lacking<'name> = BTreeMap<Period, BTreeSet<&'name str>>;
 
 impl Progress {
-    /// The period up to which all records of the type are complete. Of a type that the state does not
-    /// name the watermark of all types holds.
+    /// The period up to which all records of the type are complete. For a type that the run state does
+    /// not name, it is the watermark of all types.
     #[must_use]
     pub fn watermark_of(&self, name: &str, granularity: Granularity) -> Option<Period> {
         match self.complete_by_type.get(name) {
@@ -44,8 +44,8 @@ impl Progress {
         lacking
     }
 
-    /// Notes how far each of `types` is complete after the run of `own`, where our time begins with
-    /// the period `first`. The watermark of all types is the least.
+    /// Notes how far each of `types` is complete after the run of `own`, where `first` contains the
+    /// first counted hour. The watermark of all types is the earliest.
     pub(super) fn note_complete(
         &mut self,
         types: &BTreeSet<&str>,
@@ -71,6 +71,12 @@ impl Progress {
     }
 }
 
+/// The periods from `first` to before `end`.
+pub(super) fn periods_between(first: Period, end: Period) -> impl Iterator<Item = Period> {
+    std::iter::successors(Some(first), |period| Some(period.next()))
+        .take_while(move |period| *period < end)
+}
+
 /// Keeps the types of each period for which `is_kept`, and no period without a type.
 pub(super) fn keep(lacking: &mut Lacking<'_>, is_kept: impl Fn(Period, &str) -> bool) {
     lacking.retain(|period, names| {
@@ -79,7 +85,7 @@ pub(super) fn keep(lacking: &mut Lacking<'_>, is_kept: impl Fn(Period, &str) -> 
     });
 }
 
-/// Removes from `lacking` what was made of `types` by the period's report.
+/// Removes from `lacking` what the period's report says was computed of `types`.
 pub(super) fn note_made(lacking: &mut Lacking<'_>, types: &BTreeSet<&str>, report: &PeriodReport) {
     if let Some(names) = lacking.get_mut(&report.period) {
         names.retain(|name| !types.contains(name) || report.lacks(name));
@@ -121,7 +127,7 @@ mod tests {
         assert_eq!(unknown[&hour(6)], BTreeSet::from(["media"]));
         assert_eq!(unknown[&hour(7)], types);
 
-        // A type that left the catalogue holds nothing back.
+        // A type that was removed from the catalogue does not hold the watermark back.
         let types = BTreeSet::from(["albums", "users"]);
         progress.note_complete(&types, hour(0), hour(7), &Lacking::new());
         assert_eq!(progress.watermark, Some(start(7)));

@@ -14,50 +14,52 @@ use crate::{
     store::job::{Job, JobError, JobQueue, job_key, latest_key, unfinished_key},
 };
 
-/// How often an item that changes at the same time is read again.
+/// How often an item is read again because it changed while it was being written.
 const MAXIMUM_JOB_CONFLICTS: u32 = 5;
 
-/// An entry among the unfinished jobs without a job is kept for so long: its job may be about to be
+/// How long an entry of the unfinished jobs is kept if its job does not exist: the job may be about to be
 /// stored.
 const STORED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
-/// The most jobs that are looked at in one tick, oldest first. Those end in time, so none waits for
-/// ever.
+/// The most jobs that are checked at once, oldest first. Each job ends within [`DEAD_AFTER`], so none is
+/// left out for ever.
+///
+/// [`DEAD_AFTER`]: super::job::DEAD_AFTER
 const REVIVED_AT_ONCE: usize = 20;
 
-/// A job could not be stored or read.
+/// A job could not be read or stored.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum StartError {
+pub enum JobStoreError {
     /// DynamoDB failed.
     #[error(transparent)]
     DynamoDb(#[from] Error),
-    /// The job cannot be mapped.
+    /// The stored job is damaged.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// Others kept changing the job.
+    /// Other requests or runs kept changing the job.
     #[error("the job changed {MAXIMUM_JOB_CONFLICTS} times while it was being written")]
     Conflicts,
 }
 
-impl StartError {
+impl JobStoreError {
     fn is_condition_failure(&self) -> bool {
         matches!(self, Self::DynamoDb(error) if error.is_condition_failure())
     }
 }
 
-/// Stores `job` and makes it the latest of its request, unless one of the same request is under way,
-/// which is then returned with `false`. A dead one is ended.
+/// Stores `job` and makes it the latest of its request. If a job of the same request is running, that
+/// one is returned, with `false`. A dead one is ended first.
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn start_job(
     client: &Client,
     table: &str,
     job: Job,
     token: u128,
     now: DateTime<Utc>,
-) -> Result<(Job, bool), StartError> {
+) -> Result<(Job, bool), JobStoreError> {
     let latest = latest_key(&job.request);
     let item = job.to_item()?;
     let mut attempts = 0;
@@ -70,7 +72,7 @@ pub async fn start_job(
         {
             return Ok((running, false));
         }
-        // Before the job itself: one that is stored but not noted could be lost.
+        // Before the job itself: a job that is stored and not in this list could be lost.
         note_unfinished(client, table, &job).await?;
         let put_job = PutItem::new(table, item.clone()).only_if("attribute_not_exists(PK)", []);
         let mut pointer = latest.clone().into_inner();
@@ -87,23 +89,23 @@ pub async fn start_job(
         let puts = vec![put_job.into(), put_latest.into()];
         match client.send(&TransactWriteItems::new(puts, token.wrapping_add(attempts))).await {
             Ok(_) => return Ok((job, true)),
-            // Somebody else has asked for the same at the same time.
+            // Another request for the same was processed at the same time.
             Err(error) if error.is_cancelled_transaction() && attempts < 3 => attempts += 1,
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Reads a job; `None` if there is none of this name.
+/// Reads a job; `None` if there is no job with this id.
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn read_job(
     client: &Client,
     table: &str,
     job_id: &str,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     let item = client.get(table, job_key(job_id), Read::Consistent).await?;
     Ok(item.map(Job::from_item).transpose()?)
 }
@@ -112,13 +114,13 @@ pub async fn read_job(
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn read_live_job(
     client: &Client,
     table: &str,
     job_id: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     end_if(client, table, job_id, |job| {
         let is_dead = job.is_dead(now);
         if is_dead {
@@ -129,19 +131,19 @@ pub async fn read_live_job(
     .await
 }
 
-/// Ends a job that has not finished, for this reason; one that has is left as it is. Its messages do
-/// nothing from then on. `None` if there is none of this name.
+/// Ends a job that has not finished, for this reason. A finished job is not changed. Messages of an
+/// ended job have no effect. `None` if there is no job with this id.
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn end_job(
     client: &Client,
     table: &str,
     job_id: &str,
     reason: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     end_if(client, table, job_id, |job| {
         let is_unfinished = job.finished_at.is_none();
         if is_unfinished {
@@ -152,13 +154,13 @@ pub async fn end_job(
     .await
 }
 
-/// Reads a job and stores it if `end` ends it; read again when it has moved meanwhile.
+/// Reads a job, and stores it if `end` ends it. It is read again if it has changed meanwhile.
 async fn end_if(
     client: &Client,
     table: &str,
     job_id: &str,
     end: impl Fn(&mut Job) -> bool,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     for _ in 0..MAXIMUM_JOB_CONFLICTS {
         let Some(mut job) = read_job(client, table, job_id).await? else { return Ok(None) };
         let seen = job.next_slice;
@@ -166,26 +168,26 @@ async fn end_if(
             return Ok(Some(job));
         }
         match move_job(client, table, &job, seen).await {
-            // It stays among the unfinished ones until the next tick finds that it has ended.
+            // It stays in the list of unfinished jobs until `revive_jobs` finds that it has ended.
             Ok(()) => return Ok(Some(job)),
             Err(error) if error.is_condition_failure() => {}
             Err(error) => return Err(error),
         }
     }
-    Err(StartError::Conflicts)
+    Err(JobStoreError::Conflicts)
 }
 
-/// Stores a job that has changed, if it still is at the slice `seen` and not finished.
+/// Stores a job that has changed, if the stored one is still at slice `seen` and has not finished.
 ///
 /// # Errors
 ///
-/// [`StartError`]; a condition failure means that somebody else has moved it.
+/// [`JobStoreError`]; a condition failure means that the stored job has changed.
 pub async fn move_job(
     client: &Client,
     table: &str,
     job: &Job,
     seen: usize,
-) -> Result<(), StartError> {
+) -> Result<(), JobStoreError> {
     let put = PutItem::new(table, job.to_item()?).only_if(
         "nextSlice = :seen AND (attribute_not_exists(finishedAt) OR attribute_type(finishedAt, :null))",
         [(":seen", number(&seen)), (":null", string("NULL"))],
@@ -197,34 +199,34 @@ pub async fn move_job(
 // ---------------------------------------------------------------------------------------------
 // The unfinished jobs
 
-/// The item that names them.
+/// The item that lists them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Unfinished {
     unfinished_jobs: BTreeSet<String>,
 }
 
-/// What [`revive_jobs`] did.
+/// The result of [`revive_jobs`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revived {
     /// Jobs whose message was sent again.
     pub sent: Vec<String>,
-    /// Jobs that were dead and ended.
+    /// Dead jobs that were ended.
     pub ended: Vec<String>,
-    /// What could not be done, and why.
+    /// What failed, and why.
     pub problems: Vec<String>,
 }
 
 impl Revived {
-    /// Whether there was nothing to do.
+    /// Whether nothing was done and nothing failed.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.sent.is_empty() && self.ended.is_empty() && self.problems.is_empty()
     }
 }
 
-/// Looks after the jobs that have not finished: ends those that are dead, and sends the message of
-/// those that are stuck again, because theirs was lost. Reads one item where there are none.
+/// Checks the jobs that have not finished: ends dead ones, and sends the message of a stuck one again,
+/// because it was lost. Reads a single item if there are none.
 pub async fn revive_jobs(
     client: &Client,
     table: &str,
@@ -235,7 +237,7 @@ pub async fn revive_jobs(
     let unfinished = match read_unfinished(client, table).await {
         Ok(unfinished) => unfinished,
         Err(error) => {
-            revived.problems.push(format!("the unfinished jobs could not be read: {error}"));
+            revived.problems.push(format!("could not read the list of unfinished jobs: {error}"));
             return revived;
         }
     };
@@ -260,7 +262,7 @@ pub async fn revive_jobs(
     if !over.is_empty()
         && let Err(error) = forget_unfinished(client, table, over).await
     {
-        revived.problems.push(format!("the unfinished jobs could not be written: {error}"));
+        revived.problems.push(format!("could not update the list of unfinished jobs: {error}"));
     }
     revived
 }
@@ -272,7 +274,7 @@ async fn revive(
     job_id: &str,
     now: DateTime<Utc>,
     revived: &mut Revived,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     let Some(before) = read_job(client, table, job_id).await? else { return Ok(None) };
     if before.is_dead(now) {
         revived.ended.push(job_id.to_owned());
@@ -287,7 +289,8 @@ async fn revive(
         return Ok(Some(job));
     }
     revived.sent.push(job_id.to_owned());
-    // Afterwards: a second message does no harm, a job noted as revived without one is lost.
+    // After the message was sent: a second message has no effect, but a job that is marked as revived
+    // without a message is lost.
     job.note_revived(now);
     match move_job(client, table, &job, job.next_slice).await {
         Err(error) if !error.is_condition_failure() => Err(error),
@@ -295,8 +298,8 @@ async fn revive(
     }
 }
 
-/// The unfinished jobs, each as `{jobId}#{startedAt}`.
-async fn read_unfinished(client: &Client, table: &str) -> Result<BTreeSet<String>, StartError> {
+/// Reads the unfinished jobs, each as `{jobId}#{startedAt}`.
+async fn read_unfinished(client: &Client, table: &str) -> Result<BTreeSet<String>, JobStoreError> {
     let item = client.get(table, unfinished_key(), Read::Eventual).await?;
     let unfinished: Option<Unfinished> = item
         .map(from_item)

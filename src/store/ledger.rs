@@ -1,5 +1,5 @@
-//! The ledger: one entry for every run and every slice of a recalculation, saying what it was for,
-//! how it ended and what it cost.
+//! The ledger: one entry for every run, batch of a backfill and slice of a recalculation. It says what
+//! it was for, how it ended and what it cost.
 //!
 //! An entry is an item of the partition `ANALYTICS_RUN`, sorted by when the run started; `GSI1`
 //! lists the entries of one granularity, `GSI2` those of one status.
@@ -17,21 +17,21 @@ use crate::{
     },
 };
 
-/// The most reasons an entry keeps; an item is at most 400 KB.
-const MAXIMUM_REASONS: usize = 50;
+/// The most problems that an entry keeps; an item is at most 400 KB.
+const MAXIMUM_PROBLEMS: usize = 50;
 
 /// The partition of all entries.
-const PARTITION: &str = "ANALYTICS_RUN";
+const LEDGER_PARTITION: &str = "ANALYTICS_RUN";
 
-/// What made a run start.
+/// What started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
-    /// The period's own event.
+    /// The cron event of the period.
     Cron,
-    /// A later event that found the period missing or stale.
+    /// A backfill or refresh: a later run found the period missing or stale.
     CatchUp,
-    /// A recalculation that an administrator asked for.
+    /// A recalculation that an administrator requested.
     Recalculate,
 }
 
@@ -45,7 +45,7 @@ pub enum Status {
     Partial,
     /// None could.
     Failed,
-    /// Another run is working on the same period; nothing was done.
+    /// Another run works on the same period, or has the lease; nothing was done.
     Held,
 }
 
@@ -75,11 +75,11 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The run's name, as in its log line.
+    /// The id of the run, as in its log line.
     pub run_id: String,
     /// The granularity of the periods.
     pub granularity: String,
-    /// What made it start.
+    /// What started it.
     pub trigger: Trigger,
     /// Which attempt at this work it was, from 1.
     pub attempt: u32,
@@ -93,17 +93,17 @@ pub struct Entry {
     pub periods: usize,
     /// Types of which a record was written.
     pub types_written: Vec<String>,
-    /// Types whose records already said the same.
+    /// Types whose records are unchanged.
     pub types_unchanged: Vec<String>,
-    /// Types whose records come from a newer calculation.
+    /// Types whose stored records come from a newer calculation.
     pub types_superseded: Vec<String>,
     /// Types that could not be computed or written, and why.
     pub types_failed: BTreeMap<String, String>,
-    /// What went wrong besides.
+    /// Other errors.
     pub problems: Vec<String>,
     /// Items left out of a metric because an attribute was malformed, by metric.
     pub malformed: BTreeMap<String, u64>,
-    /// How many periods may still be missing, for the next run.
+    /// How many periods may still be missing; the next run computes them.
     pub left: usize,
     /// When it started.
     pub started_at: String,
@@ -123,7 +123,7 @@ pub struct Entry {
 
 /// An entry as an item.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct LedgerItem {
     #[serde(rename = "PK")]
     partition: String,
     #[serde(rename = "SK")]
@@ -145,7 +145,7 @@ struct Stored {
 
 /// An entry could not be written as an item or read from one.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("an entry of the ledger cannot be mapped: {0}")]
+#[error("a ledger entry could not be converted to or from an item: {0}")]
 pub struct LedgerError(String);
 
 impl Entry {
@@ -163,14 +163,14 @@ impl Entry {
     /// When it cannot be mapped.
     pub fn to_item(&self, started: DateTime<Utc>) -> Result<Item, LedgerError> {
         let mut entry = self.clone();
-        entry.problems.truncate(MAXIMUM_REASONS);
+        entry.problems.truncate(MAXIMUM_PROBLEMS);
         let sort = self.sort_key();
-        let stored = Stored {
-            partition: PARTITION.to_owned(),
+        let stored = LedgerItem {
+            partition: LEDGER_PARTITION.to_owned(),
             sort: sort.clone(),
-            by_granularity_partition: format!("{PARTITION}#{}", self.granularity),
+            by_granularity_partition: format!("{LEDGER_PARTITION}#{}", self.granularity),
             by_granularity_sort: sort.clone(),
-            by_status_partition: format!("{PARTITION}_STATUS#{}", self.status.name()),
+            by_status_partition: format!("{LEDGER_PARTITION}_STATUS#{}", self.status.name()),
             by_status_sort: sort,
             entity_type: "AnalyticsRun".to_owned(),
             ttl: (started + RUNS_AND_JOBS).timestamp(),
@@ -183,9 +183,9 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// When the item is no entry.
+    /// When the item is not an entry.
     pub fn from_item(item: Item) -> Result<Self, LedgerError> {
-        let stored: Stored = from_item(item).map_err(|error| LedgerError(error.to_string()))?;
+        let stored: LedgerItem = from_item(item).map_err(|error| LedgerError(error.to_string()))?;
         Ok(stored.entry)
     }
 }
@@ -203,10 +203,12 @@ pub fn query(
 ) -> Query {
     let (index, prefix, partition) = match (granularity, status) {
         (_, Some(status)) => {
-            (Some("GSI2"), "GSI2", format!("{PARTITION}_STATUS#{}", status.name()))
+            (Some("GSI2"), "GSI2", format!("{LEDGER_PARTITION}_STATUS#{}", status.name()))
         }
-        (Some(granularity), None) => (Some("GSI1"), "GSI1", format!("{PARTITION}#{granularity}")),
-        (None, None) => (None, "", PARTITION.to_owned()),
+        (Some(granularity), None) => {
+            (Some("GSI1"), "GSI1", format!("{LEDGER_PARTITION}#{granularity}"))
+        }
+        (None, None) => (None, "", LEDGER_PARTITION.to_owned()),
     };
     Query {
         table: table.to_owned(),

@@ -1,4 +1,4 @@
-//! Marks of stale periods: who sets them, and when they are removed.
+//! Marks of stale periods: when a run sets them, and when they are removed.
 //!
 //! A run marks the coarser periods of a record before it changes the record, as
 //! `{start}#{instant}#{run}` in the state item of their granularity; marks from before there was an
@@ -66,42 +66,42 @@ pub(crate) struct OwnMarks {
 #[derive(Debug, Default)]
 struct Kept {
     marks: BTreeMap<Period, String>,
-    /// Periods that the run is about to make, after what it makes now.
+    /// Periods that the run computes after what it computes now.
     making: BTreeSet<Period>,
-    /// The run's entry in the hours' state, which says that it may leave marks.
+    /// The run's entry in `markedBy` of the state of the hours.
     announcement: Option<String>,
-    /// The run's lease announces it: who takes over from a dead holder looks for marks.
+    /// The run's lease announces it: a run that takes over from a dead holder looks for marks.
     is_announced_by_lease: bool,
     /// Writes were stopped in the middle: they may still arrive.
     is_interrupted: bool,
     /// Why marks could not be set.
-    failures: Vec<String>,
+    failures: Vec<Error>,
 }
 
 impl OwnMarks {
-    /// The marks of a run that marks only what its changes of stored records make stale.
+    /// The marks of a run that marks only what becomes stale by its changes of stored records.
     pub(crate) fn of(run_id: &str) -> Self {
         Self { run_id: run_id.to_owned(), due_at: None, kept: Arc::default() }
     }
 
-    /// The marks of a scheduled run, whose new records also make coarser periods stale that were due
-    /// before it.
+    /// The marks of a scheduled run. By its new records, coarser periods that were due before it also
+    /// become stale.
     pub(crate) fn of_scheduled(run_id: &str, scheduled: DateTime<Utc>) -> Self {
         Self { due_at: Some(scheduled), ..Self::of(run_id) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing can panic between two changes that belong together.
+        // A panic cannot leave it half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the run announces its marks when it gives back the lease that it holds.
+    /// Notes whether the run announces its marks when it releases the lease that it holds.
     pub(crate) fn announced_by_lease(&self, is_announced: bool) {
         self.kept().is_announced_by_lease = is_announced;
     }
 
-    /// What the hours' state is to say of this run when the lease is given back; `None` if it has
-    /// left no marks.
+    /// What is announced of this run in the state of the hours when the lease is released; `None` if it
+    /// has left no marks.
     pub(crate) fn announcement(&self, now: DateTime<Utc>) -> Option<String> {
         let mut kept = self.kept();
         if kept.marks.is_empty() {
@@ -111,7 +111,7 @@ impl OwnMarks {
         kept.announcement.clone()
     }
 
-    /// What the hours' state says of this run, once all its marks are removed.
+    /// What was announced of this run in the state of the hours, once all its marks are removed.
     pub(crate) fn settled_announcement(&self) -> Option<String> {
         let mut kept = self.kept();
         if kept.marks.is_empty() { kept.announcement.take() } else { None }
@@ -122,23 +122,23 @@ impl OwnMarks {
         self.kept().is_interrupted = true;
     }
 
-    /// Whether all writes of the run have ended that were begun.
+    /// Whether writes of the run were stopped in the middle.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.kept().is_interrupted
     }
 
-    /// Notes whether the run is about to make `period`.
-    pub(crate) fn making(&self, period: Period, is_made: bool) {
+    /// Notes whether the run is about to compute `period`.
+    pub(crate) fn making(&self, period: Period, is_computed: bool) {
         let mut kept = self.kept();
-        if is_made {
+        if is_computed {
             kept.making.insert(period);
         } else {
             kept.making.remove(&period);
         }
     }
 
-    /// The coarser periods that a new record of `period` makes stale: those that were due before this
-    /// run and that it does not make anyway.
+    /// The coarser periods that become stale by a new record of `period`: those that were due before
+    /// this run and that it does not compute anyway.
     pub(crate) fn due_above(&self, period: Period) -> Vec<Period> {
         let Some(due_at) = self.due_at else { return Vec::new() };
         let kept = self.kept();
@@ -148,12 +148,12 @@ impl OwnMarks {
             .collect()
     }
 
-    /// Why marks could not be set, since this was asked last.
-    pub(crate) fn failures(&self) -> Vec<String> {
+    /// Why marks could not be set, since the last call.
+    pub(crate) fn failures(&self) -> Vec<Error> {
         std::mem::take(&mut self.kept().failures)
     }
 
-    /// Marks the periods, but for those that this run has marked already.
+    /// Marks the periods, except for those that this run has marked already.
     ///
     /// # Errors
     ///
@@ -167,8 +167,7 @@ impl OwnMarks {
     ) -> Result<(), Error> {
         let set = self.try_to_set(client, table, periods, now).await;
         if let Err(error) = &set {
-            let why = format!("coarser periods could not be marked as stale: {error}");
-            self.kept().failures.push(why);
+            self.kept().failures.push(error.clone());
         }
         set
     }
@@ -231,7 +230,7 @@ fn announcement(now: DateTime<Utc>, run_id: &str) -> String {
     format!("{}#{run_id}", format_instant(now))
 }
 
-/// When the scheduled run of a period comes; see the crons in `wrangler.toml`.
+/// The scheduled time of the run of a period; see the crons in `wrangler.toml`.
 fn event_of(period: Period) -> DateTime<Utc> {
     let minutes = match period.granularity() {
         Granularity::Hourly => 0,

@@ -1,4 +1,4 @@
-//! The state item of the realtime counters, `ANALYTICS_STATE` / `realtime`: its key and shape.
+//! The state of the realtime counters: the item `ANALYTICS_STATE` / `realtime`.
 
 use std::collections::BTreeMap;
 
@@ -10,55 +10,55 @@ use crate::{
     metrics::findings::Malformed,
 };
 
-/// What is wrong with the items that the counters are made from.
+/// The malformed items that the last refresh of the counters left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Quality {
-    /// Items that were left out because they are malformed, by metric or counter.
+    /// The number of malformed items, by metric or counter.
     pub malformed: BTreeMap<String, Malformed>,
-    /// Metrics and counters of which no item could be read in a part of the time that they are for,
-    /// and why, without saying how many items there are.
+    /// The metrics and counters without a value for a part of their time because all items in it
+    /// are malformed, each with a sentence that does not have the number of items.
     pub unreadable: BTreeMap<String, String>,
 }
 
 /// The sort key of the state item.
 pub const STATE_NAME: &str = "realtime";
 
-/// The state item's key.
+/// The key of the state item.
 #[must_use]
 pub fn state_key() -> Item {
     key("ANALYTICS_STATE", STATE_NAME)
 }
 
-/// The item's attributes. Instants are milliseconds since 1970.
+/// The attributes of the item. Instants are in milliseconds since 1970.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RealtimeState {
     pub(crate) lease_holder: Option<String>,
     pub(crate) lease_expires_at: i64,
-    /// When a snapshot was last written, or was about to be.
+    /// When a snapshot was last written, or may have been.
     pub(crate) written_at: i64,
     pub(crate) writes_of: String,
     pub(crate) writes: u32,
-    /// When a snapshot was last written successfully; when refreshing began, before the first one.
+    /// When a snapshot was last written successfully; before that, when the first refresh started.
     pub(crate) refreshed_at: Option<i64>,
 }
 
-/// The names of all of [`RealtimeState`]'s attributes.
+/// The names of all attributes of [`RealtimeState`].
 pub(crate) const ATTRIBUTES: [&str; 6] =
     ["leaseHolder", "leaseExpiresAt", "writtenAt", "writesOf", "writes", "refreshedAt"];
 
-/// How far in the future a stored instant may lie: more than any lease, and than clocks are apart.
-/// One that lies later would stop every refresh until then.
+/// How far in the future a stored instant may lie: more than the lease and the difference of
+/// clocks. A later one would stop every refresh until then.
 const FUTURE: TimeDelta = TimeDelta::minutes(10);
 
-/// The item cannot be read, or says what cannot be.
+/// The item is damaged: it cannot be read, or has an impossible value.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) cannot be read: {0}")]
+#[error("the state of the realtime counters (ANALYTICS_STATE / realtime) is damaged: {0}")]
 pub struct RealtimeStateError(String);
 
 impl RealtimeState {
-    /// Reads the item; without one, nothing was refreshed yet.
+    /// Reads the item. Without an item, there was no refresh yet.
     pub(crate) fn from_item(
         item: Option<Item>,
         now: DateTime<Utc>,
@@ -77,7 +77,7 @@ impl RealtimeState {
         ] {
             if !(0..=latest).contains(&instant) {
                 return Err(RealtimeStateError(format!(
-                    "{name} is {instant}, which lies in the future or before 1970"
+                    "`{name}` is {instant}, which is in the future or before 1970"
                 )));
             }
         }
@@ -85,8 +85,8 @@ impl RealtimeState {
     }
 }
 
-/// When the snapshot was last refreshed, by the state item as it was read at `now`; `None` before the
-/// first refresh.
+/// When the snapshot was last refreshed, from the state item as it was read at `now`; `None` before
+/// the first refresh.
 ///
 /// # Errors
 ///
@@ -100,12 +100,12 @@ pub fn refreshed_at(
     Ok(millis.and_then(DateTime::from_timestamp_millis))
 }
 
-/// What is wrong with the items that the last refresh counted, by the state item; nothing before the
-/// first one.
+/// The malformed items that the last refresh left out, from the state item; none before the first
+/// refresh.
 ///
 /// # Errors
 ///
-/// When that part of the item is damaged. The next refresh replaces it.
+/// When this attribute of the item is damaged. The next refresh replaces it.
 pub fn quality(item: Option<Item>) -> Result<Quality, RealtimeStateError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]

@@ -1,6 +1,5 @@
-//! Aggregated records: their keys, their attributes, how they are read and written.
-//!
-//! Source: the platform's contract, section 4.
+//! Records as items: their keys and attributes, and the queries that read them. `docs/reference.md`
+//! lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,22 +18,25 @@ use crate::{
     },
 };
 
-/// The version of the records' schema that we write; a reader accepts older ones.
+/// The version of the records' schema that is written. Older versions can be read.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A stored record could not be read, or a record not written as an item.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// The item does not map to a record.
-    #[error("a stored record cannot be mapped: {0}")]
+    /// The item cannot be mapped to a record, or a record to an item.
+    #[error("a record could not be read or written: {0}")]
     Mapping(String),
     /// An attribute has an impossible value.
-    #[error("a stored record has an impossible {0}")]
+    #[error("a stored record has an invalid `{0}`; recalculate its period")]
     Attribute(&'static str),
-    /// The record was written by a newer version.
-    #[error("a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}")]
+    /// A newer version wrote the record.
+    #[error(
+        "a stored record has schema version {0}, and this build reads versions up to {SCHEMA_VERSION}; \
+         deploy a newer build"
+    )]
     Version(u32),
-    /// It was made by a maker that this build does not know.
+    /// `madeBy` has a value that this build does not know.
     #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]
     Maker(String),
     /// The packed parts are damaged.
@@ -79,10 +81,10 @@ struct RecordItem {
     made_otherwise: BTreeSet<String>,
 }
 
-/// The partition of the index that holds all records of all types.
+/// The partition of index `GSI1` with the records of all types.
 const BY_TIME_PARTITION: &str = "ANALYTICS";
 
-/// The attributes a reader of metrics needs: all but the keys and the parts.
+/// The attributes that a reader of metrics needs: all but the keys and the parts.
 const READ_PROJECTION: [&str; 9] = [
     "metricType",
     "granularity",
@@ -136,7 +138,7 @@ pub fn query_of_all_types(
     first: DateTime<Utc>,
     last: DateTime<Utc>,
 ) -> Query {
-    // `~` sorts behind the `#` that follows the time.
+    // `~` sorts after the `#` that follows the time.
     let range = KeyRange {
         from: format!("{granularity}#{}", format_instant(first)),
         to: format!("{granularity}#{}~", format_instant(last)),
@@ -144,14 +146,14 @@ pub fn query_of_all_types(
     Query { descending: true, ..query_by_time(table, range, &READ_PROJECTION) }
 }
 
-/// Reads when the records of all types and periods of `granularity` may be deleted: key and `ttl`.
+/// Reads the keys and the `ttl` of the records of all types and periods of `granularity`.
 #[must_use]
 pub fn query_of_expiries(table: &str, granularity: Granularity) -> Query {
     let range = KeyRange { from: format!("{granularity}#"), to: format!("{granularity}#~") };
     query_by_time(table, range, &["PK", "SK", "timestamp", "ttl"])
 }
 
-/// Reads the index that holds all records of all types, oldest first.
+/// Reads the index with the records of all types, oldest first.
 fn query_by_time(table: &str, range: KeyRange, projection: &[&str]) -> Query {
     Query {
         table: table.to_owned(),
@@ -193,8 +195,7 @@ impl Record {
             ttl: retention.expiry(self.period).map(|expiry| expiry.timestamp()),
             coverage: self.coverage,
             reconstructed: self.reconstructed.clone(),
-            // Most records do without: an item is written by the kilobyte.
-            made_by: (maker != Maker::usual(granularity)).then(|| maker.name().to_owned()),
+            made_by: maker.is_named(granularity, self.coverage).then(|| maker.name().to_owned()),
             made_otherwise: self.made_by.others.clone(),
         };
         let item = to_item(&stored).map_err(|error| RecordError::Mapping(error.to_string()))?;
@@ -205,11 +206,11 @@ impl Record {
         Ok(Item::from(attributes))
     }
 
-    /// Reads a stored item; parts that were not read are empty.
+    /// Reads a stored item. Parts that were not projected are empty.
     ///
     /// # Errors
     ///
-    /// When the item is no record that we understand.
+    /// When the item is damaged, or a newer version wrote it.
     pub fn from_item(item: Item) -> Result<Self, RecordError> {
         let mut attributes = item.into_inner();
         let parts = match attributes.remove("parts") {
@@ -229,7 +230,7 @@ impl Record {
             parse_instant(&stored.calculated_at).ok_or(RecordError::Attribute("calculatedAt"))?;
         let maker = match stored.made_by {
             Some(name) => Maker::from_name(&name).ok_or(RecordError::Maker(name))?,
-            None => Maker::unnamed(granularity, stored.coverage),
+            None => Maker::unnamed(stored.coverage),
         };
         Ok(Self {
             metric_type: stored.metric_type,
@@ -275,6 +276,8 @@ mod tests {
         for (made_by, coverage, maker, others) in [
             (Maker::Rollup.into(), whole, None, None),
             (Maker::Items.into(), None, Some("items"), None),
+            // Kept when it was counted again.
+            (Maker::Rollup.into(), None, Some("rollup"), None),
             (MadeBy { maker: Maker::Rollup, others: ranking }, whole, None, Some("mostEngaged")),
         ] {
             let record = day(made_by, coverage);

@@ -1,4 +1,5 @@
-//! Writing a record: what is kept of the stored one, and the conditions under which it is replaced.
+//! Writing a record: which stored values stay, and the conditions under which a stored record is
+//! replaced.
 
 use crate::{
     dynamodb::{Client, Error, PutItem, Read, string},
@@ -18,26 +19,26 @@ use crate::{
     },
 };
 
-/// How often a record that changes under our hands is read again before we give up.
+/// How often a record that another run changes meanwhile is read again before the write fails.
 const MAXIMUM_CONFLICTS: u32 = 5;
 
-/// What became of a record.
+/// What became of the write of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// It was written.
     Stored,
-    /// The stored one already says the same.
+    /// The stored record is the same.
     Unchanged,
-    /// The stored one comes from a newer calculation.
+    /// The stored record was computed later.
     Superseded,
 }
 
-/// What is to be done about a record.
-#[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
+/// The write that a record needs.
+#[allow(clippy::large_enum_variant, reason = "it is matched at once")]
 pub(crate) enum Change {
-    /// Nothing, for this reason.
+    /// None, for this reason.
     Nothing(WriteOutcome),
-    /// This is to be written.
+    /// This record must be written.
     Write(Record),
 }
 
@@ -47,10 +48,10 @@ pub enum WriteError {
     /// DynamoDB failed.
     #[error(transparent)]
     DynamoDb(#[from] Error),
-    /// The stored record or the new one is not what it should be.
+    /// The stored record or the new one is damaged.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The run may not write any more.
+    /// The run has lost its lease, so it must not write.
     #[error(transparent)]
     LeaseLost(#[from] LeaseLost),
     /// The record kept changing.
@@ -65,21 +66,21 @@ pub(crate) struct Writer<'run> {
     pub(crate) table: &'run str,
     pub(crate) catalogue: &'run Catalogue,
     pub(crate) retention: Retention,
-    /// Of a run under a lease.
+    /// The fence of a run under a lease.
     pub(crate) fence: Option<Fence>,
     /// The marks that the run sets.
     pub(crate) marks: &'run OwnMarks,
-    /// Also write what says the same, with the new time of calculation: because somebody asked, or
-    /// after a dead holder, so that it finds everything changed should it come back.
+    /// Also write unchanged records, with the new time of calculation: because a request asked for
+    /// it, or after a dead holder, whose conditional writes then fail if it continues.
     pub(crate) rewrites: bool,
 }
 
 impl Writer<'_> {
-    /// What of `fresh` is to be written over `stored`.
+    /// The write of `fresh` that `stored` needs.
     ///
     /// # Errors
     ///
-    /// When what is stored is damaged.
+    /// When the stored record is damaged.
     pub(crate) fn changed(
         &self,
         fresh: &Record,
@@ -97,9 +98,9 @@ impl Writer<'_> {
         Ok(Change::Write(merged))
     }
 
-    /// Writes `fresh` over `stored`, the record as it was read before, unless a newer calculation
-    /// has been there. A record that has changed since is read and merged again: nothing that
-    /// another run stored is lost.
+    /// Writes `fresh` over `stored`, the record as it was read before, unless it was computed later
+    /// than `fresh`. If the record has changed since, it is read and merged again, so that nothing
+    /// that another run stored is lost.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Writer<'_> {
             let key = record_key(&fresh.metric_type, fresh.period);
             let found = self.client.get(self.table, key, Read::Consistent).await?;
             stored = found.map(Record::from_item).transpose()?;
-            // Our own write, of which only the answer was lost.
+            // This is our own write, whose response was lost.
             if stored.as_ref() == Some(&merged) {
                 return Ok(WriteOutcome::Stored);
             }
@@ -136,7 +137,7 @@ impl Writer<'_> {
         Err(WriteError::Conflicts)
     }
 
-    /// Writes `record` if the stored one still is what was read.
+    /// The request that writes `record` if the stored one has not changed since it was read.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Writer<'_> {
     }
 }
 
-/// Whether `record` says what is stored already.
+/// Whether `record` is the same as the stored one, except for the time of calculation.
 fn says_the_same(record: &Record, stored: Option<&Record>) -> bool {
     stored.is_some_and(|stored| {
         stored.metrics == record.metrics

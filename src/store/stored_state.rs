@@ -1,5 +1,6 @@
-//! Reading a state item. Damage is an error that names the item and the attribute and says what to do:
-//! a default would make a run begin anew, or list periods of thousands of years.
+//! Reading the run state. Damage is an error that names the item and the attribute and says what to
+//! do. A default instead would make a run start again from its own hour, or list the periods of
+//! thousands of years.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,14 +16,14 @@ use crate::{
     },
 };
 
-/// The years of which instants in a state can be; DynamoDB exists since 2012.
+/// The years that an instant in the run state can have.
 const POSSIBLE_YEARS: std::ops::Range<i32> = 2000..2100;
 
 /// The run state is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("run state item ANALYTICS_STATE / {item}: attribute `{attribute}` {problem}. {remedy}")]
 pub struct StateError {
-    /// The item's sort key: the granularity.
+    /// The sort key of the item: the granularity.
     pub item: String,
     /// The attribute.
     pub attribute: String,
@@ -31,25 +32,27 @@ pub struct StateError {
 }
 
 impl StateError {
-    /// That `attribute` of the state of `granularity` is damaged, with what it must be.
+    /// The error of a damaged `attribute` in the state of `granularity`; `problem` says what it
+    /// must be.
     fn new(granularity: &str, attribute: impl Into<String>, problem: impl Into<String>) -> Self {
         let attribute = attribute.into();
         let remedy = match attribute.split('.').next().unwrap_or_default() {
             "runState" if granularity == Granularity::Hourly.name() => {
-                "Delete the item: the next hourly run then starts anew with its own hour; stored \
-                 records are kept"
+                "Delete the item: the next hourly run then starts again with its own hour; \
+                 stored records are kept"
                     .to_owned()
             }
             "runState" => format!(
                 "Delete the item: the next {granularity} run then checks every period since the \
                  first counted hour; stored records are kept"
             ),
-            "cacheVersion" => "Replace it with the seconds since 1970, which is larger than any \
-                               version before: cached responses are then not used again"
+            "cacheVersion" => "Replace it with the current time in seconds since 1970, which is \
+                               larger than any earlier version, so that cached responses are not used \
+                               again"
                 .to_owned(),
             "unsettledUntil" => {
-                "Delete the attribute, then wait 15 minutes: until then a response \
-                                 can be cached that is about to change"
+                "Delete the attribute, then wait 15 minutes: until then, a response \
+                                 that is about to change can be cached"
                     .to_owned()
             }
             "markedBy" => {
@@ -59,7 +62,7 @@ impl StateError {
             }
             "staleMarks" | "refreshes" => format!(
                 "Delete the attribute, then recalculate the {granularity} periods of the last \
-                 days: stored records are kept, but nothing says any more which are stale"
+                 days: stored records are kept, but it is no longer known which are stale"
             ),
             _ => "Delete the attribute: the next run then takes the lease".to_owned(),
         };
@@ -68,11 +71,11 @@ impl StateError {
 }
 
 impl State {
-    /// Reads the item; without one, nothing has run yet.
+    /// Reads the item. Without an item, nothing has run yet.
     ///
     /// # Errors
     ///
-    /// [`StateError`] when the item is not what runs write.
+    /// [`StateError`] when an attribute is damaged.
     pub fn from_item(item: Option<Item>) -> Result<Self, StateError> {
         let Some(item) = item else { return Ok(Self::default()) };
         let granularity = text(&item, "SK").unwrap_or("(no sort key)").to_owned();
@@ -87,8 +90,8 @@ impl State {
         })
     }
 
-    /// Rejects a state that says that periods are complete which are not over at `now`: runs would
-    /// do nothing until then. A day is left for clocks that differ.
+    /// Rejects a state with instants in the future at `now`: runs would do nothing until then. A
+    /// day is tolerated for clocks that differ.
     ///
     /// # Errors
     ///
@@ -129,7 +132,7 @@ pub(crate) fn read_attribute<T: DeserializeOwned + Default>(
     StateReader { granularity: granularity.name(), item }.read(attribute, problem)
 }
 
-/// One item that is read.
+/// Reads the attributes of one item.
 struct StateReader<'item> {
     granularity: &'item str,
     item: &'item Item,
@@ -156,7 +159,7 @@ impl StateReader<'_> {
         self.read(attribute, "must be a whole number that is not negative")
     }
 
-    /// A set of strings that all are as `is_valid` says.
+    /// Reads a set of strings that all must be valid.
     fn entries(
         &self,
         attribute: &str,
@@ -176,8 +179,8 @@ impl StateReader<'_> {
         let fields = match self.item.get("runState") {
             Some(AttributeValue::M(fields)) => fields,
             Some(_) => return Err(self.error("runState", "must be a map")),
-            // The first run that takes the lease writes it. A coarser granularity may be marked as
-            // stale before its first run.
+            // The first run that takes the lease writes it. Periods of a coarser granularity can
+            // become stale before its first run.
             None if self.granularity == Granularity::Hourly.name() => {
                 return Err(self.error("runState", "is missing"));
             }
@@ -198,7 +201,7 @@ impl StateReader<'_> {
                 .iter()
                 .find(is_damaged)
                 .map_or("runState".to_owned(), |name| format!("runState.{name}"));
-            self.error(name, "has a type or value that no run writes")
+            self.error(name, "has an invalid type or value")
         })?;
         self.check_instants(&progress)?;
         Ok(progress)

@@ -17,7 +17,6 @@ use edge_analytics::{
     },
     host::Severity,
     metrics::{
-        catalogue::Catalogue,
         period::{Granularity, Period, parse_instant},
         record::Coverage,
     },
@@ -26,6 +25,7 @@ use edge_analytics::{
 };
 use serde_json::Value;
 use support::{
+    catalogue::gallery,
     database::{Backend, TestTable, connection},
     engine_suite::{InTime, TYPES, assert_same, end, platform, stored, stored_in},
     fault_proxy::{Fault, FaultProxy, Seen},
@@ -58,7 +58,7 @@ async fn run_with(
     let proxy = FaultProxy::start(&table.endpoint, rule).await;
     let host = TestHost::at(end() + TimeDelta::seconds(5));
     let client = client_through(&proxy, host.clone());
-    let catalogue = Catalogue::embedded().unwrap();
+    let catalogue = gallery();
     let engine = Engine::new(client, host.clone(), table.name.clone(), catalogue);
     (engine.run(Granularity::Hourly, end()).await, host, proxy)
 }
@@ -160,7 +160,7 @@ async fn an_answer_that_is_never_whole_is_no_zero() {
         .await;
         let failed: Vec<_> = report.period.types_failed.keys().map(String::as_str).collect();
         assert_eq!(failed, ["business", "users"], "{body}: {report:?}");
-        assert!(report.period.types_failed["users"].contains("not understood"), "{report:?}");
+        assert!(report.period.types_failed["users"].contains("could not be parsed"), "{report:?}");
         assert_right_or_absent(&table, &items, &["users", "business"]).await;
     }
 }
@@ -257,7 +257,7 @@ async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
         "PutItem" => client.send(&put).await.map(drop),
         "UpdateItem" => client.send(&update).await.map(drop),
         "UpdateItem, answering what was" => {
-            client.send(&update.answering_what_was()).await.map(drop)
+            client.send(&update.returning_old_item()).await.map(drop)
         }
         "BatchGetItem" => {
             client.batch_get(table, vec![key("NOTE#1", "METADATA")], Read::Eventual).await.map(drop)
@@ -326,8 +326,8 @@ async fn a_source_that_fails_for_good_leaves_its_type_absent_and_the_others_righ
         (Fault::Throttled, "ThrottlingException"),
         (Fault::ServerError, "InternalServerError"),
         (Fault::Dropped, "connection failed"),
-        (Fault::Slow(Duration::from_secs(10)), "no answer within"),
-        (Fault::MalformedJson, "not understood"),
+        (Fault::Slow(Duration::from_secs(10)), "no response within"),
+        (Fault::MalformedJson, "could not be parsed"),
         (Fault::AccessDenied, "AccessDeniedException"),
     ] {
         let table = TestTable::with(Backend::Dynoxide, &items).await;
@@ -415,7 +415,7 @@ async fn a_run_that_dies_at_any_request_leaves_nothing_wrong() {
         }
         // The dead run's lease has expired.
         let host = TestHost::at(end() + TimeDelta::minutes(3));
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         let client = table.client_with(host.clone());
         let engine = Engine::new(client, host, table.name.clone(), catalogue);
         assert_eq!(engine.run(Granularity::Hourly, end()).await.status, Status::Complete);
@@ -444,7 +444,7 @@ async fn a_day_with_a_hole_has_no_sums() {
     .await;
     let host = TestHost::at(midnight + TimeDelta::minutes(5));
     let client = client_through(&proxy, host.clone());
-    let catalogue = Catalogue::embedded().unwrap();
+    let catalogue = gallery();
     let engine = Engine::new(client, host, table.name.clone(), catalogue);
     let report = engine.run(Granularity::Daily, midnight + TimeDelta::minutes(5)).await;
     let healed = &report.caught_up[0];

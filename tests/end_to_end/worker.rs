@@ -29,30 +29,8 @@ const LOG_LIMIT: Duration = Duration::from_secs(30);
 /// How much of the log a failed start shows.
 const SHOWN_LINES: usize = 60;
 
-/// Runs wrangler and ends it, with all that it started and the temporary folder, as soon as the
-/// standard input is closed: by `Worker::drop`, or by the system when the test's process ends, in
-/// whatever way that happens. The shell leads the process group; `trap` keeps it alive until the
-/// others had their time.
-const KEEPER: &str = r#"
-folder=$1
-shift
-(
-    trap : TERM
-    "$@" </dev/null
-    echo "wrangler ended with status $?"
-) &
-wrangler=$!
-cat >/dev/null
-trap '' TERM
-kill -TERM 0
-attempts=0
-while kill -0 "$wrangler" 2>/dev/null && [ "$attempts" -lt 50 ]; do
-    sleep 0.1
-    attempts=$((attempts + 1))
-done
-rm -rf -- "$folder"
-kill -KILL 0
-"#;
+/// Runs wrangler and ends it, with all that it started, and the temporary folder.
+const KEEPER: &str = include_str!("keep.sh");
 
 static WORKERS: AtomicU32 = AtomicU32::new(0);
 

@@ -6,3 +6,4 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod periods;
+mod shipped_catalogue;

@@ -11,10 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{Client, UpdateItem, WriteRequest, number, string},
     host::{Severity, SharedHost},
-    metrics::{
-        catalogue::Catalogue,
-        period::{Granularity, Period},
-    },
+    metrics::period::{Granularity, Period},
     realtime::{
         DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome as Outcome,
         RefreshTrigger as Occasion, Refresher, Snapshot,
@@ -26,6 +23,7 @@ use sample_platform::Item;
 use serde_json::{Value, json};
 use support::{
     api::{Api, IMPATIENT, StandingHost, TOKEN, get, instant, stamp, variable},
+    catalogue::gallery,
     database::{Backend, TestTable, connection},
     engine_suite::{TYPES, end, engine_at, platform},
     fault_proxy::{Fault, FaultProxy, Seen},
@@ -224,7 +222,7 @@ async fn refresh_at(
     surroundings: &Surroundings,
     occasion: Occasion,
 ) -> Outcome {
-    let catalogue = Catalogue::embedded().unwrap();
+    let catalogue = gallery();
     let shared: SharedHost = host.clone();
     let refresher = Refresher {
         client: Client::with_policy(connection(endpoint), shared.clone(), IMPATIENT),

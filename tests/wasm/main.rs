@@ -36,10 +36,38 @@ fn hour() -> Period {
 }
 
 #[test]
+fn the_embedded_catalogue_is_read() {
+    assert!(!Catalogue::embedded().unwrap().metrics().is_empty());
+}
+
+/// A catalogue of one metric, the revenue of a period. There is no TOML parser on wasm.
+fn revenue() -> Catalogue {
+    let definition = json!({
+        "ttl": null, "types": ["business"], "tables": {},
+        "sources": {"orders": {
+            "index": "GSI2", "keys": ["GSI2PK", "GSI2SK"], "partitions": ["ORDERS_BY_STATUS#completed"],
+            "identity": null, "sort_key_time": null,
+        }},
+        "metrics": [{
+            "type_name": "business", "name": "newRevenue", "rollup": "Sum", "moves": null,
+            "measure": {"Sum": {
+                "rows": {
+                    "sources": {"orders": "orders"},
+                    "conditions": {"status": {"Is": {"Text": "completed"}}},
+                    "window": "Period", "time": ["completedAt", "createdAt"], "absent": "Malformed",
+                },
+                "value": {"Money": "amount"},
+            }},
+        }],
+        "realtime": {"flows": [], "headlines": [], "recent": []},
+    });
+    Catalogue::new(serde_json::from_value(definition).unwrap())
+}
+
+#[test]
 fn rows_are_folded_into_metrics() {
-    let catalogue = Catalogue::embedded().unwrap();
-    let metrics = catalogue.metrics().iter().filter(|metric| metric.name == "newRevenue");
-    let mut passes = plan(&catalogue, metrics, &[hour().into()], "platform");
+    let catalogue = revenue();
+    let mut passes = plan(&catalogue, catalogue.metrics(), &[hour().into()], "platform");
     assert_eq!(passes.len(), 1);
     let mut fold = passes.remove(0).folds.remove(0);
     for (amount, at) in [

@@ -1,5 +1,5 @@
-// Nothing that axe finds wrong, by WCAG 2.2 AA and its own best practices, on any page in any state;
-// and nothing that has to be scrolled sideways to be read.
+// No page in any state has a violation of WCAG 2.2 AA or of axe's best practices, or needs horizontal
+// scrolling.
 import assert from 'node:assert/strict';
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from 'playwright-core';
@@ -9,7 +9,7 @@ import { DESKTOP, PHONE, type Visitor } from './harness/scene.ts';
 
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa', 'best-practice'];
 
-/** 320 CSS pixels is what a page has to fit into without scrolling in two directions. */
+/** A page must fit into 320 CSS pixels without scrolling in two directions. */
 const NARROWEST = { width: 320, height: 640 };
 
 async function assertAccessible(page: Page): Promise<void> {
@@ -95,9 +95,9 @@ scenario(
   },
 );
 
-scenario('being refused is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
+scenario('a rejected sign-in is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
   await page.goto('/');
-  await button(page, 'Try again with the platform’s session').click();
+  await button(page, 'Use the platform’s session').click();
   await page.getByRole('alert').filter({ hasText: 'not an administrator' }).waitFor();
   await assertAccessible(page);
 });
@@ -106,7 +106,7 @@ scenario(
   'parts that failed are accessible',
   { provokes: [500], browser: { viewport: PHONE } },
   async ({ page }) => {
-    // Fulfilled here: no real fault fails all parts at once, at once.
+    // The responses are simulated: no real fault makes all parts fail at the same time.
     await page.route('**/api/**', (route) =>
       route.fulfill({
         status: 500,
@@ -120,7 +120,7 @@ scenario(
   },
 );
 
-/** The smallest window in which the toolbar sticks; on a phone only the banner does. */
+/** The smallest window with a sticky toolbar; on a phone only the banner is sticky. */
 const STICKING = { width: 1100, height: 700 };
 
 for (const [size, viewport] of Object.entries({ window: STICKING, phone: PHONE })) {
@@ -138,7 +138,7 @@ for (const [size, viewport] of Object.entries({ window: STICKING, phone: PHONE }
           await page.getByText('Offline.').waitFor();
         }
         await end.focus();
-        // Backwards, each comes into view at the top.
+        // In reverse order, each element appears at the top.
         for (let step = 0; step < 60; step += 1) {
           await page.keyboard.press('Shift+Tab');
           const hidden = await page.evaluate(() => {

@@ -1,4 +1,4 @@
-// Looking closer at a chart: comparing, pointing, zooming, reading it as a table, and what a hole is.
+// Using a chart: comparing, pointing, zooming, reading it as a table, and gaps.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import type { MetricValue } from '../src/api/types.ts';
@@ -26,14 +26,14 @@ const TODAY = Math.floor(END / DAY) * DAY;
 /** A number as the page writes it, read back. */
 const numberIn = (text: string) => Number(unmarked(text).replaceAll(',', ''));
 
-scenario('comparing with the period before shows both, and the change', {}, async ({ page, stage }) => {
+scenario('comparing with the previous period shows both and the change', {}, async ({ page, stage }) => {
   const [from, to] = [TODAY - 8 * DAY, TODAY - 5 * DAY];
   const range = `from=${iso(from).slice(0, 10)}&to=${iso(to).slice(0, 10)}&granularity=daily`;
   await openOverview(page, `?${range}&tables=users`);
-  await page.getByLabel('Compare with the period before').check();
+  await page.getByLabel('Compare with the previous period').check();
   const users = (await stage.api.records('daily', from - 4 * DAY, to)).get('users');
   const days = [3, 2, 1, 0].map((day) => from + day * DAY);
-  await page.getByRole('columnheader', { name: 'New users, before' }).waitFor();
+  await page.getByRole('columnheader', { name: 'New users, previous' }).waitFor();
   const { header, rows } = await tableOf(page, 'Users');
   const column = (name: string) => rows.map((row) => numberIn(row[header.indexOf(name)] ?? ''));
   const values = (start: (day: number) => number) =>
@@ -41,20 +41,20 @@ scenario('comparing with the period before shows both, and the change', {}, asyn
   const now = values((day) => day);
   const before = values((day) => day - 4 * DAY);
   assert.deepEqual(column('New users'), now);
-  assert.deepEqual(column('New users, before'), before);
+  assert.deepEqual(column('New users, previous'), before);
 
   const sum = (of: number[]) => of.reduce((total, value) => total + value, 0);
   const percent = ((sum(now) - sum(before)) / sum(before)) * 100;
   const item = chart(page, 'users').locator('.legend-item', { hasText: 'New users' });
   const text = unmarked(await item.textContent());
-  const shown = /([+−]?[\d.,]+)% vs before/.exec(text)?.[1]?.replace('−', '-').replaceAll(',', '');
+  const shown = /([+−]?[\d.,]+)% vs previous/.exec(text)?.[1]?.replace('−', '-').replaceAll(',', '');
   assert.ok(
     Math.abs(Number(shown) - percent) < (Math.abs(percent) < 100 ? 0.06 : 0.6),
     `${text}: ${percent}`,
   );
 });
 
-scenario('pointing at a chart tells the values of that period', {}, async ({ page, stage }) => {
+scenario('pointing at a chart shows the values of that period', {}, async ({ page, stage }) => {
   await openOverview(page);
   const users = chart(page, 'users');
   await users.scrollIntoViewIfNeeded();
@@ -82,7 +82,7 @@ scenario('moving along a chart and zooming with the keyboard', {}, async ({ page
   const at = async () => (await title.allTextContents()).join().replace(' UTC', '');
   await picture(page, 'Users').focus();
   await page.keyboard.press('End');
-  // The running hour, where anything is known of it, is the last point.
+  // The running hour is the last point, if it has values.
   if ((await at()) === named(END)) await page.keyboard.press('ArrowLeft');
   await eventually(async () => assert.notEqual(await at(), named(END)));
   const last = await at();
@@ -98,9 +98,9 @@ scenario('moving along a chart and zooming with the keyboard', {}, async ({ page
   await page.keyboard.press('+');
   await eventually(() => assert.ok(query(page).zoom));
   const wide = zoomOf(page);
-  // Closer, and still at the period that was looked at.
+  // Zoomed in, and still at the same period.
   await eventually(async () => assert.equal(await at(), last));
-  // Typed in one go: no key may be lost to the drawing that the one before it causes.
+  // Typed without a pause: the drawing after one key must not lose the next.
   await Promise.all([page.keyboard.press('+'), page.keyboard.press('ArrowLeft')]);
   await eventually(() => assert.ok(width(zoomOf(page)) < width(wide)));
   await eventually(async () => assert.equal(await at(), named(hour - HOUR)));
@@ -113,7 +113,7 @@ scenario('moving along a chart and zooming with the keyboard', {}, async ({ page
   await addressed(page, {});
 });
 
-scenario('zooming with buttons, on all charts, kept in the address', {}, async ({ page }) => {
+scenario('zooming with buttons, on all charts, kept in the URL', {}, async ({ page }) => {
   await openOverview(page);
   await button(page, 'Zoom in on Users').click();
   await eventually(() => assert.ok(query(page).zoom));
@@ -122,11 +122,11 @@ scenario('zooming with buttons, on all charts, kept in the address', {}, async (
   await page.reload();
   await chartsLoaded(page);
   assert.equal(query(page).zoom, zoom);
-  await chart(page, 'users').getByText('figures of the whole range').waitFor();
+  await chart(page, 'users').getByText('values of the whole range').waitFor();
   await button(page, 'Reset zoom of Users').focus();
   await page.keyboard.press('Enter');
   await addressed(page, {});
-  // That button has gone; the one beside it is where it was.
+  // That button is gone; the one beside it is where it was.
   await eventually(async () => assert.equal(await hasFocus(button(page, 'Zoom in on Users')), true));
 });
 
@@ -153,7 +153,7 @@ scenario('zooming by dragging over a chart, and out by a double click', {}, asyn
   await addressed(page, {});
 });
 
-scenario('reading a chart as a table: every value is the API’s', {}, async ({ page, stage }) => {
+scenario('reading a chart as a table: every value is that of the API', {}, async ({ page, stage }) => {
   await openOverview(page);
   await button(page, 'Table of Generations').click();
   const { header, rows } = await tableOf(page, 'Generations');
@@ -170,8 +170,8 @@ scenario('reading a chart as a table: every value is the API’s', {}, async ({ 
   }
 });
 
-scenario('a record that is missing is a hole, never a zero', {}, async ({ page }) => {
-  // Dates that no other test asks for, so that no answer to them is remembered anywhere.
+scenario('a missing record is a gap, never a zero', {}, async ({ page }) => {
+  // Dates that no other test requests, so that no response to them is cached.
   const first = TODAY - 4 * DAY;
   const dates = (from: number) =>
     `?from=${iso(from).slice(0, 10)}&to=${iso(first).slice(0, 10)}&granularity=hourly`;
@@ -185,7 +185,7 @@ scenario('a record that is missing is a hole, never a zero', {}, async ({ page }
     const summary = (await page.locator('#summary-users').textContent()) ?? '';
     assert.match(summary, /Visitors: .*?1 of 24 periods have no value\./);
 
-    // By keyboard the hole is there, and says what it is.
+    // The keyboard reaches the gap, and its reason is announced.
     await picture(page, 'Users').focus();
     await page.keyboard.press('Home');
     const title = users.locator('[data-readout] strong');

@@ -1,4 +1,4 @@
-// Every control is in the address: it changes there, survives a reload, and is undone by going back.
+// Every control is in the URL: it changes there, stays after a reload, and going back undoes it.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { NOW } from './harness/environment.ts';
@@ -14,9 +14,9 @@ interface Control {
   address: Record<string, string>;
   /** What can be seen of the control. */
   seen: (page: Page) => Promise<unknown>;
-  /** How that is after it; before it, and when it was undone, it is otherwise. */
+  /** Its state after the change; before it and after going back, it must differ. */
   becomes: unknown;
-  /** The present, where it matters. */
+  /** The current time, where it matters. */
   now?: number;
 }
 
@@ -116,10 +116,10 @@ const CONTROLS: Control[] = [
     becomes: ['12 months', 'Monthly'],
   },
   {
-    does: 'comparing with the period before',
-    act: (page) => page.getByLabel('Compare with the period before').check(),
+    does: 'comparing with the previous period',
+    act: (page) => page.getByLabel('Compare with the previous period').check(),
     address: { compare: '1' },
-    seen: (page) => page.getByLabel('Compare with the period before').isChecked(),
+    seen: (page) => page.getByLabel('Compare with the previous period').isChecked(),
     becomes: true,
   },
   {
@@ -149,7 +149,7 @@ const CONTROLS: Control[] = [
     address: { toggled: 'newViews' },
     seen: async (page) => [
       await pressed('New views')(page),
-      await chart(page, 'views').getByText('No series is shown').count(),
+      await chart(page, 'views').getByText('No series is selected').count(),
     ],
     becomes: ['false', 1],
   },
@@ -232,7 +232,7 @@ async function loaded(page: Page): Promise<void> {
   else await chartsLoaded(page);
 }
 
-scenario('dates that cannot be are refused with the reason', {}, async ({ page }) => {
+scenario('wrong dates are rejected with the reason', {}, async ({ page }) => {
   await openOverview(page);
   await choose(page, 'Custom');
   const from = page.getByLabel('From', { exact: true });
@@ -240,9 +240,9 @@ scenario('dates that cannot be are refused with the reason', {}, async ({ page }
   const alert = page.getByRole('form', { name: 'Custom dates' }).getByRole('alert');
   for (const [first, last, reason] of [
     [DATES.to, DATES.from, 'The first date is after the last one.'],
-    ['2999-01-01', '2999-01-02', 'These dates are in the future.'],
-    ['', DATES.to, 'Give both dates.'],
-    [`0202${DATES.from.slice(4)}`, DATES.to, 'These dates are too far apart'],
+    ['2999-01-01', '2999-01-02', 'The first date is in the future.'],
+    ['', DATES.to, 'Enter both dates.'],
+    [`0202${DATES.from.slice(4)}`, DATES.to, 'The dates are too far apart'],
   ] as const) {
     await from.fill(first);
     await to.fill(last);
@@ -252,7 +252,7 @@ scenario('dates that cannot be are refused with the reason', {}, async ({ page }
   assert.deepEqual(query(page), {});
 });
 
-scenario('choosing something else ends choosing dates', {}, async ({ page }) => {
+scenario('another choice ends the selection of dates', {}, async ({ page }) => {
   await openOverview(page);
   for (const [name, becomes] of [
     ['Daily', ['30 days', 'Daily']],
@@ -269,22 +269,22 @@ scenario('choosing something else ends choosing dates', {}, async ({ page }) => 
   await eventually(async () => assert.deepEqual(await rangeAndGranularity(page), ['30 days', 'Daily']));
 });
 
-scenario('dates in the address that make no chart are ignored', {}, async ({ page }) => {
+scenario('dates in the URL that cannot be shown are ignored', {}, async ({ page }) => {
   for (const dates of ['from=0202-11-01&to=2026-11-20', 'from=2999-01-01&to=2999-01-02']) {
     await openOverview(page, `?${dates}&granularity=daily`);
     assert.deepEqual(await rangeAndGranularity(page), ['24 hours', 'Hourly']);
   }
 });
 
-scenario('a month of which no hour is over yet says so, until one is', {}, async ({ page }) => {
+scenario('a month without an hour that has ended shows a note until there is one', {}, async ({ page }) => {
   const date = new Date(NOW);
   const month = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
   await page.clock.setFixedTime(month + 10 * 60_000);
   await openOverview(page, '?range=month&granularity=daily');
-  await page.getByRole('heading', { name: 'No period of this range is over yet' }).waitFor();
+  await page.getByRole('heading', { name: 'No period of this range has ended yet' }).waitFor();
   assert.equal(await page.locator('.charts').count(), 0);
   assert.equal(await button(page, 'Export CSV').isDisabled(), true);
-  // The page looks at its clock every quarter of a minute.
+  // The page reads its clock every 15 seconds.
   await page.clock.setFixedTime(month + 70 * 60_000);
   await page.getByText('1 hourly period:').waitFor({ timeout: 30_000 });
 });
@@ -315,15 +315,19 @@ scenario('choosing which period’s most engaged content is listed', {}, async (
   assert.equal(await select.inputValue(), `${chosen}`);
 });
 
-scenario('a range before the first record says so, and leads to what makes records', {}, async ({ page }) => {
-  await openOverview(page, '?from=2020-01-01&to=2020-01-31&granularity=daily');
-  await page.getByRole('heading', { name: 'Nothing is recorded for this range' }).waitFor();
-  assert.equal(await button(page, 'Export CSV').isDisabled(), true);
-  await button(page, 'Go to operations').click();
-  await region(page, 'Recalculate').waitFor();
-});
+scenario(
+  'a range before the first record shows a note with a link to the operations page',
+  {},
+  async ({ page }) => {
+    await openOverview(page, '?from=2020-01-01&to=2020-01-31&granularity=daily');
+    await page.getByRole('heading', { name: 'No records in this range' }).waitFor();
+    assert.equal(await button(page, 'Export CSV').isDisabled(), true);
+    await button(page, 'Go to operations').click();
+    await region(page, 'Recalculate').waitFor();
+  },
+);
 
-scenario('choosing a theme, which is kept for the browser', {}, async ({ page }) => {
+scenario('choosing a theme, which the browser stores', {}, async ({ page }) => {
   await openOverview(page);
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const light = await background();
@@ -334,7 +338,7 @@ scenario('choosing a theme, which is kept for the browser', {}, async ({ page })
   await chartsLoaded(page);
   assert.equal(await background(), dark);
   assert.deepEqual(query(page), {});
-  // Without a choice of its own the page follows the system.
+  // Without a choice the page has the theme of the system.
   await page.getByLabel('Theme').selectOption('system');
   assert.equal(await background(), light);
   await page.emulateMedia({ colorScheme: 'dark' });

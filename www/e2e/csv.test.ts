@@ -1,4 +1,4 @@
-// What is exported says what the API says: every period, every metric, nothing where nothing is.
+// The exported CSV has the values of the API: every period, every metric, and empty fields for gaps.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
@@ -32,7 +32,7 @@ function fieldsOf(line: string): string[] {
   );
 }
 
-/** The rows of the periods that are over; the running one, where anything is known of it, comes last. */
+/** The rows of the periods that have ended; the running one, if it has values, comes last. */
 function overRows({ rows }: Csv): Csv['rows'] {
   const over = rows.filter((row) => Date.parse(row.period_end ?? '') < NOW);
   assert.ok(rows.length - over.length <= 1);
@@ -111,7 +111,7 @@ scenario('exporting 30 days, most of them before the first record', {}, async ({
   await assertIsTheApis(csv, 'daily', stage.api);
 });
 
-scenario('exporting one chart, whatever is zoomed in on or hidden', {}, async ({ page, stage }) => {
+scenario('exporting one chart, independent of zoom and hidden series', {}, async ({ page, stage }) => {
   await openOverview(page, '?toggled=newLikes&zone=local');
   await button(page, 'Zoom in on Interactions').click();
   const csv = await exported(page, 'Export Interactions as CSV');

@@ -1,4 +1,4 @@
-// What happens right now and the headline figures: they are the API's, and renew themselves on request.
+// Realtime counters and headline figures have the values of the API, and are refreshed on request.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import type { Headline, Realtime } from '../src/api/types.ts';
@@ -32,7 +32,7 @@ const FIGURES: Record<string, string> = {
   Revenue: 'newRevenueLast24Hours',
 };
 
-/** The figures of "Right now" by their labels. */
+/** The counters of "Right now" by their labels. */
 async function rightNow(page: Page): Promise<Record<string, string>> {
   const figures = region(page, 'Right now').locator('.realtime-figure');
   return Object.fromEntries(
@@ -42,14 +42,14 @@ async function rightNow(page: Page): Promise<Record<string, string>> {
   );
 }
 
-/** The figure of "Right now" with that label. */
+/** The counter of "Right now" with that label. */
 const figure = (page: Page, label: string) =>
   region(page, 'Right now')
     .locator('.realtime-figure')
     .filter({ has: page.getByText(label, { exact: true }) });
 
-scenario('seeing what happens right now', {}, async ({ page }) => {
-  // What is shown is compared with what the page was answered: another answer may be newer.
+scenario('reading the realtime counters', {}, async ({ page }) => {
+  // Compared with the response that the page got: another one may be newer.
   let answered: Realtime | undefined;
   page.on('response', async (response) => {
     if (response.url().includes('/realtime')) answered = ((await response.json()) as { data: Realtime }).data;
@@ -76,7 +76,7 @@ scenario('seeing what happens right now', {}, async ({ page }) => {
   assert.equal(await figure(page, 'Media').getByText('as of').count(), 0);
 });
 
-scenario('a day of which nothing is counted yet has no figure', {}, async ({ page }) => {
+scenario('a day without a counted hour has no value', {}, async ({ page }) => {
   const midnight = new Date(Math.floor(NOW / DAY) * DAY).toISOString();
   await page.route('**/realtime', async (route) => {
     const answer = await route.fetch();
@@ -91,7 +91,7 @@ scenario('a day of which nothing is counted yet has no figure', {}, async ({ pag
   assert.match((await figure(page, 'Media').textContent()) ?? '', /today [\d,]+/);
 });
 
-scenario('before the first snapshot the figures come as soon as there is one', {}, async ({ page }) => {
+scenario('the counters appear soon after the first snapshot', {}, async ({ page }) => {
   let asked = 0;
   await page.route('**/realtime', (route) => {
     asked += 1;
@@ -100,7 +100,7 @@ scenario('before the first snapshot the figures come as soon as there is one', {
   });
   await openOverview(page);
   await figure(page, 'Users').getByText('no data').waitFor();
-  // Two rounds of three seconds, not of thirty.
+  // After twice three seconds, not thirty.
   await realtimeAge(page).waitFor({ timeout: 12_000 });
   assert.ok(asked >= 3);
 });
@@ -118,7 +118,7 @@ scenario('refreshing by keyboard keeps the focus', {}, async ({ page }) => {
   await page.keyboard.press('Enter');
   await eventually(async () => assert.equal(await refresh.getAttribute('aria-disabled'), 'true'));
   assert.equal(await hasFocus(refresh), true);
-  // It does nothing while it is at it.
+  // During a refresh the button does nothing.
   await page.keyboard.press('Enter');
   assert.equal(asked, 1);
   release();
@@ -127,11 +127,11 @@ scenario('refreshing by keyboard keeps the focus', {}, async ({ page }) => {
   assert.equal(asked, 1);
 });
 
-scenario('counting anew what happens right now', {}, async ({ page }) => {
+scenario('refreshing the realtime counters', {}, async ({ page }) => {
   await openOverview(page);
   const panel = region(page, 'Right now');
   const before = await realtimeAge(page).getAttribute('datetime');
-  // Fresh figures are counted at most once in ten seconds.
+  // Fresh counters are computed at most once in ten seconds.
   await page.waitForTimeout(10_500);
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.url().endsWith('/realtime?fresh=true')),
@@ -159,8 +159,8 @@ scenario('reading the headline figures', {}, async ({ page, stage }) => {
     const change = unmarked(await card.locator('.card-change').textContent());
     assert.ok(change.includes(changeOf(headline)), `${headline.metric}: ${change}`);
     await assertSparkline(page, headline, 'last 24 hours', headline.last24Hours);
-    // Everything that is due has been counted, hours and days.
-    assert.equal(await card.getByText('stale').count(), 0, headline.metric);
+    // Every hour and day that is due has been counted.
+    assert.equal(await card.getByText('outdated').count(), 0, headline.metric);
   }
   await choose(page, 'last 30 days');
   for (const headline of headlines) {
@@ -169,7 +169,7 @@ scenario('reading the headline figures', {}, async ({ page, stage }) => {
 });
 
 function changeOf({ metric, metricType, change }: Headline): string {
-  if (!change) return 'no period before to compare';
+  if (!change) return 'no earlier period to compare with';
   const percent = change.percent === null ? '' : ` (${formatPercent(change.percent)})`;
   return formatSigned(change.absolute, metricNamed(metric, metricType).unit) + percent;
 }
@@ -191,8 +191,8 @@ async function assertSparkline(
       ? `no data in the ${what}`
       : `${what}: from ${formatExact(Math.min(...values), unit)} to ${formatExact(Math.max(...values), unit)}` +
         (holes > 0 ? `, ${holes} of ${points.length} without a value` : '') +
-        (reconstructed > 0 ? `, ${reconstructed} of ${points.length} reconstructed later` : '') +
-        (stale > 0 ? `, ${stale} of ${points.length} being recalculated` : '');
+        (reconstructed > 0 ? `, ${reconstructed} of ${points.length} reconstructed` : '') +
+        (stale > 0 ? `, ${stale} of ${points.length} stale` : '');
   const line = page.locator(`li.card[data-metric="${metric}"] .sparkline`);
   await eventually(async () => {
     const text = (await line.getAttribute('aria-label')) ?? (await line.textContent());

@@ -1,5 +1,4 @@
-// What a figure is, if it is not simply right: reconstructed later, being recalculated, or not over yet;
-// and that no digit of it is lost.
+// Marks of values that are not final (reconstructed, stale, running), and that no digit is lost.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
@@ -30,51 +29,60 @@ async function exportedLines(page: Page, name: string): Promise<string[]> {
   return (await readFile(await download.path(), 'utf8')).trimEnd().split('\r\n');
 }
 
-scenario('a reconstructed value and a stale day say so, in picture, table and CSV', {}, async ({ page }) => {
-  // Dates that no other test asks for.
-  const [from, to] = [TODAY - 7 * DAY, TODAY - 3 * DAY];
-  const day = from + DAY;
-  const takeBack = await markDay('users', day, { visitors: 'lowerBound', newUsers: 'estimate' });
-  try {
-    await openOverview(page, `?from=${date(from)}&to=${date(to)}&granularity=daily`);
-    const users = chart(page, 'users');
-    await users.getByText('reconstructed later, 1').waitFor();
-    await users.getByText('↻ being recalculated: 1').waitFor();
-    assert.match(
-      (await page.locator('#summary-users').textContent()) ?? '',
-      /Reconstructed later: values of 1 period\. Being recalculated: 1 period\./,
-    );
-    // The mark of the day is on all that is made from it.
-    const total = users.locator('.legend-item', { hasText: 'New users' }).locator('.legend-value');
-    await total.getByRole('img', { name: 'reconstructed later: an estimate' }).waitFor();
+scenario(
+  'a reconstructed value and a stale day are marked in picture, table and CSV',
+  {},
+  async ({ page }) => {
+    // Dates that no other test requests.
+    const [from, to] = [TODAY - 7 * DAY, TODAY - 3 * DAY];
+    const day = from + DAY;
+    const takeBack = await markDay('users', day, { visitors: 'lowerBound', newUsers: 'estimate' });
+    try {
+      await openOverview(page, `?from=${date(from)}&to=${date(to)}&granularity=daily`);
+      const users = chart(page, 'users');
+      await users.getByText('reconstructed, 1').waitFor();
+      await users.getByText('↻ stale: 1').waitFor();
+      assert.match(
+        (await page.locator('#summary-users').textContent()) ?? '',
+        /Reconstructed values in 1 period\. Stale: 1 period\./,
+      );
+      // Every value that is computed from the day has its mark.
+      const total = users.locator('.legend-item', { hasText: 'New users' }).locator('.legend-value');
+      await total.getByRole('img', { name: 'reconstructed: an estimate' }).waitFor();
 
-    await picture(page, 'Users').focus();
-    await page.keyboard.press('Home');
-    await page.keyboard.press('ArrowRight');
-    const readout = users.locator('[data-readout]');
-    await readout.getByText('≥ reconstructed later: at least this many').waitFor();
-    await readout.getByText('≈ reconstructed later: an estimate').waitFor();
-    await readout.getByText('↻ being recalculated: a finer figure has changed').waitFor();
-    assert.match(
-      (await users.locator('[aria-live]').textContent()) ?? '',
-      /Visitors: [\d,]+ \(reconstructed later: at least this many; being recalculated: /,
-    );
+      await picture(page, 'Users').focus();
+      await page.keyboard.press('Home');
+      await page.keyboard.press('ArrowRight');
+      const readout = users.locator('[data-readout]');
+      await readout.getByText('≥ reconstructed: a lower bound').waitFor();
+      await readout.getByText('≈ reconstructed: an estimate').waitFor();
+      await readout
+        .getByText('↻ stale: a finer period has changed, so this value will be recomputed')
+        .waitFor();
+      assert.match(
+        (await users.locator('[aria-live]').textContent()) ?? '',
+        /Visitors: [\d,]+ \(reconstructed: a lower bound; stale: /,
+      );
 
-    const lines = await exportedLines(page, 'Export Users as CSV');
-    const row = lines.find((line) => line.startsWith(iso(day)));
-    assert.match(row ?? '', /,true,visitors:lowerBound newUsers:estimate,true,/);
-    assert.match(lines.find((line) => line.startsWith(iso(day + DAY))) ?? '', /,false,,true,/);
+      const lines = await exportedLines(page, 'Export Users as CSV');
+      const row = lines.find((line) => line.startsWith(iso(day)));
+      assert.match(row ?? '', /,true,visitors:lowerBound newUsers:estimate,true,/);
+      assert.match(lines.find((line) => line.startsWith(iso(day + DAY))) ?? '', /,false,,true,/);
 
-    await button(page, 'Table of Users').click();
-    const { header, rows } = await tableOf(page, 'Users');
-    const cells = rows.find(([period]) => period === formatPeriod(day, 'daily', 'utc')) ?? [];
-    assert.match(cells[header.indexOf('Visitors')] ?? '', /^≥↻[\d,]+$/);
-    assert.match(cells[header.indexOf('New users')] ?? '', /^≈↻[\d,]+$/);
-    assert.match(cells.at(-1) ?? '', /\(being recalculated: a finer figure has changed\)$/);
-  } finally {
-    await takeBack();
-  }
-});
+      await button(page, 'Table of Users').click();
+      const { header, rows } = await tableOf(page, 'Users');
+      const cells = rows.find(([period]) => period === formatPeriod(day, 'daily', 'utc')) ?? [];
+      assert.match(cells[header.indexOf('Visitors')] ?? '', /^≥↻[\d,]+$/);
+      assert.match(cells[header.indexOf('New users')] ?? '', /^≈↻[\d,]+$/);
+      assert.match(
+        cells.at(-1) ?? '',
+        /\(stale: a finer period has changed, so this value will be recomputed\)$/,
+      );
+    } finally {
+      await takeBack();
+    }
+  },
+);
 
 const RUNNING: DataPoint = {
   timestamp: iso(END),
@@ -86,11 +94,11 @@ const RUNNING: DataPoint = {
 };
 
 scenario(
-  'the running hour is the last point, and of a past range nothing of it is asked',
+  'the running hour is the last point, and a past range does not request it',
   {},
   async ({ page, stage }) => {
     const asked = metricsAsked(page);
-    // The Worker's clock goes on, and may have left the hour that the page takes for the present.
+    // The Worker's clock runs, and may be in a later hour than the page's clock.
     await page.route('**/metrics?*current=true*', async (route) => {
       const answer = await route.fetch();
       const body = (await answer.json()) as { data: AllMetrics };
@@ -115,7 +123,7 @@ scenario(
     const value = media.locator('.legend-item', { hasText: 'New media' }).locator('.legend-value');
     assert.equal(await value.textContent(), '1,234 so far');
 
-    // It is in no figure of the range.
+    // Values of the range do not include it.
     await page.keyboard.press('Escape');
     const records = (await stage.api.records('hourly', END - 24 * HOUR, END - 1)).get('media');
     const sum = [...(records ?? [])].reduce((total, [, record]) => total + newMediaOf(record), 0);
@@ -150,7 +158,7 @@ scenario('a count beyond 2^53 keeps all its digits', {}, async ({ page }) => {
     const point = media?.dataPoints.find(({ timestamp }) => timestamp === iso(start));
     assert.ok(point);
     point.metrics.totalMedia = -1;
-    // No number of this script could hold it.
+    // No number of this script can represent it.
     await route.fulfill({
       response: answer,
       body: JSON.stringify(body).replace('"totalMedia":-1', '"totalMedia":9007199254740993'),

@@ -1,4 +1,4 @@
-// When the overview is painted, warm, and the bytes it loads: the figures of the README.
+// When the warm overview is painted, and how many bytes it loads: the measurements in the README.
 import type { Page } from 'playwright-core';
 import { openOverview, realtimeAge } from './harness/overview.ts';
 import { visit } from './harness/scene.ts';
@@ -12,7 +12,7 @@ interface Paints {
   figures: number;
 }
 
-/** From the start of the navigation, in milliseconds; the last is when all parts have their figures. */
+/** Milliseconds from the start of the navigation; the last is when all parts have their values. */
 async function load(page: Page): Promise<Paints> {
   await openOverview(page);
   await page.locator('li.card[data-metric]').first().waitFor();
@@ -47,7 +47,7 @@ try {
   const context = await visit(stage, {});
   const page = await context.newPage();
 
-  // What comes over the wire with nothing in the browser's cache, by kind.
+  // Bytes on the network with an empty browser cache, by type.
   const session = await context.newCDPSession(page);
   await session.send('Network.enable');
   const kinds = new Map<string, string>();

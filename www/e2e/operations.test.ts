@@ -1,4 +1,4 @@
-// Operations: health as the API tells it, a recalculation from its preview to its end, the ledger.
+// The operations page: health, a recalculation from its preview to its end, the ledger.
 import assert from 'node:assert/strict';
 import type { Locator, Page } from 'playwright-core';
 import type { Job, RecalculationPreview, Run, RunPage } from '../src/api/types.ts';
@@ -26,7 +26,7 @@ async function allRuns(stage: Stage, filter = ''): Promise<Run[]> {
 const rows = (page: Page): Locator => region(page, 'Runs').locator('tbody tr');
 const startedOf = (runs: Run[]) => runs.map(({ startedAt }) => formatInstant(Date.parse(startedAt), 'utc'));
 
-scenario('seeing the health of every granularity', {}, async ({ page, stage }) => {
+scenario('reading the health of every granularity', {}, async ({ page, stage }) => {
   await openOperations(page);
   const health = await stage.api.health();
   const panel = region(page, 'Health');
@@ -57,25 +57,29 @@ scenario('paging through the ledger to its end', {}, async ({ page, stage }) => 
   assert.equal(await older.count(), 0);
 });
 
-scenario('older runs that come late are not shown under another filter', {}, async ({ page, stage }) => {
-  await openOperations(page);
-  const release = await holdBack(page, '**/runs?*cursor=*');
-  const first = await rows(page).count();
-  await button(page, 'Show older runs').click();
-  await button(page, 'Loading…').waitFor();
-  await page.getByLabel('Granularity of runs').selectOption('daily');
-  const daily = (await stage.api.get<RunPage>('/runs?granularity=daily')).runs;
-  const shown = () => rows(page).locator('th').allTextContents();
-  await eventually(async () => assert.deepEqual(await shown(), startedOf(daily)));
-  release();
-  await page.getByLabel('Granularity of runs').selectOption('any');
-  await eventually(async () => assert.equal(await rows(page).count(), first));
-  await button(page, 'Show older runs').click();
-  await eventually(async () => assert.ok((await rows(page).count()) > first));
-});
+scenario(
+  'older runs that are loaded late are not shown under another filter',
+  {},
+  async ({ page, stage }) => {
+    await openOperations(page);
+    const release = await holdBack(page, '**/runs?*cursor=*');
+    const first = await rows(page).count();
+    await button(page, 'Show older runs').click();
+    await button(page, 'Loading…').waitFor();
+    await page.getByLabel('Granularity of runs').selectOption('daily');
+    const daily = (await stage.api.get<RunPage>('/runs?granularity=daily')).runs;
+    const shown = () => rows(page).locator('th').allTextContents();
+    await eventually(async () => assert.deepEqual(await shown(), startedOf(daily)));
+    release();
+    await page.getByLabel('Granularity of runs').selectOption('any');
+    await eventually(async () => assert.equal(await rows(page).count(), first));
+    await button(page, 'Show older runs').click();
+    await eventually(async () => assert.ok((await rows(page).count()) > first));
+  },
+);
 
 scenario(
-  'a session that expires before older runs are asked for is named as the reason',
+  'a session that expires before older runs are loaded is named as the reason',
   { provokes: [401] },
   async ({ page }) => {
     await openOperations(page);
@@ -121,17 +125,17 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   const preview = ((await (await previewed).json()) as { data: RecalculationPreview }).data;
   assert.equal(preview.periods, 24);
   await page.getByText('24 hourly periods').waitFor();
-  await page.getByText(`Refreshed from them: ${preview.refreshed.daily} daily`).waitFor();
+  await page.getByText(`Also refreshed: ${preview.refreshed.daily} daily`).waitFor();
 
   const title = page.getByRole('heading', { name: 'Recalculate', exact: true });
   await button(page, 'Start recalculation').focus();
   await page.keyboard.press('Enter');
   await eventually(() => assert.ok(query(page).job));
-  // The button has gone; whoever uses the keyboard is still at the same place.
+  // The button is gone; the focus is still at the same place.
   await eventually(async () => assert.equal(await hasFocus(title), true));
   const progress = page.getByRole('progressbar', { name: 'Recalculation of all, hourly' });
   await progress.waitFor();
-  // Watched to its end, over a reload: the address names the job.
+  // Its progress is shown to its end, also after a reload: the URL names the job.
   await page.reload();
   await progress.waitFor();
   await page.locator('[data-job="complete"]').waitFor({ timeout: 45_000 });
@@ -144,12 +148,12 @@ scenario('recalculating a day, from the preview to the end', {}, async ({ page, 
   await page.keyboard.press('Enter');
   await eventually(() => assert.equal(query(page).job, undefined));
   await eventually(async () => assert.equal(await hasFocus(title), true));
-  // It is in the ledger like every run.
+  // The ledger has it, as every run.
   await page.reload();
   await rows(page).filter({ hasText: 'recalculate' }).first().waitFor();
 });
 
-scenario('overwriting has to be chosen, and is sent', {}, async ({ page }) => {
+scenario('overwriting must be selected, and is sent', {}, async ({ page }) => {
   const bodies: unknown[] = [];
   await page.route('**/recalculate?preview=true', (route) => {
     bodies.push(route.request().postDataJSON());
@@ -159,7 +163,7 @@ scenario('overwriting has to be chosen, and is sent', {}, async ({ page }) => {
   await ask(page, 'users', yesterday);
   await button(page, 'Start recalculation').waitFor();
   await page.getByLabel('Overwrite').check();
-  // Another choice is another preview.
+  // Another choice needs another preview.
   await button(page, 'Start recalculation').waitFor({ state: 'detached' });
   await button(page, 'Preview').click();
   await page.getByText('Observed values are replaced.').waitFor();
@@ -172,7 +176,7 @@ scenario('overwriting has to be chosen, and is sent', {}, async ({ page }) => {
   assert.deepEqual(bodies, [body, { ...body, overwrite: true }]);
 });
 
-scenario('dismissing a recalculation that gets nowhere', {}, async ({ page }) => {
+scenario('ending a recalculation that makes no progress', {}, async ({ page }) => {
   const jobId = '0123456789abcdef0123456789abcdef';
   const range = { startDate: `${yesterday}T00:00:00.000Z`, endDate: `${yesterday}T23:59:59.999Z` };
   const running = {
@@ -182,7 +186,7 @@ scenario('dismissing a recalculation that gets nowhere', {}, async ({ page }) =>
   };
   const reasons = ['dismissed by an administrator'];
   const ended = { ...running, status: 'failed', reasons, lastReason: null, finishedAt: range.endDate };
-  // Answered here: no real job would wait for the button.
+  // The response is simulated: a real job would not wait for the button.
   let dismissed = false;
   await page.route(`**/recalculate/${jobId}`, (route) => {
     dismissed ||= route.request().method() === 'DELETE';
@@ -190,22 +194,22 @@ scenario('dismissing a recalculation that gets nowhere', {}, async ({ page }) =>
   });
   await openOperations(page, `&job=${jobId}`);
   await page.getByText('Last attempt failed: DynamoDB is overloaded').waitFor();
-  await button(page, 'Dismiss recalculation').click();
-  await button(page, 'Go on').click();
+  await button(page, 'End recalculation').click();
+  await button(page, 'Keep running').click();
   assert.equal(dismissed, false);
-  await button(page, 'Dismiss recalculation').click();
-  await button(page, 'End it').click();
+  await button(page, 'End recalculation').click();
+  await button(page, 'Confirm').click();
   await page.locator('[data-job="failed"]').getByText('dismissed by an administrator').waitFor();
   await button(page, 'Dismiss').click();
   await eventually(() => assert.equal(query(page).job, undefined));
 });
 
-scenario('a preview that comes after the choices were changed is not shown', {}, async ({ page }) => {
+scenario('a preview of earlier choices is not shown', {}, async ({ page }) => {
   await openOperations(page);
   const release = await holdBack(page, '**/recalculate?preview=true', 1);
   await ask(page, 'users', yesterday);
   await page.getByLabel('Metrics').selectOption('media');
-  // What is asked now need not wait for what was asked before.
+  // A new preview does not wait for an earlier one.
   await button(page, 'Preview').click();
   await page.getByText('24 hourly periods of Media from').waitFor();
   const late = page.waitForResponse((response) => response.url().includes('preview=true'));
@@ -221,7 +225,7 @@ scenario('cancelling a preview, which starts nothing', {}, async ({ page }) => {
   await button(page, 'Start recalculation').waitFor();
   await button(page, 'Cancel').click();
   assert.equal(await button(page, 'Start recalculation').count(), 0);
-  // Another choice is another preview.
+  // Another choice needs another preview.
   await button(page, 'Preview').click();
   await button(page, 'Start recalculation').waitFor();
   await page.getByLabel('Metrics').selectOption('media');
@@ -236,7 +240,7 @@ scenario(
     await openOperations(page);
     const alert = region(page, 'Recalculate').getByRole('alert');
     await ask(page, 'all', '2999-01-01');
-    await alert.filter({ hasText: 'These dates are in the future.' }).waitFor();
+    await alert.filter({ hasText: 'The first date is in the future.' }).waitFor();
     await page.getByLabel('First day').fill('2020-01-01');
     await page.getByLabel('Last day').fill(yesterday);
     await button(page, 'Preview').click();
@@ -244,7 +248,7 @@ scenario(
   },
 );
 
-scenario('a recalculation that nobody knows is said to be unknown', { provokes: [404] }, async ({ page }) => {
+scenario('an unknown recalculation is reported as unknown', { provokes: [404] }, async ({ page }) => {
   await openOperations(page, '&job=0123456789abcdef0123456789abcdef');
   await page.getByText('The recalculation could not be loaded.').waitFor();
   await button(page, 'Dismiss').click();

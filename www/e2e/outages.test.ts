@@ -1,4 +1,4 @@
-// What is under the page goes away and comes back: the cache, the database, the network.
+// Outages and recoveries of the cache, the database and the network.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
@@ -11,7 +11,7 @@ const banner = (page: Page, text: string | RegExp) => page.getByRole('status').f
 const card = (page: Page) => page.locator('li.card[data-metric="totalUsers"] .card-value');
 const views = (page: Page) => region(page, 'Right now').locator('.realtime-figure', { hasText: 'Views' });
 
-/** How long the Worker itself goes on trying to reach DynamoDB, and a bit. */
+/** Slightly longer than the Worker retries a request to DynamoDB. */
 const WORKER_PATIENCE = 45_000;
 
 scenario(
@@ -30,7 +30,7 @@ scenario(
     await eventually(async () => assert.equal(await card(page).textContent(), headline));
     assert.equal(await newest.textContent(), figure);
 
-    // Counted for whoever asks; for everybody as soon as KV may be written again.
+    // Counted for each request until KV can be written again.
     const refresh = button(region(page, 'Right now'), 'Refresh');
     await eventually(async () => {
       await refresh.click();
@@ -52,15 +52,15 @@ scenario(
     const other = await context.newPage();
     await stage.gate.shut();
     try {
-      // What was not loaded before cannot be: it is said once for the page, and in its place.
+      // What was not loaded before is reported once for the page, and in its place.
       await choose(page, '7 days');
       await other.goto('/?range=30d&granularity=daily');
       for (const on of [page, other]) {
         await banner(on, 'Database unavailable.').waitFor({ timeout: WORKER_PATIENCE });
         await on.getByText('The charts could not be loaded.').waitFor({ timeout: WORKER_PATIENCE });
       }
-      await banner(other, /Next try in|Trying/).waitFor();
-      // What was, is there.
+      await banner(other, /Next attempt in|Trying/).waitFor();
+      // What was loaded is still shown.
       await choose(page, '24 hours');
       await chartsLoaded(page);
       assert.equal(await newest(page).textContent(), figure);
@@ -68,7 +68,7 @@ scenario(
     } finally {
       await stage.gate.open();
     }
-    // On one page somebody presses a button, on the other nobody does.
+    // On one page the button is pressed, on the other it is not.
     await button(other, 'Try now').click();
     for (const on of [other, page]) {
       await chartsLoaded(on, WORKER_PATIENCE);
@@ -80,7 +80,7 @@ scenario(
   },
 );
 
-scenario('the network goes away and comes back', { provokes: ['offline'] }, async ({ page, context }) => {
+scenario('the network fails and recovers', { provokes: ['offline'] }, async ({ page, context }) => {
   await openOverview(page);
   const figure = await chart(page, 'views').locator('.legend-value').first().textContent();
   await context.setOffline(true);
@@ -91,7 +91,7 @@ scenario('the network goes away and comes back', { provokes: ['offline'] }, asyn
   await banner(page, 'Offline.').waitFor({ state: 'detached' });
 });
 
-/** Lets the types fail that `fails` says, with what the Worker answers then; others go through. */
+/** Makes the types that `fails` selects fail with the Worker's response; others succeed. */
 async function failTypes(page: Page, fails: (type: string, start: string) => boolean): Promise<void> {
   await page.route('**/metrics?*', (route) => {
     const query = new URL(route.request().url()).searchParams;
@@ -104,13 +104,13 @@ async function failTypes(page: Page, fails: (type: string, start: string) => boo
   });
 }
 
-scenario('a type that cannot be read is never said to be absent', { provokes: [500] }, async ({ page }) => {
+scenario('a type that cannot be read is not shown as absent', { provokes: [500] }, async ({ page }) => {
   await failTypes(page, (type) => type === 'all' || type === 'interactions');
   await openOverview(page);
   await chart(page, 'interactions').getByText('Interactions could not be loaded.').waitFor();
   const engaged = region(page, 'Most engaged content');
   await engaged.getByText('The most engaged content could not be loaded.').waitFor();
-  assert.equal(await engaged.getByText('No list was recorded').count(), 0);
+  assert.equal(await engaged.getByText('No ranking is recorded').count(), 0);
   await page.getByText('Not loaded, and not in the exported CSV: Interactions.').waitFor();
 
   const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Export CSV').click()]);
@@ -120,17 +120,17 @@ scenario('a type that cannot be read is never said to be absent', { provokes: [5
 });
 
 scenario(
-  'a type that cannot be read of the period before is not said to have been nothing',
+  'a type that cannot be read of the previous period is not shown as zero',
   { provokes: [500] },
   async ({ page }) => {
     const first = new Date(END - 24 * HOUR).toISOString();
     await failTypes(page, (type, start) => start < first && (type === 'all' || type === 'users'));
     await openOverview(page, '?compare=1');
-    await chart(page, 'users').getByText('before: not loaded').first().waitFor();
-    await page.getByText('Users of the period before could not be loaded: It was refused.').waitFor();
-    assert.equal(await chart(page, 'users').getByText('nothing before').count(), 0);
+    await chart(page, 'users').getByText('previous: not loaded').first().waitFor();
+    await page.getByText('Users of the previous period could not be loaded: It was refused.').waitFor();
+    assert.equal(await chart(page, 'users').getByText('no earlier values').count(), 0);
     await chart(page, 'media')
-      .getByText(/vs before|on \d+ of \d+/)
+      .getByText(/vs previous|on \d+ of \d+/)
       .first()
       .waitFor();
   },

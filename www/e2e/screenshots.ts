@@ -1,5 +1,5 @@
-// Pictures of every page, to be looked at: both themes, wide and narrow, with figures of five weeks.
-// Written to the folder that is named, or to .edge-analytics/screenshots.
+// Screenshots of every page for people to check: both themes, wide and narrow, with data of five weeks.
+// Written to the folder in the argument, by default .edge-analytics/screenshots.
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -28,7 +28,7 @@ const PAGES = [
   { name: 'overview-tables', address: '/?tables=users,views&compare=1', ready: overview },
   { name: 'operations', address: '/?page=operations', ready: operations },
 ];
-/** The picture of the README: what is seen first, and the first charts. */
+/** The picture of the README: the top of the overview with the first charts. */
 const README = { width: 1280, height: 1440 };
 
 const SIZES = { desktop: DESKTOP, phone: PHONE };

@@ -1,4 +1,4 @@
-// Getting in: by token, by the platform's session, and every way of being refused.
+// Signing in: by token, by the platform's session, and every rejection.
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { SESSIONS } from './harness/environment.ts';
@@ -20,8 +20,8 @@ async function isRefused(page: Page, reason: RegExp): Promise<void> {
 }
 
 scenario(
-  'signing in with a token, which lasts over a reload, and out again',
-  // Nothing is refused on the way: what would be is not asked for.
+  'signing in with a token, which stays after a reload, and signing out',
+  // No request is rejected: the page sends none that would be.
   { as: 'nobody' },
   async ({ page, stage }) => {
     const asked: string[] = [];
@@ -32,7 +32,7 @@ scenario(
     await page.goto('/');
     await heading(page, 'Sign in').waitFor();
     assert.deepEqual(asked, ['/api/admin/analytics/session']);
-    // Nobody has done anything wrong yet.
+    // There is no error before the first attempt.
     assert.equal(await page.getByRole('alert').count(), 0);
     await eventually(async () => assert.equal(await page.title(), 'Sign in · Analytics'));
 
@@ -52,42 +52,42 @@ scenario(
 );
 
 scenario(
-  'signing in with a wrong token is refused with a reason, and the right one then works',
+  'a wrong token is rejected with a reason, and the right one works afterwards',
   { as: 'nobody', provokes: [401] },
   async ({ page, stage }) => {
     await page.goto('/?page=operations');
     await signIn(page, `${stage.token}x`);
-    await isRefused(page, /^This API token is not accepted/);
-    // Nor is one that no request could carry.
+    await isRefused(page, /^This API token is not valid/);
+    // So is a token with characters that no request can contain.
     await signIn(page, 'пароль');
-    await isRefused(page, /^This API token is not accepted/);
-    // Where the visitor wanted to go is not forgotten.
+    await isRefused(page, /^This API token is not valid/);
+    // The page that was requested is shown after signing in.
     await signIn(page, stage.token);
     await heading(page, 'Operations').waitFor();
     await region(page, 'Health').getByText('checked').waitFor();
   },
 );
 
-scenario('an administrator of the platform has nothing to do', {}, async ({ page }) => {
+scenario('an administrator of the platform is signed in without a token', {}, async ({ page }) => {
   await openOverview(page);
   assert.equal(await field(page).count(), 0);
   await button(page, 'Sign out').click();
   await heading(page, 'Sign in').waitFor();
-  await button(page, 'Try again with the platform’s session').click();
+  await button(page, 'Use the platform’s session').click();
   await heading(page, 'Overview').waitFor();
   await chartsLoaded(page);
 });
 
 scenario(
-  'an ordinary user of the platform is told to come as an administrator',
+  'an ordinary user of the platform is asked to sign in as an administrator',
   { as: 'ordinary', provokes: [403] },
   async ({ page }) => {
     await page.goto('/');
     await heading(page, 'Sign in').waitFor();
-    // Nobody has tried to get in yet.
+    // There is no error before the first attempt.
     assert.equal(await page.getByRole('alert').count(), 0);
-    await button(page, 'Try again with the platform’s session').click();
-    await isRefused(page, /this account is not an administrator/);
+    await button(page, 'Use the platform’s session').click();
+    await isRefused(page, /not as an administrator/);
   },
 );
 
@@ -105,7 +105,7 @@ scenario(
 );
 
 scenario(
-  'a token that is withdrawn while the page is open is named as the reason',
+  'a token that is removed while the page is open is named as the reason',
   { as: 'nobody', provokes: [401] },
   async ({ page, stage }) => {
     await page.goto('/');
@@ -113,12 +113,12 @@ scenario(
     await chartsLoaded(page);
     await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
     await page.getByRole('link', { name: 'Operations' }).click();
-    await isRefused(page, /^This API token is no longer accepted/);
+    await isRefused(page, /^This API token is no longer valid/);
   },
 );
 
 scenario(
-  'a token that was withdrawn before the page is opened again is named as the reason',
+  'a token that was removed before the page is opened again is named as the reason',
   { as: 'nobody' },
   async ({ page, stage }) => {
     await page.goto('/');
@@ -126,6 +126,6 @@ scenario(
     await chartsLoaded(page);
     await page.evaluate(() => sessionStorage.setItem('edge-analytics.token', 'withdrawn'));
     await page.reload();
-    await isRefused(page, /^This API token is no longer accepted/);
+    await isRefused(page, /^This API token is no longer valid/);
   },
 );

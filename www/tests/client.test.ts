@@ -1,4 +1,4 @@
-// What is sent to the API, request by request, against a fetch that records it.
+// The requests to the API, recorded by a simulated `fetch`.
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import {
@@ -33,7 +33,7 @@ afterEach(() => {
   stored.clear();
 });
 
-/** Answers every request with this text, and lists them. */
+/** Responds to every request with this text; returns the requests. */
 function answering(text: string, status = 200): Sent[] {
   const sent: Sent[] = [];
   globalThis.fetch = async (url, init) => {

@@ -1,4 +1,4 @@
-// A figure of a range, its change against the period before, and how fresh it is.
+// The value of a range, its change from the previous range, and its freshness.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeOf, figureOf } from '../src/model/figure.ts';
@@ -33,7 +33,7 @@ test('nothing is compared with nothing', () => {
   assert.equal(changeOf([1, 2], [], 'stock'), null);
 });
 
-test('what is behind is stale, but for the minutes its run may take', () => {
+test('values are outdated when newer ones are overdue, after the minutes that a run may take', () => {
   const at = (now: string) => {
     const instant = Date.parse(now);
     const range = resolveRange({ range: '24h', granularity: 'hourly', from: null, to: null }, instant);
@@ -41,7 +41,7 @@ test('what is behind is stale, but for the minutes its run may take', () => {
   };
   assert.deepEqual(at('2026-11-23T14:30:00Z')(23), { state: 'current' });
   assert.deepEqual(at('2026-11-23T14:05:00Z')(22), { state: 'due' });
-  assert.deepEqual(at('2026-11-23T14:30:00Z')(22), { state: 'stale', behind: 1 });
-  assert.deepEqual(at('2026-11-23T14:05:00Z')(20), { state: 'stale', behind: 3 });
+  assert.deepEqual(at('2026-11-23T14:30:00Z')(22), { state: 'outdated', behind: 1 });
+  assert.deepEqual(at('2026-11-23T14:05:00Z')(20), { state: 'outdated', behind: 3 });
   assert.deepEqual(at('2026-11-23T14:30:00Z')(-1), { state: 'none' });
 });

@@ -1,4 +1,4 @@
-// How numbers, money and times are written.
+// Formats of numbers, money and times.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

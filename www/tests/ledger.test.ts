@@ -1,4 +1,4 @@
-// The ledger's pages as one list, while new runs are entered.
+// The ledger's pages as one list, while new runs are added.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Run, RunPage } from '../src/api/types.ts';

@@ -1,4 +1,4 @@
-// A value that is stale, reconstructed or not final says so, everywhere it is shown.
+// A value that is stale, reconstructed or running is marked everywhere.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DataPoint, TypeMetrics } from '../src/api/types.ts';
@@ -20,7 +20,7 @@ import {
   marksOfRange,
 } from '../src/model/series.ts';
 
-// 20 to 24 o'clock are over, 00:00 to 01:00 is running.
+// 20:00 to 24:00 has ended, 00:00 to 01:00 is running.
 const NOW = Date.parse('2026-11-23T00:30:00Z');
 const RANGE: Range = {
   ...resolveRange({ range: 'custom', granularity: 'hourly', from: '2026-11-22', to: '2026-11-23' }, NOW),
@@ -86,7 +86,7 @@ test('the marks of a value are its own', () => {
 test('a figure has the weakest mark of what it is made from', () => {
   const { data, created, total } = media();
   assert.deepEqual(marksOfRange(data, created), { stale: true, reconstructed: 'lowerBound' });
-  // The latest value of a stock is the figure, and that is right.
+  // The value of a range is the latest value of the stock, which is not marked.
   assert.deepEqual(marksOfRange(data, total), UNMARKED);
   assert.deepEqual(
     together([
@@ -106,16 +106,14 @@ test('a claim that this page does not know is taken for the weakest', () => {
 
 test('the marks are told in words', () => {
   assert.deepEqual(meaningsOf({ stale: true, reconstructed: 'lowerBound' }), [
-    'reconstructed later: at least this many',
-    'being recalculated: a finer figure has changed',
+    'reconstructed: a lower bound',
+    'stale: a finer period has changed, so this value will be recomputed',
   ]);
-  assert.deepEqual(meaningsOf({ stale: false, reconstructed: 'estimate' }), [
-    'reconstructed later: an estimate',
-  ]);
+  assert.deepEqual(meaningsOf({ stale: false, reconstructed: 'estimate' }), ['reconstructed: an estimate']);
   assert.deepEqual(meaningsOf(UNMARKED), []);
 });
 
-test('a value that would be short of finer periods is incomplete, not without a reason', () => {
+test('a value without all finer periods is a gap with the reason incomplete', () => {
   const { created } = media();
   assert.deepEqual(created.values, [6, 7, null, 5]);
   assert.deepEqual(created.gaps, [null, null, 'incomplete', null]);
@@ -152,16 +150,16 @@ test('what is not final is drawn dashed, from the last observed value on', () =>
   assert.deepEqual(provisionalValues(total, 5), [24, 31, 35, null, null]);
 });
 
-test('a chart and its points say it in words', () => {
+test('a chart and its points are described in words', () => {
   const { data, created, total } = media();
   const words = describeChart(data, [created], 'hourly', 'utc');
-  assert.match(words, /Reconstructed later: values of 1 period\./);
-  assert.match(words, /Being recalculated: 1 period\./);
-  assert.match(words, /Short of finer periods: 1 period\./);
+  assert.match(words, /Reconstructed values in 1 period\./);
+  assert.match(words, /Stale: 1 period\./);
+  assert.match(words, /Incomplete: 1 period\./);
   assert.match(words, /The last point is the running period so far, as of 00:29 UTC\./);
   assert.equal(
     describePoint(data, [created, total], 0, 'hourly', 'utc'),
-    '22 Nov 2026, 20:00–21:00. New media: 6 (reconstructed later: at least this many), Total media: 24',
+    '22 Nov 2026, 20:00–21:00. New media: 6 (reconstructed: a lower bound), Total media: 24',
   );
   assert.equal(
     describePoint(data, [created], 4, 'hourly', 'utc'),

@@ -1,4 +1,4 @@
-// Integers beyond 2^53 keep all their digits, from the answer to figures, tables and the CSV.
+// Integers above 2^53 keep all digits, from the response to the page and the CSV.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeOf, figureOf } from '../src/model/figure.ts';
@@ -13,7 +13,7 @@ test('an integer that fits is a number, a longer one has all its digits', () => 
   });
   assert.deepEqual(parseJson('[9007199254740993]'), [9007199254740993n]);
   assert.equal(parseJson('9007199254740993'), 9007199254740993n);
-  // Whole, and short enough to be told apart as doubles.
+  // Integers that are exact as doubles.
   assert.deepEqual(parseJson('[1000000000000000,9007199254740992]'), [1000000000000000, 9007199254740992n]);
 });
 

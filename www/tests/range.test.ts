@@ -1,4 +1,4 @@
-// From what was chosen to the periods that are asked for.
+// The periods of each choice of range and granularity.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Granularity } from '../src/api/types.ts';
@@ -36,7 +36,7 @@ test('24 hours are the last 24 that are over, and the running one', () => {
   assert.equal(iso(range.running?.end), '2026-11-23T15:00:00.000Z');
 });
 
-test('the period before has as many periods and ends where the range begins', () => {
+test('the previous range has as many periods and ends where the range begins', () => {
   const range = resolveRange(choice('24h', 'hourly'), NOW);
   assert.equal(range.before.length, 24);
   assert.equal(iso(range.before[0]), '2026-11-21T14:00:00.000Z');
@@ -95,7 +95,7 @@ test('the first days of a month are shown by the hour', () => {
   );
 });
 
-test('dates that cannot be used are refused with a reason', () => {
+test('dates that cannot be used are rejected with a reason', () => {
   assert.equal(parseDate('2026-02-30'), null);
   assert.equal(parseDate('soon'), null);
   assert.match(datesProblem('', '2026-01-01', NOW) ?? '', /both/);
@@ -104,13 +104,13 @@ test('dates that cannot be used are refused with a reason', () => {
   assert.equal(datesProblem('2026-01-01', '2026-01-01', NOW), null);
 });
 
-test('dates of which no granularity makes a chart are refused: too many periods, or none', () => {
-  // A year that was mistyped: 1,824 years are 21,888 months.
+test('dates that no granularity can show are rejected: too many periods, or none', () => {
+  // A mistyped year: 1,824 years are 21,888 months.
   assert.match(datesProblem('0202-11-01', '2026-11-20', NOW) ?? '', /too far apart/);
   assert.match(datesProblem('0050-01-01', '2026-11-20', NOW) ?? '', /too far apart/);
   assert.equal(datesProblem('2002-11-01', '2026-11-20', NOW), null);
   const early = Date.parse('2026-11-23T00:30:00Z');
-  assert.match(datesProblem('2026-11-23', '2026-11-24', early) ?? '', /over yet/);
+  assert.match(datesProblem('2026-11-23', '2026-11-24', early) ?? '', /ended yet/);
   assert.equal(datesProblem('2026-11-23', '2026-11-23', Date.parse('2026-11-23T01:10:00Z')), null);
 });
 

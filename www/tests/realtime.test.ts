@@ -1,4 +1,4 @@
-// What the counters of a snapshot hold for, as docs/api.md has them.
+// What the counters of a snapshot are as of.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Counter, Realtime } from '../src/api/types.ts';

@@ -1,4 +1,4 @@
-// Holes stay holes, with their reason, from the records to the CSV.
+// Gaps stay gaps, with their reason, from the records to the CSV.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TypeMetrics } from '../src/api/types.ts';

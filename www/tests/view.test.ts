@@ -1,4 +1,4 @@
-// The URL says everything, and what it says is read back as it was.
+// The URL contains the whole view, and reading it returns the same view.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeView, DEFAULT_VIEW, formatView, parseView, type View } from '../src/model/view.ts';
@@ -42,7 +42,7 @@ test('what cannot be read is ignored', () => {
   assert.deepEqual(view, DEFAULT_VIEW);
 });
 
-test('dates that make no chart are ignored', () => {
+test('dates that cannot be shown are ignored', () => {
   for (const dates of ['from=0202-11-01&to=2026-11-20', 'from=2027-01-01&to=2027-01-31']) {
     assert.deepEqual(parseView(`?${dates}&granularity=daily`, NOW).from, null, dates);
   }
@@ -60,7 +60,7 @@ test('another range ends the zoom; another zone does not', () => {
   assert.deepEqual(changeView(zoomed, { zone: 'local' }, NOW).zoom, zoomed.zoom);
 });
 
-test('a preset forgets the dates', () => {
+test('a preset removes the dates', () => {
   const dated = changeView(DEFAULT_VIEW, { range: 'custom', from: '2026-10-01', to: '2026-10-31' }, NOW);
   assert.equal(dated.from, '2026-10-01');
   assert.equal(dated.granularity, 'hourly');

@@ -1,5 +1,5 @@
-// Times in the viewer's zone across a change of the clocks. The changes are the EU's and Britain's of
-// 2026: at 01:00 UTC on 29 March and on 25 October.
+// Times in the viewer's zone when daylight saving begins and ends: in the EU and Britain at 01:00 UTC on
+// 29 March and 25 October 2026.
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import type { Granularity } from '../src/api/types.ts';
@@ -9,7 +9,7 @@ afterEach(() => {
   process.env.TZ = before ?? '';
 });
 
-/** The formats as a browser in that zone has them: they keep formatters, so each zone has a module. */
+/** The formats in a browser of that zone. Formatters are cached, so each zone loads its own module. */
 async function formatsIn(zone: string) {
   process.env.TZ = zone;
   const formats: typeof import('../src/model/format.ts') = await import(`../src/model/format.ts?${zone}`);

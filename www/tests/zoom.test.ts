@@ -1,4 +1,4 @@
-// Zooming by steps stays inside the range and ends where there is nothing finer.
+// Zooming in steps stays inside the range, down to single periods.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { visibleIndices, zoomIn, zoomOut } from '../src/model/zoom.ts';

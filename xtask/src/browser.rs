@@ -1,5 +1,5 @@
-//! The dashboard in a real Chromium: its tests, its screenshots and its measurements, against the
-//! built Worker on a sample platform that ends now.
+//! The dashboard in Chromium: its tests, screenshots and measurements, against the built Worker on a
+//! sample platform whose data ends now.
 
 use std::{
     fs,
@@ -20,29 +20,31 @@ use crate::{
     processes::Signals,
     project::Project,
     setup::{Needs, Tools, chromium, set_up},
-    test::show_and_run,
+    suites::Suites,
+    test::{node_test, show_and_run},
 };
 
-/// The platform is older than everything that is counted.
+/// Days of data: more than any work counts.
 const DAYS: u32 = 60;
 
-/// How many whole days, and today, are counted hour by hour; those before are made by their days.
+/// How many whole days, and today, have a scheduled run for every hour. The hours of earlier days are
+/// computed by their days' runs.
 const LIVE_DAYS: u32 = 9;
 
 const SEED: u64 = 1;
 
-/// The files of the tests, after whatever chooses among them.
+/// The files of the tests; options for node come before them.
 const TESTS: &str = "e2e/*.test.ts";
 
-/// What is done in the browser.
+/// What to do in the browser.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Work {
     /// Run the tests
     #[default]
     Tests,
-    /// Take pictures of every page in both themes, wide and narrow
+    /// Take screenshots of every page in both themes, wide and narrow
     Screenshots,
-    /// Measure when the overview is painted, and the bytes it loads
+    /// Measure when the overview is painted and how many bytes it loads
     Measurements,
 }
 
@@ -64,7 +66,7 @@ impl Work {
         }
     }
 
-    /// Users of the sample: few, so that hours are counted in a moment, unless somebody looks.
+    /// Users of the sample. The tests need few, so that their hours are counted quickly.
     fn users(self) -> u32 {
         match self {
             Self::Tests => 400,
@@ -73,7 +75,7 @@ impl Work {
     }
 }
 
-/// What is done in the browser, and with what.
+/// What to do in the browser, and with which package.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// What to do
@@ -84,12 +86,12 @@ pub struct Options {
     #[arg(long)]
     no_build: bool,
 
-    /// Handed to the script, after `--`, such as `--test-name-pattern=zoom`
+    /// Arguments for the script, after `--`, such as `--test-name-pattern=zoom`
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Does what `options` say, alone.
+/// Runs `cargo xtask browser`.
 pub async fn run(project: &Project, options: &Options, signals: &mut Signals) -> Result<()> {
     let work = async {
         let tools = set_up(project, needs()).await?;
@@ -97,17 +99,24 @@ pub async fn run(project: &Project, options: &Options, signals: &mut Signals) ->
             dashboard::build(project).await?;
             build(project, &tools, &Recipe::release()).await?;
         }
-        in_chromium(project, &tools, options.work, &options.arguments).await
+        let suites = Suites::default();
+        in_chromium(project, &tools, options.work, &options.arguments, &suites).await
     };
     signals.interrupt(work).await
 }
 
-/// Runs the tests against the package and the dashboard that are built.
-pub async fn test(project: &Project, tools: &Tools) -> Result<()> {
-    in_chromium(project, tools, Work::Tests, &[]).await
+/// Runs the tests, all or those that `filter` chooses, against the package and the dashboard that are
+/// built.
+pub async fn test(
+    project: &Project,
+    tools: &Tools,
+    filter: &[String],
+    suites: &Suites,
+) -> Result<()> {
+    in_chromium(project, tools, Work::Tests, filter, suites).await
 }
 
-/// What this asks of the machine.
+/// What this needs from the machine.
 pub fn needs() -> Needs {
     Needs { chromium: true, ..Needs::default() }
 }
@@ -117,6 +126,7 @@ async fn in_chromium(
     tools: &Tools,
     work: Work,
     arguments: &[String],
+    suites: &Suites,
 ) -> Result<()> {
     let chromium = chromium().await?;
     let folder = Folder::make(project)?;
@@ -142,27 +152,35 @@ async fn in_chromium(
         .env("EDGE_ANALYTICS_ADMIN_SESSION", accounts.administrator.session_id)
         .env("EDGE_ANALYTICS_ORDINARY_SESSION", accounts.ordinary_session_id)
         .env("EDGE_ANALYTICS_EXPIRED_SESSION", accounts.expired_session_id);
-    let line = format!("npm run {} (in www)", work.script());
-    let result = show_and_run(&line, &mut command).await;
+    let result = match work {
+        Work::Tests => {
+            let rerun = "cargo xtask test --only chromium";
+            node_test("www/e2e", command, rerun, suites.clone()).await
+        }
+        Work::Screenshots | Work::Measurements => {
+            let line = format!("npm run {} (in www)", work.script());
+            show_and_run(&line, &mut command).await
+        }
+    };
     dynamodb.stop().await;
     result
 }
 
-/// A folder of its own for each run, deleted at its end: two may run at once.
+/// A folder for one run, deleted at its end: two may run at once.
 struct Folder(PathBuf);
 
 impl Folder {
     fn make(project: &Project) -> Result<Self> {
         let name = format!(".edge-analytics/browser-{}", std::process::id());
         let path = project.root().join(Path::new(&name));
-        fs::create_dir_all(&path).map_err(Error::file("make the folder", &path))?;
+        fs::create_dir_all(&path).map_err(Error::file("create the folder", &path))?;
         Ok(Self(path))
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left over disturbs nobody.
+        // Files that are left over do no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

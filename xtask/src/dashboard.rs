@@ -1,4 +1,4 @@
-//! The dashboard in `www/`: built into the static assets that the Worker serves, checked, tested.
+//! The dashboard in `www/`: building the static assets that the Worker serves, checks, unit tests.
 
 use std::{fs, path::PathBuf};
 
@@ -10,11 +10,10 @@ use crate::{
     processes::run_quietly,
     progress::Activity,
     project::Project,
-    steps::Steps,
     test::show_and_run,
 };
 
-/// Gzipped bytes of JavaScript that the dashboard may load.
+/// How many gzipped bytes of JavaScript the dashboard may load.
 const SIZE_BUDGET: u64 = 70_000;
 
 fn npm(project: &Project, arguments: &[&str]) -> Command {
@@ -23,7 +22,7 @@ fn npm(project: &Project, arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds the dashboard; returns the folder of its files.
+/// Builds the dashboard; returns the folder with its files.
 pub async fn build(project: &Project) -> Result<PathBuf> {
     let doing = "building the dashboard";
     let activity = Activity::start(doing, "a few seconds");
@@ -33,19 +32,21 @@ pub async fn build(project: &Project) -> Result<PathBuf> {
     Ok(project.dashboard().join("dist"))
 }
 
-/// Checks types and style, and runs the tests that need no browser.
-pub async fn check_and_test(project: &Project, steps: &mut Steps) -> Result<()> {
-    for (name, script) in
-        [("types and style of the dashboard", "check"), ("unit tests of the dashboard", "test")]
-    {
-        let line = format!("npm run {script} (in www)");
-        let mut command = npm(project, &["run", "--silent", script]);
-        steps.step(name, show_and_run(&line, &mut command)).await?;
-    }
-    Ok(())
+/// Checks types and style.
+pub async fn check(project: &Project) -> Result<()> {
+    let mut command = npm(project, &["run", "--silent", "check"]);
+    show_and_run("npm run check (in www)", &mut command).await
 }
 
-/// Fails if the dashboard loads more JavaScript than it may.
+/// Runs the tests that need no browser: all, or those that `filter` chooses.
+pub fn test_command(project: &Project, filter: &[String]) -> Command {
+    let mut command = project.command("node");
+    // Not the script of `package.json`: options after the names of files are not for node.
+    command.current_dir(project.dashboard()).arg("--test").args(filter).arg("tests/*.test.ts");
+    command
+}
+
+/// Fails if the dashboard loads more JavaScript than its budget.
 pub fn check_size(project: &Project) -> Result<()> {
     let actual = javascript_size(project)?;
     eprintln!("the dashboard's JavaScript: {actual} bytes gzipped; the budget is {SIZE_BUDGET}");

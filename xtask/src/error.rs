@@ -1,5 +1,5 @@
-//! What can go wrong in a command, said so that the reader knows what was being done and what to
-//! do about it. Printed as it is: no backtrace, no chain of causes to put together.
+//! The errors of the commands. Each message says what was being done and how to fix the problem, and is
+//! printed as it is, without a backtrace or a chain of causes.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +11,20 @@ pub enum Error {
     /// A file or folder could not be used.
     #[error("could not {doing} `{}`: {source}", path.display())]
     File {
-        /// What was being done, as a verb with what it applies to: "read", "make the folder".
+        /// What was being done, as a verb with what it applies to: "read", "create the folder".
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
 
-    /// A program did not even start.
+    /// A program could not be started.
     #[error("could not start `{program}`: {source}. Is it installed and on the PATH?")]
     Start {
         /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
 
@@ -37,25 +37,25 @@ pub enum Error {
         status: std::process::ExitStatus,
     },
 
-    /// A tool or a package is missing and this command cannot get it.
+    /// A tool or a package is missing and this command cannot install it.
     #[error("{what} is missing. {advice}")]
     Missing {
         /// What is missing.
         what: String,
-        /// The one thing to do.
+        /// How to install it.
         advice: String,
     },
 
-    /// `Cargo.lock` does not say which version of a crate is used.
-    #[error("Cargo.lock {problem}. Run `cargo generate-lockfile` in the project's root")]
+    /// `Cargo.lock` does not name the version of a crate.
+    #[error("Cargo.lock {problem}. Run `cargo generate-lockfile` in the root of the checkout")]
     Lock {
         /// What is wrong with it.
         problem: String,
     },
 
-    /// Something already listens on the port that was asked for.
+    /// Another program listens on the port.
     #[error(
-        "port {port} is already in use. Stop what listens there, or choose another port with --port"
+        "port {port} is already in use. Stop the program that listens there, or choose another port with --port"
     )]
     PortInUse {
         /// The port.
@@ -68,32 +68,33 @@ pub enum Error {
     )]
     AlreadyRunning,
 
-    /// The stored sample is not the one that was asked for.
+    /// The options differ from the stored sample.
     #[error(
-        "the stored sample has {stored}, and {asked} was asked for. Leave those options out to use \
-         what is stored, or add --fresh to delete it and start over"
+        "the stored sample platform has {stored}; the options ask for {asked}. Remove those options to \
+         use the stored one, or add --fresh to delete it and generate another"
     )]
     OtherSample {
-        /// The shape that is stored.
+        /// What is stored.
         stored: String,
-        /// The shape that was asked for.
+        /// What the options ask for.
         asked: String,
     },
 
-    /// The embedded DynamoDB refused something.
+    /// The embedded DynamoDB failed.
     #[error(
-        "the embedded DynamoDB could not {doing}: {reason}. If it stays so, start over with `cargo xtask dev --fresh`"
+        "the embedded DynamoDB could not {doing}: {reason}. If the error remains, start with new data: `cargo xtask dev --fresh`"
     )]
     Embedded {
         /// What was being done.
         doing: &'static str,
-        /// What it answered.
+        /// The reason.
         reason: String,
     },
 
-    /// The sample's past could not be made.
+    /// The sample history could not be generated.
     #[error(
-        "the sample's past could not be made: {problem}. Run the command again: it starts over"
+        "the sample history could not be generated: {problem}. Run the command again; it starts from \
+         the beginning"
     )]
     History {
         /// What went wrong.
@@ -118,40 +119,40 @@ pub enum Error {
         problem: String,
     },
 
-    /// A server that this command started did not come up, or ended by itself.
+    /// A server that this command started did not answer, or ended.
     #[error("{server} {problem}")]
     Server {
-        /// Which one.
+        /// Its name.
         server: &'static str,
         /// What happened, and where to look.
         problem: String,
     },
 
-    /// The Worker answered, but not as it should.
-    #[error("the Worker answered {status} when asked to {doing}: {message}")]
+    /// The Worker answered with an error.
+    #[error("the Worker could not {doing} (HTTP {status}): {message}")]
     Worker {
-        /// What was asked of it.
+        /// What it should do.
         doing: &'static str,
         /// The HTTP status.
         status: u16,
-        /// Its own words.
+        /// Its message.
         message: String,
     },
 
     /// The operating system gave no random bytes, sockets or signal handlers.
     #[error("the system did not provide {what}: {reason}")]
     System {
-        /// What was asked for.
+        /// What is needed.
         what: &'static str,
-        /// Why it was refused.
+        /// The reason.
         reason: String,
     },
 
     /// The package is larger than the budget.
     #[error(
         "the gzipped WebAssembly is {actual} bytes, {} over the budget of {budget}. See what grew \
-         (`cargo tree -e normal --target wasm32-unknown-unknown`), or raise the budget with its \
-         reason in xtask/src/ci.rs", actual - budget
+         (`cargo tree -e normal --target wasm32-unknown-unknown`), or raise SIZE_BUDGET in \
+         xtask/src/ci.rs and say why there", actual - budget
     )]
     TooLarge {
         /// Bytes measured.
@@ -160,8 +161,8 @@ pub enum Error {
         budget: u64,
     },
 
-    /// The user, or the system, asked us to stop.
-    #[error("stopped by {0}; everything that was started has been stopped")]
+    /// The user or the system stopped the command.
+    #[error("stopped by {0}; every process that this command started has ended")]
     Interrupted(Signal),
 }
 
@@ -172,15 +173,15 @@ impl Error {
         move |source| Self::File { doing, path, source }
     }
 
-    /// The exit code that tells a shell how the command ended.
+    /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            // The shell's own convention: 128 plus the signal's number.
+            // As shells do: 128 plus the signal's number.
             Self::Interrupted(signal) => 128 + signal.number(),
             _ => 1,
         }
     }
 }
 
-/// The result of everything here.
+/// The result of a command.
 pub type Result<T> = std::result::Result<T, Error>;

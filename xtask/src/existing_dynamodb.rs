@@ -1,4 +1,4 @@
-//! A DynamoDB that is there already: DynamoDB Local or AWS, as `dev --endpoint` names it.
+//! A DynamoDB that runs already, DynamoDB Local or AWS, as `dev --endpoint` names it.
 
 use std::{fs, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
@@ -17,42 +17,42 @@ use crate::{
     progress::Activity,
 };
 
-/// The file that names a table whose import has begun and has not ended.
+/// The file that names a table whose import is not complete.
 const UNFINISHED: &str = "unfinished-import";
 
-/// Items handed to the client at once; it makes requests of 25 of them.
+/// How many items the client gets at once; it sends requests of 25.
 const CHUNK: usize = 500;
 
-/// How long a wrong address may keep us waiting.
-const PATIENCE: RetryPolicy = RetryPolicy {
+/// How long to wait for a wrong address.
+const CHECK_POLICY: RetryPolicy = RetryPolicy {
     base: Duration::from_millis(100),
     cap: Duration::from_secs(1),
     attempt_timeout: Duration::from_secs(5),
     deadline: Duration::from_secs(5),
 };
 
-/// Where it is and who asks.
+/// Its address and the credentials for it.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its address, as the Worker gets it.
+    /// Its URL.
     pub endpoint: String,
-    /// The region to sign for.
+    /// The region in signatures.
     pub region: String,
-    /// The access key.
+    /// The id of the access key.
     pub access_key_id: String,
-    /// Its secret.
+    /// The secret of the access key.
     pub secret_access_key: String,
     /// The session token of temporary credentials.
     pub session_token: Option<String>,
     is_local: bool,
 }
 
-/// What was found at the target.
+/// Whether a table exists.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Table {
-    /// A table that is used as it is.
+    /// It exists, and is used as it is.
     Found,
-    /// None; one can be made here.
+    /// It does not exist, and may be created.
     Absent,
 }
 
@@ -66,11 +66,12 @@ impl Target {
         let is_local = is_local(endpoint)?;
         let required = |name: &'static str, local: &str| match variable(name) {
             Some(value) => Ok(value),
-            // A local DynamoDB takes any key.
+            // A local DynamoDB accepts any key.
             None if is_local => Ok(local.to_owned()),
-            None => {
-                Err(Error::Variable { name, problem: format!("is not set; {endpoint} needs it") })
-            }
+            None => Err(Error::Variable {
+                name,
+                problem: format!("is not set. Set it: {endpoint} requires it"),
+            }),
         };
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
@@ -82,17 +83,17 @@ impl Target {
         })
     }
 
-    /// Whether `table` is there. Where it is not and may not be made, that is an error.
+    /// Whether `table` exists. It is an error if it does not and must not be created.
     pub async fn look_for(&self, table: &str, folder: &Path) -> Result<Table> {
         let description =
-            self.client(PATIENCE).send(&DescribeTable { table_name: table.to_owned() }).await;
+            self.client(CHECK_POLICY).send(&DescribeTable { table_name: table.to_owned() }).await;
         match description {
             Ok(_) => {
                 let begun = fs::read_to_string(folder.join(UNFINISHED));
                 if begun.is_ok_and(|name| name == self.name(table)) {
                     return Err(self.problem(format!(
-                        "writing the sample into `{table}` was interrupted, so the table is \
-                         incomplete. Delete it, or choose another name with --table"
+                        "an earlier import into `{table}` was interrupted, so the table is incomplete. \
+                         Delete the table, or choose another name with --table"
                     )));
                 }
                 Ok(Table::Found)
@@ -102,34 +103,34 @@ impl Target {
                     Ok(Table::Absent)
                 } else {
                     Err(self.problem(format!(
-                        "there is no table `{table}`, and tables are made only at a loopback \
-                         address. Check --table and AWS_REGION ({})",
+                        "the table `{table}` does not exist, and tables are created only at loopback \
+                         addresses. Check --table and AWS_REGION ({})",
                         self.region
                     )))
                 }
             }
-            Err(error) => Err(self.refused(&error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
-    /// Makes `table` and writes the sample of `shape` into it; `folder` remembers that this has
-    /// begun until it is done.
+    /// Creates `table` and imports the sample of `shape`. Until that is complete, a file in `folder` names
+    /// the table.
     pub async fn import(&self, table: &str, shape: Shape, folder: &Path) -> Result<()> {
         let begun = folder.join(UNFINISHED);
         fs::write(&begun, self.name(table)).map_err(Error::file("write", &begun))?;
         let client = self.client(RetryPolicy::default());
         let definition = table_definition(table, true);
-        client.send(&CreateTable { definition }).await.map_err(|error| self.refused(&error))?;
+        client.send(&CreateTable { definition }).await.map_err(|error| self.failed(&error))?;
 
         let activity = Activity::start(
             &format!("writing a sample platform of {} users into `{table}`", shape.users),
-            "a minute or two for each thousand users",
+            "a minute or two for each 1000 users",
         );
         let items = generate(&shape);
         for (number, chunk) in items.chunks(CHUNK).enumerate() {
             activity.note(&format!("{} of {} items", number * CHUNK, items.len()));
             let entries = chunk.iter().map(|item| self.put(item)).collect::<Result<_>>()?;
-            client.batch_write(table, entries).await.map_err(|error| self.refused(&error))?;
+            client.batch_write(table, entries).await.map_err(|error| self.failed(&error))?;
         }
         fs::remove_file(&begun).map_err(Error::file("delete", &begun))?;
         activity.finish(&format!("{} items", items.len()));
@@ -141,8 +142,9 @@ impl Target {
     }
 
     fn put(&self, item: &Item) -> Result<WriteRequest> {
-        serde_json::from_value(serde_json::json!({"PutRequest": {"Item": item}}))
-            .map_err(|error| self.problem(format!("the sample holds an odd item ({error})")))
+        serde_json::from_value(serde_json::json!({"PutRequest": {"Item": item}})).map_err(|error| {
+            self.problem(format!("an item of the sample cannot be read ({error})"))
+        })
     }
 
     fn client(&self, policy: RetryPolicy) -> Client {
@@ -158,18 +160,18 @@ impl Target {
         Client::with_policy(connection, Arc::new(NativeHost), policy)
     }
 
-    fn refused(&self, error: &DynamoDbError) -> Error {
+    fn failed(&self, error: &DynamoDbError) -> Error {
         self.problem(match &error.kind {
             ErrorKind::Connection(reason) => format!(
-                "no DynamoDB answers there ({reason}). Is it running, and is the address right?"
+                "DynamoDB does not answer ({reason}). Check that it runs and that --endpoint is right"
             ),
             ErrorKind::Timeout(milliseconds) => {
-                format!("no DynamoDB answers there within {milliseconds} ms. Is the address right?")
+                format!("DynamoDB did not answer within {milliseconds} ms. Check --endpoint")
             }
             ErrorKind::Service { .. } => {
-                format!("{error}. Check the AWS_* variables, --table and the key's permissions")
+                format!("{error}. Check the AWS_* variables, --table and the permissions of the key")
             }
-            _ => format!("{error}. Is that a DynamoDB?"),
+            _ => format!("{error}. Check that --endpoint is the URL of a DynamoDB"),
         })
     }
 
@@ -182,9 +184,10 @@ impl Target {
 fn is_local(endpoint: &str) -> Result<bool> {
     let problem = || Error::Endpoint {
         endpoint: endpoint.to_owned(),
-        problem: "this is no address of a DynamoDB. Give one such as http://127.0.0.1:8000 or \
-                  https://dynamodb.eu-central-1.amazonaws.com"
-            .to_owned(),
+        problem:
+            "not the URL of a DynamoDB. Set --endpoint to a URL such as http://127.0.0.1:8000 \
+                  or https://dynamodb.eu-central-1.amazonaws.com"
+                .to_owned(),
     };
     let url = Url::parse(endpoint).map_err(|_| problem())?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_target_needs_no_credentials_and_a_remote_one_names_what_it_lacks() {
+    fn a_local_target_needs_no_credentials_and_a_remote_one_names_missing_ones() {
         let local = Target::new("http://127.0.0.1:8000", |_| None).unwrap();
         assert_eq!(local.region, "us-east-1");
         let error = Target::new("https://dynamodb.eu-central-1.amazonaws.com", |name| {

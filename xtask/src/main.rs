@@ -1,5 +1,5 @@
-//! The project's own commands, run as `cargo xtask <command>`: everything from an empty machine to
-//! a running Worker, and everything that has to hold before a change is merged.
+//! The project's own commands, run as `cargo xtask <command>`: set-up, development, build, tests, and
+//! the checks that a change must pass before it is merged.
 
 mod browser;
 mod ci;
@@ -18,7 +18,9 @@ mod project;
 mod schedule;
 mod setup;
 mod steps;
+mod suites;
 mod test;
+mod test_output;
 mod traffic;
 mod worker;
 
@@ -36,7 +38,7 @@ use crate::{
     steps::Steps,
 };
 
-/// The project's own commands. Each installs what it needs and runs on its own.
+/// The project's own commands. Each installs what it needs.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Arguments {
@@ -46,23 +48,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the Worker here, on an embedded DynamoDB with a sample platform, its past and its present
+    /// Run the Worker on this machine, with an embedded DynamoDB that holds a sample platform and its
+    /// history
     Dev(dev::Options),
-    /// Build the package that is deployed and say its size
+    /// Build the package that is deployed and print its size
     Build {
-        /// Cargo features to build it with
+        /// Cargo features to enable
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
-        /// Where to put it
+        /// Folder of the package
         #[arg(long, value_name = "FOLDER", default_value = "pkg")]
         out_dir: PathBuf,
     },
-    /// Open the dashboard in Chromium: test it, picture it, measure it
+    /// Open the dashboard in Chromium: run its tests, take screenshots, or measure it
     Browser(browser::Options),
-    /// Run every test: native, WebAssembly, DynamoDB Local, end to end, Chromium
+    /// Run every test, or one suite: native, WebAssembly, dashboard, DynamoDB Local, end to end,
+    /// Chromium
     Test(test::Options),
     /// Check format, lints, tests and size
-    Ci(test::Options),
+    Ci(test::Skips),
 }
 
 fn main() -> ExitCode {
@@ -71,7 +75,7 @@ fn main() -> ExitCode {
         .map_err(|error| Error::System { what: "threads", reason: error.to_string() })
         .and_then(|runtime| {
             let result = runtime.block_on(run(arguments.command));
-            // A chunk of an import that is still being written is not waited for.
+            // Do not wait for a chunk of an import that is still being written.
             runtime.shutdown_timeout(Duration::from_secs(1));
             result
         });
@@ -105,19 +109,19 @@ async fn run(command: Command) -> Result<()> {
             let work = async {
                 let tools = set_up(&project, options.needs()).await?;
                 let mut steps = Steps::default();
-                test::run(&project, &tools, &options, &mut steps).await?;
-                steps.sum_up();
-                Ok(())
+                let result = test::run(&project, &tools, &options, &mut steps).await;
+                steps.print_summary();
+                result
             };
             signals.interrupt(work).await
         }
-        Command::Ci(options) => {
+        Command::Ci(skips) => {
             let work = async {
-                let tools = set_up(&project, ci::needs(&options)).await?;
+                let tools = set_up(&project, ci::needs(&skips)).await?;
                 let mut steps = Steps::default();
-                ci::run(&project, &tools, &options, &mut steps).await?;
-                steps.sum_up();
-                Ok(())
+                let result = ci::run(&project, &tools, &skips, &mut steps).await;
+                steps.print_summary();
+                result
             };
             signals.interrupt(work).await
         }

@@ -24,14 +24,14 @@ const WASM: &str = "index_bg.wasm";
 /// What to build.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// Where to put it; relative to the root of the checkout.
+    /// The folder of the package, relative to the root of the checkout.
     pub out_dir: PathBuf,
     /// Cargo features to build it with.
     pub features: Vec<String>,
 }
 
 impl Recipe {
-    /// What is released.
+    /// The package that is deployed.
     pub fn release() -> Self {
         Self { out_dir: PathBuf::from("pkg"), features: Vec::new() }
     }
@@ -48,17 +48,19 @@ pub struct Package {
     pub gzipped: u64,
 }
 
-/// `worker-build` keeps the functions' names, a tenth of the package; a panic says its file and line
-/// without them.
+/// `worker-build` keeps the names of functions, which are a tenth of the package. A panic names its file
+/// and line without them.
 const STRIP: [&str; 2] = ["--strip-debug", "--strip-producers"];
 
-/// Builds a package with `worker-build`, optimised for release. One that was built from the same
-/// WebAssembly with the same tools is left as it is: optimising takes longer than all the rest.
+/// Builds a package with `worker-build`, optimised for release. A package that was built from the same
+/// WebAssembly with the same tools is not built again, because optimising takes most of the time.
 pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<Package> {
     let folder = project.root().join(&recipe.out_dir);
     let doing = format!("building {}", recipe.out_dir.display());
-    let activity =
-        Activity::start(&doing, "3 minutes the first time, a minute after a change, else seconds");
+    let activity = Activity::start(
+        &doing,
+        "3 minutes the first time, a minute after a change, otherwise seconds",
+    );
 
     let compiled = compile(project, recipe, &doing, &activity).await?;
     let origin = origin(project, tools, &compiled)?;
@@ -66,17 +68,17 @@ pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<
     let is_built = folder.join(WASM).is_file();
     if is_built && fs::read_to_string(&stamp).is_ok_and(|earlier| earlier == origin) {
         let package = measure(folder)?;
-        activity.finish(&format!("nothing has changed, {}", package.size()));
+        activity.finish(&format!("unchanged, {}", package.size()));
         return Ok(package);
     }
 
-    // A build that is interrupted must not pass for the one before it.
+    // An interrupted build must not be taken for the one before it.
     if stamp.exists() {
         fs::remove_file(&stamp).map_err(Error::file("delete", &stamp))?;
     }
     let mut command = project.command(&tools.worker_build);
     command
-        // Everything it would otherwise download.
+        // Tools that it would otherwise download.
         .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
         .env("WASM_OPT_BIN", &tools.wasm_opt)
         .env("ESBUILD_BIN", &tools.esbuild)
@@ -95,7 +97,7 @@ pub async fn build(project: &Project, tools: &Tools, recipe: &Recipe) -> Result<
     Ok(package)
 }
 
-/// Compiles the Worker exactly as `worker-build` is about to; returns rustc's output.
+/// Compiles the Worker as `worker-build` does afterwards; returns rustc's output.
 async fn compile(
     project: &Project,
     recipe: &Recipe,
@@ -119,7 +121,7 @@ fn feature_arguments(recipe: &Recipe) -> Vec<String> {
     vec!["--features".to_owned(), recipe.features.join(",")]
 }
 
-/// What a package is made of, as one hash: the compiled WebAssembly and the tools' versions.
+/// A hash of what a package is built from: the compiled WebAssembly and the versions of the tools.
 fn origin(project: &Project, tools: &Tools, compiled: &Path) -> Result<String> {
     let npm_lock = project.root().join("package-lock.json");
     let mut hash = Sha256::new();
@@ -127,7 +129,7 @@ fn origin(project: &Project, tools: &Tools, compiled: &Path) -> Result<String> {
         hash.update(fs::read(path).map_err(Error::file("read", path))?);
     }
     hash.update(STRIP.concat());
-    // Their paths hold their versions.
+    // Their paths contain their versions.
     for path in [&tools.worker_build, &tools.wasm_bindgen] {
         hash.update(path.as_os_str().as_encoded_bytes());
     }
@@ -148,7 +150,7 @@ fn measure(folder: PathBuf) -> Result<Package> {
     Ok(Package { folder, raw: wasm.len() as u64, gzipped })
 }
 
-/// How many bytes `bytes`, of the file at `path`, have after gzip.
+/// The gzipped size of `bytes`, the content of the file at `path`.
 pub fn gzip_size(bytes: &[u8], path: &Path) -> Result<u64> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder

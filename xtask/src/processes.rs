@@ -1,11 +1,12 @@
-//! Child processes, and the promise that none outlives its parent.
+//! Child processes. None outlives this process.
 //!
-//! Every child leads a process group of its own, so that what it starts itself (wrangler starts
-//! node, node starts workerd) ends with it. Dropping a [`ProcessGroup`] ends the group, so the
-//! promise holds on every way out: success, an error, or a signal that drops the running command.
+//! Every child leads a process group, so that the processes that it starts (wrangler starts node, node
+//! starts workerd) end with it. Dropping a [`ProcessGroup`] ends the group: after success, after an
+//! error, and when a signal drops the running command.
 
 use std::{
     fmt,
+    io::BufRead,
     path::Path,
     process::{ExitStatus, Stdio},
     thread,
@@ -25,13 +26,13 @@ use crate::{
     progress::Activity,
 };
 
-/// How long a process group has to end by itself before it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process group may take to end after SIGTERM, before it is killed.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-/// How often a process group is asked whether it has ended.
+/// How often to check whether a process group has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A child process with everything it started.
+/// A child process with the processes that it started.
 #[derive(Debug)]
 pub struct ProcessGroup {
     child: Child,
@@ -60,19 +61,19 @@ impl ProcessGroup {
             .map_err(|source| Error::Start { program: self.program.clone(), source })
     }
 
-    /// Ends the whole group: asks it to, and kills what is left after [`PATIENCE`].
+    /// Ends the whole group: sends SIGTERM, and kills what is left after [`GRACE_PERIOD`].
     pub fn stop(&mut self) {
         let Some(group) = self.leader.take() else {
             return;
         };
-        for request in [UnixSignal::TERM, UnixSignal::KILL] {
-            // An error means that nobody is left to receive the signal.
-            if kill_process_group(group, request).is_err() {
+        for signal in [UnixSignal::TERM, UnixSignal::KILL] {
+            // An error means that no process is left to receive the signal.
+            if kill_process_group(group, signal).is_err() {
                 return;
             }
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + GRACE_PERIOD;
             while Instant::now() < deadline {
-                // A leader that has ended still counts as alive until its status is collected.
+                // A leader that has ended exists until its status is collected.
                 let _ = self.child.try_wait();
                 if test_kill_process_group(group).is_err() {
                     return;
@@ -89,10 +90,59 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Runs `command` to its end, its output going where ours goes.
+/// Runs `command` to its end, with this process's output as its output.
 pub async fn run(doing: &str, command: &mut Command) -> Result<()> {
     let status = ProcessGroup::start(command)?.wait().await?;
     succeeded(doing, status)
+}
+
+/// Runs `command` to its end, passing its output through, and each line of it to `read`.
+///
+/// Standard output and standard error share one pipe, so that their lines stay in order.
+pub async fn run_and_read(
+    doing: &str,
+    mut command: Command,
+    mut read: impl FnMut(&str),
+) -> Result<()> {
+    let unavailable =
+        |error: std::io::Error| Error::System { what: "a pipe", reason: error.to_string() };
+    let (output, input) = std::io::pipe().map_err(unavailable)?;
+    command.stdout(input.try_clone().map_err(unavailable)?).stderr(input);
+    let mut group = ProcessGroup::start(&mut command)?;
+    // The pipe ends when no process can write to it, so this one's ends have to be closed.
+    drop(command);
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    thread::spawn(move || send_lines(output, &sender));
+
+    let mut show = |line: String| {
+        eprintln!("{line}");
+        read(&line);
+    };
+    let status = loop {
+        tokio::select! {
+            biased;
+            Some(line) = lines.recv() => show(line),
+            status = group.wait() => break status?,
+        }
+    };
+    // Processes that the leader left running would keep the pipe open.
+    group.stop();
+    while let Some(line) = lines.recv().await {
+        show(line);
+    }
+    succeeded(doing, status)
+}
+
+fn send_lines(output: impl std::io::Read, sender: &mpsc::UnboundedSender<String>) {
+    let mut reader = std::io::BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if sender.send(text).is_err() {
+            return;
+        }
+        line.clear();
+    }
 }
 
 /// Runs `command` to its end, showing only its latest line beside `activity`. If it fails, all of
@@ -120,8 +170,8 @@ pub async fn run_quietly(doing: &str, command: &mut Command, activity: &Activity
     succeeded(doing, status)
 }
 
-/// The standard output of `command`, or `None` if it cannot be started or fails. For questions
-/// like "which version are you?", where no answer is an answer.
+/// The standard output of `command`; `None` if it cannot be started or fails. For questions such as
+/// which version is installed, if any.
 pub async fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.ok()?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
@@ -145,7 +195,7 @@ fn succeeded(doing: &str, status: ExitStatus) -> Result<()> {
 async fn forward_lines(output: impl AsyncRead + Unpin, sender: mpsc::UnboundedSender<String>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
-    // Bytes, not strings: a compiler may quote a file that is not UTF-8.
+    // Bytes, not strings: a compiler may print part of a file that is not UTF-8.
     while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         if sender.send(text).is_err() {
@@ -160,14 +210,14 @@ async fn forward_lines(output: impl AsyncRead + Unpin, sender: mpsc::UnboundedSe
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// `kill`, or the system going down.
+    /// `kill`, or the shutdown of the system.
     Terminate,
     /// The terminal was closed.
     HangUp,
 }
 
 impl Signal {
-    /// The number that the system knows it by.
+    /// Its number in the system.
     pub fn number(self) -> u8 {
         match self {
             Self::HangUp => 1,
@@ -187,7 +237,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Listens for requests to stop, from its creation on.
+/// Receives requests to stop, from its creation on.
 #[derive(Debug)]
 pub struct Signals {
     received: mpsc::UnboundedReceiver<Signal>,
@@ -216,15 +266,14 @@ impl Signals {
 
     /// The next request to stop.
     pub async fn next(&mut self) -> Signal {
-        // The senders live as long as the runtime, so there is always a next one to wait for.
+        // The senders live as long as the runtime, so there is always another one to wait for.
         match self.received.recv().await {
             Some(signal) => signal,
             None => std::future::pending().await,
         }
     }
 
-    /// Does `work`, unless a request to stop comes first; then `work` is dropped, and with it
-    /// every process it started.
+    /// Does `work`. On a request to stop it drops `work`, and with it every process that it started.
     pub async fn interrupt<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             result = work => result,
@@ -244,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_ends_with_all_that_its_leader_started() {
+    async fn a_group_ends_with_the_processes_that_its_leader_started() {
         let mut group = ProcessGroup::start(&mut shell("sleep 60 & sleep 60")).unwrap();
         let leader = group.leader.unwrap();
         assert!(test_kill_process_group(leader).is_ok());
@@ -253,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_finished_leader_left_behind_is_ended_too() {
+    async fn processes_that_a_finished_leader_left_are_ended() {
         let mut group =
             ProcessGroup::start(shell("sleep 60 & exit 0").stdout(Stdio::null())).unwrap();
         let leader = group.leader.unwrap();
@@ -263,13 +312,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_says_what_was_being_done() {
+    async fn a_failure_names_what_was_being_done() {
         let error = run("counting", &mut shell("exit 3")).await.unwrap_err();
         assert_eq!(error.to_string(), "counting failed (exit status: 3); its output is above");
     }
 
     #[tokio::test]
-    async fn a_missing_program_has_no_answer() {
+    async fn lines_are_read_in_order_and_processes_left_behind_do_not_delay_the_end() {
+        let script = "echo one; echo two >&2; echo three; sleep 60 & exit 3";
+        let mut lines = Vec::new();
+        let result =
+            run_and_read("counting", shell(script), |line| lines.push(line.to_owned())).await;
+        assert!(result.is_err());
+        assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_has_no_output() {
         assert_eq!(ask(&mut Command::new("no-such-program")).await, None);
     }
 }

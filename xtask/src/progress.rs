@@ -1,5 +1,5 @@
-//! Saying what is going on. In a terminal a line that moves; elsewhere, such as in CI, plain
-//! lines: one at the start, one every half minute, one at the end.
+//! Progress of long activities. In a terminal it is one line that is updated; elsewhere, such as in CI,
+//! plain lines: one at the start, one every half minute, one at the end.
 
 use std::{
     io::IsTerminal,
@@ -10,10 +10,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-/// How often a command that writes plain lines says that it is still there.
+/// How often a plain line reports progress.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Something that takes more than a moment.
+/// Something that takes long enough to report progress.
 #[derive(Debug)]
 pub struct Activity {
     what: String,
@@ -28,7 +28,7 @@ enum Display {
 }
 
 impl Activity {
-    /// Begins `what`, which usually takes as long as `expectation` says.
+    /// Begins `what`; `expectation` says how long that usually takes.
     pub fn start(what: &str, expectation: &str) -> Self {
         let started = Instant::now();
         let display = if std::io::stderr().is_terminal() {
@@ -50,7 +50,7 @@ impl Activity {
         Self { what: what.to_owned(), started, display }
     }
 
-    /// Shows where the activity has got to.
+    /// Shows the progress.
     pub fn note(&self, progress: &str) {
         match &self.display {
             Display::Terminal(bar) => bar.set_message(progress.to_owned()),
@@ -60,7 +60,7 @@ impl Activity {
         }
     }
 
-    /// Prints lines that stay.
+    /// Prints lines above the progress.
     pub fn print(&self, lines: &str) {
         match &self.display {
             Display::Terminal(bar) => bar.suspend(|| eprintln!("{lines}")),
@@ -68,10 +68,10 @@ impl Activity {
         }
     }
 
-    /// Ends well; `outcome` says with what.
+    /// Ends the activity successfully, with `outcome`.
     pub fn finish(self, outcome: &str) {
         let line = format!("{}: {outcome}, {}", self.what, elapsed(self.started.elapsed()));
-        // The moving line goes first, so that this one takes its place.
+        // Remove the line that is updated, so that this one takes its place.
         drop(self);
         eprintln!("{line}");
     }
@@ -94,7 +94,7 @@ async fn beat(what: String, started: Instant, latest: Arc<Mutex<String>>) {
     }
 }
 
-/// A duration as people say it: `8 s`, `2 min 5 s`.
+/// A duration for people: `8 s`, `2 min 5 s`.
 pub fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 60, seconds % 60) {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_say_them() {
+    fn durations_have_units_that_people_read() {
         assert_eq!(elapsed(Duration::from_millis(180)), "180 ms");
         assert_eq!(elapsed(Duration::from_secs(59)), "59 s");
         assert_eq!(elapsed(Duration::from_secs(125)), "2 min 5 s");

@@ -1,5 +1,4 @@
-//! Where things are: the checkout, the folder of tools outside it, the versions that Cargo.lock
-//! names.
+//! The checkout, the folder of tools outside it, and the versions in Cargo.lock.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -35,7 +34,7 @@ impl Project {
         &self.root
     }
 
-    /// The folder outside the checkout that keeps installed tools.
+    /// The folder of installed tools, outside the checkout.
     pub fn cache(&self) -> &Path {
         &self.cache
     }
@@ -45,7 +44,7 @@ impl Project {
         self.cache.join("tools").join(format!("{name}-{version}"))
     }
 
-    /// What `dev` keeps between runs.
+    /// The folder that `dev` keeps between runs.
     pub fn dev_folder(&self) -> PathBuf {
         self.root.join(".edge-analytics/dev")
     }
@@ -82,7 +81,7 @@ impl Project {
 
         let unknown = || Error::Missing {
             what: "the target folder in the output of `cargo metadata`".to_owned(),
-            advice: "Run `cargo metadata` in the project's root to see why".to_owned(),
+            advice: "Run `cargo metadata` in the root of the checkout to see why".to_owned(),
         };
         let mut command = self.command("cargo");
         let text = ask(command.args(["metadata", "--no-deps", "--format-version", "1"]))
@@ -93,8 +92,8 @@ impl Project {
             .map_err(|_| unknown())
     }
 
-    /// A command that runs in the root of the checkout and finds the npm packages' programs,
-    /// above all their Node, before any other.
+    /// A command that runs in the root of the checkout, with the programs of the npm packages, such as
+    /// their Node, first in its PATH.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).env("PATH", search_path(self.node_modules(".bin")));
@@ -102,11 +101,11 @@ impl Project {
     }
 }
 
-/// The PATH with `first` before everything that is on it already.
+/// The PATH with `first` before its other folders.
 fn search_path(first: PathBuf) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(first).chain(std::env::split_paths(&inherited));
-    // Only a folder with a colon in its name cannot be joined; the inherited PATH still works.
+    // Joining fails only for a folder with a colon in its name; the inherited PATH still works.
     std::env::join_paths(folders).unwrap_or(inherited)
 }
 

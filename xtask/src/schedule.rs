@@ -1,4 +1,4 @@
-//! When the Worker's cron events are due, for a runtime that does not fire them by itself.
+//! When the Worker's cron events are due, for runtimes that do not send them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::metrics::period::{Granularity, Period};
@@ -6,7 +6,7 @@ use edge_analytics::metrics::period::{Granularity, Period};
 /// One event of the cron triggers in wrangler.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// Whose records it makes.
+    /// The granularity of the records that it computes.
     pub granularity: Granularity,
     /// Its scheduled time.
     pub at: DateTime<Utc>,
@@ -20,7 +20,7 @@ impl Event {
         Self { granularity, at }
     }
 
-    /// The expression in wrangler.toml that fires it.
+    /// Its expression in wrangler.toml.
     pub fn cron(self) -> &'static str {
         match self.granularity {
             Granularity::Hourly => "0 * * * *",
@@ -58,8 +58,8 @@ pub fn events_between(since: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Event> 
 }
 
 /// The events to send for what is due after `since`, up to and including `until`: the last of each
-/// granularity, which makes what is missing before it, and of the hourly ones the last `hours`, at
-/// least one. Finer ones first, so that coarser ones find what they are made of.
+/// granularity, whose run also computes missing periods before it, and of the hourly events the last
+/// `hours`, at least one. Finer granularities come first, because coarser ones are computed from them.
 pub fn due(since: DateTime<Utc>, until: DateTime<Utc>, hours: u32) -> Vec<Event> {
     let events = events_between(since, until);
     let mut due = Vec::new();
@@ -74,7 +74,7 @@ pub fn due(since: DateTime<Utc>, until: DateTime<Utc>, hours: u32) -> Vec<Event>
 
 /// The first event after `instant`.
 pub fn next_after(instant: DateTime<Utc>) -> DateTime<Utc> {
-    // The hourly one: every other is minutes after one of them, and is found by its own time.
+    // Of every granularity, because the daily, weekly and monthly ones are minutes after an hourly one.
     Granularity::ALL
         .into_iter()
         .map(|granularity| Event::after(granularity, instant).at)
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_comes_at_its_time_and_once() {
+    fn every_event_is_listed_once_in_the_order_of_time() {
         // A Monday that is the first of a month.
         let events =
             events_between(instant("2026-05-31T23:00:00Z"), instant("2026-06-01T01:00:00Z"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_start_the_last_hours_come_one_by_one_but_only_those_that_are_due() {
+    fn of_the_last_hours_those_that_are_due_are_listed() {
         let now = instant("2026-05-28T10:20:00Z");
         let some = due(instant("2026-05-28T06:00:00Z"), now, 3);
         assert_eq!(

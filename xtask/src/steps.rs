@@ -1,18 +1,27 @@
-//! A command made of named steps: each announced, timed, and summed up at the end.
+//! A command made of named steps: each is announced and timed, and all are summarised at the end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::{error::Result, progress::elapsed};
+use crate::{
+    error::Result,
+    progress::elapsed,
+    suites::{Outcome, StepResult, Suites, summary},
+};
 
-/// What has been done so far.
+/// The steps so far.
 #[derive(Debug, Default)]
 pub struct Steps {
-    done: Vec<(String, Duration)>,
-    skipped: Vec<(&'static str, &'static str)>,
+    results: Vec<StepResult>,
+    suites: Suites,
 }
 
 impl Steps {
-    /// Does one step; an error ends the command there, with a sentence that names the step.
+    /// Where a step adds the suites that it runs.
+    pub fn suites(&self) -> Suites {
+        self.suites.clone()
+    }
+
+    /// Runs one step. After an error the command ends.
     pub async fn step<T>(
         &mut self,
         name: &str,
@@ -22,32 +31,28 @@ impl Steps {
         let started = Instant::now();
         let result = work.await;
         let duration = started.elapsed();
-        if result.is_ok() {
+        let outcome = if result.is_ok() {
             eprintln!("== {name}: passed, {}", elapsed(duration));
-            self.done.push((name.to_owned(), duration));
+            Outcome::Passed(duration)
         } else {
-            eprintln!(
-                "== {name}: FAILED after {}; the steps after it did not run",
-                elapsed(duration)
-            );
-        }
+            let time = elapsed(duration);
+            eprintln!("== {name}: FAILED after {time}; the steps after it did not run");
+            Outcome::Failed(duration)
+        };
+        let suites = self.suites.take();
+        self.results.push(StepResult { name: name.to_owned(), outcome, suites });
         result
     }
 
-    /// Notes a step that was left out, and by what.
-    pub fn skip(&mut self, name: &'static str, because: &'static str) {
-        eprintln!("\n== {name}: skipped, {because}");
-        self.skipped.push((name, because));
+    /// Notes a step that was left out, and the reason.
+    pub fn skip(&mut self, name: &str, reason: &'static str) {
+        eprintln!("\n== {name}: skipped, {reason}");
+        let outcome = Outcome::Skipped(reason);
+        self.results.push(StepResult { name: name.to_owned(), outcome, suites: Vec::new() });
     }
 
-    /// Names everything that ran and everything that did not.
-    pub fn sum_up(&self) {
-        eprintln!("\nSummary");
-        for (name, duration) in &self.done {
-            eprintln!("  passed   {name} ({})", elapsed(*duration));
-        }
-        for (name, because) in &self.skipped {
-            eprintln!("  skipped  {name} ({because})");
-        }
+    /// Prints every step and every suite with its result.
+    pub fn print_summary(&self) {
+        eprint!("\nSummary\n{}", summary(&self.results));
     }
 }

@@ -1,4 +1,4 @@
-//! The Worker in `wrangler dev`: starting it, asking its API, sending it cron events.
+//! The Worker in `wrangler dev`: starting it, calling its API, sending it cron events.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,13 +21,13 @@ use crate::{
     setup::Tools,
 };
 
-/// How long `wrangler dev` may take to answer; it needs a few seconds.
+/// How long `wrangler dev` may take to answer; it usually takes a few seconds.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long one run of the aggregation may take.
+/// How long one scheduled run may take.
 const RUN_LIMIT: Duration = Duration::from_mins(5);
 
-/// The Worker's configuration: names as wrangler.toml explains them.
+/// The Worker's configuration, with the names of wrangler.toml.
 pub type Settings = Vec<(&'static str, String)>;
 
 /// A running `wrangler dev`.
@@ -38,11 +38,11 @@ pub struct Worker {
     port: u16,
     token: String,
     http: reqwest::Client,
-    // Last, so that the file is removed after the process that reads it has ended.
+    // The last field: the file is removed after the process that reads it has ended.
     _settings: SettingsFile,
 }
 
-/// Fails if something listens on `port` already.
+/// Fails if another program listens on `port`.
 pub fn check_port(port: u16) -> Result<()> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|_| Error::PortInUse { port })
 }
@@ -71,7 +71,7 @@ impl Worker {
                 .arg("--persist-to")
                 .arg(folder.join("state"))
                 .args(["--ip", "127.0.0.1", "--port", &port.to_string()])
-                // Any free one: two checkouts may run at once.
+                // A free port: two checkouts may run at once.
                 .args(["--inspector-port", "0"])
                 .arg("--show-interactive-dev-session=false")
                 // No questions, no telemetry.
@@ -109,7 +109,7 @@ impl Worker {
         &self.log
     }
 
-    /// Waits until wrangler ends by itself, which it should not.
+    /// Waits until wrangler ends unexpectedly.
     pub async fn ended(&mut self) -> Error {
         match self.process.wait().await {
             Ok(status) => self.gone(&status.to_string()),
@@ -117,7 +117,7 @@ impl Worker {
         }
     }
 
-    /// Ends wrangler and all it started.
+    /// Ends wrangler and every process that it started.
     pub fn stop(mut self) {
         self.process.stop();
     }
@@ -133,7 +133,7 @@ impl Worker {
             .await
             .map_err(|error| self.silent(&error))?;
         let data = body.get("data").filter(|_| status == 200).ok_or_else(|| Error::Worker {
-            doing: "name the missing hours",
+            doing: "list the missing hours",
             status,
             message: message(&body),
         })?;
@@ -144,7 +144,7 @@ impl Worker {
         Ok(missing)
     }
 
-    /// What sends it cron events.
+    /// The sender of its cron events.
     pub fn cron_sender(&self) -> CronSender {
         CronSender { http: self.http.clone(), port: self.port, log: self.log.clone() }
     }
@@ -158,7 +158,7 @@ impl Worker {
             "{}/metrics?metricType={metric_type}&granularity=hourly&startDate={}&endDate={}",
             self.api(),
             hours(count),
-            // Both ends belong to the range, and the last hour to show is the one before `end`.
+            // The range includes both ends, and the last hour to show is the one before `end`.
             (end - TimeDelta::milliseconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true),
         )
     }
@@ -172,7 +172,7 @@ impl Worker {
             .send()
             .await?;
         let status = response.status().as_u16();
-        // What is not JSON is no answer of the Worker; its status tells enough.
+        // A body that is not JSON is not the Worker's; the status says what happened.
         let body = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
         Ok((status, body))
     }
@@ -199,7 +199,7 @@ impl Worker {
                 Err(error) => return Err(self.silent(&error)),
             }
         }
-        activity.finish("it answers");
+        activity.finish("ready");
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Worker {
         Error::Server {
             server: "wrangler dev",
             problem: format!(
-                "ended by itself ({status}). The end of {}:\n{}",
+                "ended unexpectedly ({status}). The last lines of {}:\n{}",
                 self.log.display(),
                 tail(&self.log, 30)
             ),
@@ -219,7 +219,7 @@ impl Worker {
     }
 }
 
-/// Sends cron events to the Worker; wrangler does not fire them by itself.
+/// Sends cron events to the Worker; wrangler does not.
 #[derive(Debug, Clone)]
 pub struct CronSender {
     http: reqwest::Client,
@@ -230,11 +230,11 @@ pub struct CronSender {
 impl CronSender {
     /// Sends `event` and waits until its run has ended.
     pub async fn send(&self, event: Event) -> Result<()> {
-        self.fire(event.cron(), event.at).await
+        self.send_cron(event.cron(), event.at).await
     }
 
-    /// Sends what the expression `cron` fires at `at` and waits until its run has ended.
-    pub async fn fire(&self, cron: &str, at: DateTime<Utc>) -> Result<()> {
+    /// Sends the event of the expression `cron` at `at` and waits until its run has ended.
+    pub async fn send_cron(&self, cron: &str, at: DateTime<Utc>) -> Result<()> {
         let response = self
             .http
             .get(format!("http://127.0.0.1:{}/cdn-cgi/handler/scheduled", self.port))
@@ -258,15 +258,15 @@ fn silent(log: &Path, error: &reqwest::Error) -> Error {
     Error::Server {
         server: "wrangler dev",
         problem: format!(
-            "does not answer ({error}). The end of {}:\n{}",
+            "does not answer ({error}). The last lines of {}:\n{}",
             log.display(),
             tail(log, 30)
         ),
     }
 }
 
-/// The Worker's settings in a file that only its owner can read, and only while it is needed:
-/// arguments of a process can be seen by everyone on the machine.
+/// The Worker's settings, in a file that only its owner can read and that is deleted after use: every
+/// user of the machine can see the arguments of a process.
 #[derive(Debug)]
 struct SettingsFile {
     path: PathBuf,
@@ -278,11 +278,11 @@ impl SettingsFile {
         let _ = fs::remove_file(&path);
         let mut text = String::new();
         for (name, value) in settings {
-            // Between single quotes everything but these is taken as it is.
+            // Within single quotes all other characters stand for themselves.
             if value.contains(['\'', '\n', '\r']) {
                 return Err(Error::Variable {
                     name,
-                    problem: "holds a quote or a line break; remove it".to_owned(),
+                    problem: "contains a quote or a line break. Remove it".to_owned(),
                 });
             }
             text.push_str(name);
@@ -304,7 +304,7 @@ impl SettingsFile {
 
 impl Drop for SettingsFile {
     fn drop(&mut self) {
-        // Nothing to do about a failure here; the next run tries again.
+        // After a failure here, the next run deletes it.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -318,8 +318,8 @@ fn message(body: &Value) -> String {
     }
 }
 
-/// Every instant below a key named `missing`: for one type the answer has one list, for `all` a
-/// list for each type.
+/// Every instant below a key `missing`: the response has one list for one type, and a list for each type
+/// for `all`.
 fn collect_missing(value: &Value, inside: bool, found: &mut Vec<DateTime<Utc>>) {
     match value {
         Value::String(text) if inside => {
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_hours_are_found_wherever_the_answer_names_them() {
+    fn missing_hours_are_found_anywhere_in_the_response() {
         let data = json!({
             "startDate": "2026-03-01T00:00:00.000Z",
             "missing": ["2026-03-01T02:00:00.000Z"],
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_readable_by_their_owner_only_and_go_away() {
+    fn settings_are_readable_by_their_owner_only_and_are_deleted() {
         use std::os::unix::fs::PermissionsExt;
 
         let path = std::env::temp_dir().join(format!("settings-test-{}.env", std::process::id()));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_break_the_file_is_refused_by_name() {
+    fn a_value_that_would_break_the_file_is_rejected_by_name() {
         let settings = vec![("AWS_SECRET_ACCESS_KEY", "a'b".to_owned())];
         let path = std::env::temp_dir().join("never-written.env");
         let error = SettingsFile::write(path, &settings).unwrap_err().to_string();

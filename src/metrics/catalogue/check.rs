@@ -7,16 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     check_values::check_values,
     definition::{
-        Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue, SortKeyFormat,
-        Source, Window,
+        ALL_TYPES, Condition, Definition, Literal, Measure, Metric, Realtime, Rollup, RowValue,
+        SortKeyFormat, Source, Window,
     },
     document::{self, Mistake, Node, Table, listed},
     parse::{CatalogueEntry, attribute, identifier, prices, realtime, source},
     parse_metric::metric,
 };
-
-/// The name that the API uses for all types together.
-const ALL_TYPES: &str = "all";
 
 /// The file while it is checked.
 struct File {
@@ -271,8 +268,8 @@ fn check_departures(
     Ok(())
 }
 
-/// Flows must be sums, headlines single numbers, sources of recent rows readable by hour, and names of
-/// counters unique.
+/// Flows must be sums, headlines single numbers, sources of recent rows readable by hour, and names
+/// of counters unique.
 fn check_realtime(entry: &CatalogueEntry<Realtime>, file: &File) -> Result<(), Mistake> {
     let realtime = &entry.value;
     let metrics = || file.metrics.iter().map(|entry| &entry.value);

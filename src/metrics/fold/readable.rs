@@ -1,8 +1,7 @@
-//! Of which spans a metric says nothing, because what lies in them cannot be read.
+//! The spans in which a metric has no value because their rows are malformed.
 //!
-//! A malformed row is placed in time by what can still be read of it: the sort key, where it begins
-//! with the metric's time, or what its time attribute looks like. A row that cannot be placed can
-//! lie in any span.
+//! A malformed row is placed in time by its sort key, if that begins with the time of the metric,
+//! or by what its time attribute looks like. A row that cannot be placed can lie in any span.
 
 use std::fmt;
 
@@ -19,22 +18,22 @@ use crate::metrics::{
     row::{Fault, present, text_of},
 };
 
-/// From how many malformed rows of a span on they are no exceptions, though more rows of the rest of a
-/// whole partition can be read.
+/// The number of malformed rows of a span from which on they are not exceptions, even if more rows
+/// of the rest of a whole partition can be read.
 const SYSTEMATIC: u64 = 3;
 
-/// From this number on an epoch is in milliseconds: as seconds it would be the year 5138.
+/// An epoch from this number on is in milliseconds: in seconds it would be the year 5138.
 const EPOCH_MILLISECONDS: i64 = 100_000_000_000;
 
-/// Why a metric has no value in some spans: there are rows, and none of them can be read.
+/// Why a metric has no value in some spans: they have rows, and all are malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// A sentence that names the metric, the source, the span and the attribute, and says nothing of
-    /// how many items there are.
+    /// A sentence with the metric, the source, the span and the attribute, without the number of
+    /// items.
     pub reason: String,
-    /// How many items it is about, of the first of the spans.
+    /// The number of items that it is about, in the first of the spans.
     pub items: u64,
-    /// The positions of the spans, in the order in which they were given.
+    /// The positions of the spans.
     pub spans: Vec<usize>,
 }
 
@@ -51,33 +50,33 @@ impl Serialize for Unreadable {
     }
 }
 
-/// What was read in one span.
+/// The rows of one span.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    /// Whether a row can be read that lies in it.
+    /// Whether a row that lies in it can be read.
     is_readable: bool,
-    /// The malformed rows that lie in it.
+    /// The number of malformed rows that lie in it.
     malformed: u64,
 }
 
-/// What the rows of one pass show of whether a metric can be read from them.
+/// Evidence of whether the rows of one pass can be read for a metric.
 #[derive(Debug, Clone)]
 pub(super) struct Evidence<'catalogue> {
     spans: Vec<Seen>,
-    /// All rows.
+    /// The number of rows.
     rows: u64,
-    /// Those that can be read, in a span or outside.
+    /// The number of rows that can be read, in a span or outside.
     readable: u64,
-    /// The malformed ones of which nothing says when they were.
+    /// The number of malformed rows that cannot be placed in time.
     unplaced: u64,
     example: Option<Fault<'catalogue>>,
-    /// The sort key, where it begins with the metric's time.
+    /// The sort key, if it begins with the time of the metric.
     sort_key: Option<(&'catalogue str, SortKeyFormat)>,
 }
 
-/// When a malformed row was, as far as that can be told.
-enum Place<'row> {
-    /// It begins with a date and an hour.
+/// The time of a malformed row, as far as it can be read.
+enum RowTime<'row> {
+    /// A text that begins with a date and an hour.
     Text(&'row str, SortKeyFormat),
     Instant(DateTime<Utc>),
 }
@@ -99,12 +98,12 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    /// Notes a row, before what it is.
+    /// Notes a row, before it is known whether it can be read.
     pub(super) fn note_row(&mut self) {
         self.rows += 1;
     }
 
-    /// Notes that the row can be read, and lies in the spans that `holds` says.
+    /// Notes that the row can be read, and for each span whether it lies in it.
     pub(super) fn note_readable(&mut self, holds: impl Iterator<Item = bool>) {
         self.readable += 1;
         for (seen, is_in) in self.spans.iter_mut().zip(holds) {
@@ -112,7 +111,7 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    /// Notes that the row is malformed, and lies in the spans that `holds` says.
+    /// Notes that the row is malformed, and for each span whether it lies in it.
     pub(super) fn note_malformed(
         &mut self,
         fault: Fault<'catalogue>,
@@ -124,7 +123,7 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    /// Notes that the row's time is malformed.
+    /// Notes that the time of the row is malformed.
     pub(super) fn note_malformed_time(
         &mut self,
         fault: Fault<'catalogue>,
@@ -140,22 +139,22 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<Place<'row>> {
+    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<RowTime<'row>> {
         let by_key = self.sort_key.and_then(|(name, format)| {
             let key = text_of(row, name).ok()?.filter(|key| begins_with_an_hour(key))?;
-            Some(Place::Text(key, format))
+            Some(RowTime::Text(key, format))
         });
         by_key.or_else(|| match present(row, attribute)? {
             AttributeValue::S(text) if begins_with_an_hour(text) => {
-                Some(Place::Text(text, SortKeyFormat::Instant))
+                Some(RowTime::Text(text, SortKeyFormat::Instant))
             }
-            AttributeValue::N(number) => Place::of_epoch(number),
+            AttributeValue::N(number) => RowTime::of_epoch(number),
             _ => None,
         })
     }
 
-    /// Of which spans the rows say nothing, and why. `is_whole`: the partitions were read whole, so
-    /// that rows outside the spans show as well whether they can be read.
+    /// The spans without a value, and why. `is_whole` says that the partitions were read whole, so
+    /// that rows outside of the spans are evidence as well.
     pub(super) fn unreadable(
         &self,
         metric: &Metric,
@@ -184,8 +183,8 @@ impl<'catalogue> Evidence<'catalogue> {
         let others = match absent.len() - 1 {
             _ if nothing => String::new(),
             0 => String::new(),
-            1 => "; so it is in 1 other period".to_owned(),
-            many => format!("; so it is in {many} other periods"),
+            1 => "; the same in 1 other period".to_owned(),
+            many => format!("; the same in {many} other periods"),
         };
         let reason = format!(
             "metric `{}`: every item of source `{source}`{place} is malformed: `{attribute}` must \
@@ -200,7 +199,7 @@ impl<'catalogue> Evidence<'catalogue> {
         let Seen { is_readable, malformed } = self.spans[index];
         let can_lie_in_it = malformed + self.unplaced;
         let nothing = is_whole && self.readable == 0;
-        // By key range little else is read, which shows less than a whole partition.
+        // A key range has few other rows, which are less evidence than a whole partition.
         let most = can_lie_in_it > 0 && (!is_whole || can_lie_in_it >= self.readable);
         !is_readable && (nothing || malformed >= SYSTEMATIC || most)
     }
@@ -216,7 +215,7 @@ fn begins_with_an_hour(text: &str) -> bool {
         })
 }
 
-impl Place<'_> {
+impl RowTime<'_> {
     /// Seconds or milliseconds since 1970.
     fn of_epoch(number: &str) -> Option<Self> {
         let number = i64::try_from(numbers::parse_number(number)?.trunc()).ok()?;

@@ -48,7 +48,7 @@ fn lags(health: &Health) -> Vec<u64> {
 const NOON: &str = "2026-05-12T10:20:00Z";
 
 #[test]
-fn what_keeps_up_is_ok() {
+fn runs_that_keep_up_are_ok() {
     let health = judge(&healthy(), instant(NOON));
     assert_eq!((health.status, lags(&health)), (Level::Ok, vec![0, 0, 0, 0]));
     assert!(health.reasons.is_empty(), "{:?}", health.reasons);
@@ -103,31 +103,31 @@ fn lag_degrades_and_then_fails() {
             Granularity::Hourly,
             "2026-05-12T07:00:00.000Z",
             Level::Degraded,
-            "hourly: 2 periods behind: nothing is missing up to 2026-05-12T07:00:00.000Z",
+            "hourly: 2 periods behind: all records are complete up to 2026-05-12T07:00:00.000Z",
         ),
         (
             Granularity::Hourly,
             "2026-05-12T06:00:00.000Z",
             Level::Failing,
-            "hourly: 3 periods behind: nothing is missing up to 2026-05-12T06:00:00.000Z",
+            "hourly: 3 periods behind: all records are complete up to 2026-05-12T06:00:00.000Z",
         ),
         (
             Granularity::Daily,
             "2026-05-10T00:00:00.000Z",
             Level::Degraded,
-            "daily: 1 period behind: nothing is missing up to 2026-05-10T00:00:00.000Z",
+            "daily: 1 period behind: all records are complete up to 2026-05-10T00:00:00.000Z",
         ),
         (
             Granularity::Weekly,
             "2026-04-20T00:00:00.000Z",
             Level::Failing,
-            "weekly: 2 periods behind: nothing is missing up to 2026-04-20T00:00:00.000Z",
+            "weekly: 2 periods behind: all records are complete up to 2026-04-20T00:00:00.000Z",
         ),
         (
             Granularity::Monthly,
             "2026-03-01T00:00:00.000Z",
             Level::Degraded,
-            "monthly: 1 period behind: nothing is missing up to 2026-03-01T00:00:00.000Z",
+            "monthly: 1 period behind: all records are complete up to 2026-03-01T00:00:00.000Z",
         ),
     ] {
         let states = change(granularity, |state| {
@@ -139,7 +139,7 @@ fn lag_degrades_and_then_fails() {
 }
 
 #[test]
-fn what_the_last_run_could_not_make_is_named() {
+fn types_that_the_last_run_could_not_compute_are_named() {
     let failed = |progress: &mut Progress, status| {
         progress.last_status = Some(status);
         for name in ["media", "users"] {
@@ -156,8 +156,8 @@ fn what_the_last_run_could_not_make_is_named() {
         assert_eq!(
             texts,
             [
-                "the last run could not make media: throttled",
-                "the last run could not make users: throttled"
+                "the last run could not compute media: throttled",
+                "the last run could not compute users: throttled"
             ]
         );
         let states = change(granularity, |state| failed(&mut state.progress, Status::Failed));
@@ -165,7 +165,7 @@ fn what_the_last_run_could_not_make_is_named() {
         assert_eq!(health.status, of_all);
         assert_eq!(
             health.sentence(),
-            format!("{granularity}: the last run could not make any type: throttled")
+            format!("{granularity}: the last run could not compute any type: throttled")
         );
     }
 }
@@ -178,14 +178,11 @@ fn a_known_hole_behind_the_watermark_degrades() {
     });
     let health = judge(&states, instant(NOON));
     assert_eq!(health.status, Level::Degraded);
-    assert_eq!(
-        health.sentence(),
-        "hourly: 1 period is known to be incomplete, from 2026-05-12T08:00:00.000Z"
-    );
+    assert_eq!(health.sentence(), "hourly: 1 period is incomplete: 2026-05-12T08:00:00.000Z");
 }
 
 #[test]
-fn what_is_stale_for_more_than_an_hour_degrades() {
+fn a_period_that_is_stale_for_more_than_an_hour_degrades() {
     let marked = |marks: &[&str]| {
         change(Granularity::Daily, |state| {
             state.marks = marks.iter().map(|mark| (*mark).to_owned()).collect();

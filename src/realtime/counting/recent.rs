@@ -71,7 +71,7 @@ impl<'catalogue> RecentCount<'catalogue> {
 
     /// Adds the counter to `found`, or why there is none: there are rows, and all are malformed.
     fn finish(self, at: DateTime<Utc>, found: &mut RecentCounters) {
-        let Self { recent: Recent { name, source, value, time, .. }, malformed, .. } = self;
+        let Self { recent: Recent { name, source, value, time, minutes }, malformed, .. } = self;
         if malformed > 0 {
             let rows = self.readable + malformed;
             found.quality.malformed.insert(name.clone(), Malformed { rows, malformed });
@@ -82,8 +82,8 @@ impl<'catalogue> RecentCount<'catalogue> {
             return;
         }
         let reason = format!(
-            "counter `{name}`: every item of source `{source}` that can have been seen then is \
-             malformed: `{time}` must be an RFC 3339 date-time with a time zone, `{value}` a string"
+            "counter `{name}`: every item of source `{source}` that can have been seen in the last \
+             {minutes} minutes is malformed: `{time}` must be an RFC 3339 date-time with a time zone, `{value}` a string"
         );
         found.problems.push(format!("{reason} ({malformed} items)"));
         found.quality.unreadable.insert(name.clone(), reason);
@@ -95,8 +95,8 @@ fn span_of(minutes: u32, at: DateTime<Utc>) -> Span {
     Span::until(at - TimeDelta::minutes(minutes.into()), at)
 }
 
-/// Counts what was seen in the last minutes before `at`: one query for each partition of each source, of
-/// the hours in which the rows can have been seen.
+/// Counts what was seen in the last minutes before `at`: one query for each partition of each
+/// source, of the hours in which the rows can have been seen.
 pub(super) async fn count_recent(
     client: &Client,
     table: &str,
@@ -131,8 +131,8 @@ pub(super) async fn count_recent(
     Ok(found)
 }
 
-/// The queries of the rows of `source` that `wanted` counts; `None` if its sort key does not begin with a
-/// time, which the build rejects.
+/// The queries of the rows of `source` that `wanted` counts; `None` if its sort key does not begin
+/// with a time, which the build rejects.
 fn queries(
     table: &str,
     source: &Source,

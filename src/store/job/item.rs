@@ -17,20 +17,22 @@ const JOB_PARTITION: &str = "ANALYTICS_JOB";
 /// The longest reason that a job stores: the job is one item, and read with every slice.
 const MAXIMUM_REASON_CHARACTERS: usize = 500;
 
-/// A job could not be mapped.
+/// A stored job is damaged.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JobError {
-    /// The item does not have a job's attributes.
-    #[error("a recalculation job cannot be mapped: {0}")]
+    /// The item does not have the attributes of a job.
+    #[error("the item of a recalculation job cannot be read: {0}")]
     Mapping(String),
-    /// One of its instants cannot be read.
-    #[error("a recalculation job holds {0:?} where an instant is expected")]
+    /// An instant of it cannot be parsed.
+    #[error(
+        "a recalculation job has {0:?} where an instant such as 2026-03-01T00:00:00.000Z is expected"
+    )]
     Instant(String),
-    /// Its granularity is none.
-    #[error("a recalculation job has an unknown granularity")]
+    /// Its granularity does not exist.
+    #[error("a recalculation job has a granularity other than hourly, daily, weekly and monthly")]
     Granularity,
-    /// It has more periods than any request can ask for.
-    #[error("a recalculation job has too many periods")]
+    /// It has more periods than a request can have.
+    #[error("a recalculation job has more periods than a request can have")]
     TooManyPeriods,
 }
 
@@ -55,11 +57,11 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// When the item is none.
+    /// When the item is not a job.
     pub fn from_item(item: Item) -> Result<Self, JobError> {
         let mut job: Self =
             from_item(item).map_err(|error| JobError::Mapping(error.to_string()))?;
-        // Older builds could note more failures than there are periods.
+        // Older builds could record more failures than there are periods.
         job.done = job.done.min(job.periods);
         job.failed = job.failed.min(job.periods.saturating_sub(job.done));
         Ok(job)

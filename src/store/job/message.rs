@@ -1,23 +1,23 @@
-//! What the queue carries, and the queue itself.
+//! The messages of jobs, and the queue that delivers them.
 
 use std::time::Duration;
 
 use crate::host::BoxFuture;
 
-/// The longest body of a message, in bytes; ours have fewer than 50.
+/// The longest body of a message that is parsed, in bytes. Valid ones have fewer than 50.
 const MAXIMUM_BODY: usize = 64;
 
-/// How long the message of a first failed attempt is delayed; doubled with every further one.
+/// The delay of the message after a first failed attempt. It is doubled with every further one.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 
-/// The longest delay after a failed attempt: soon enough after the end of an outage.
+/// The longest delay after a failed attempt: a job continues soon after the end of an outage.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
-/// After so many attempts at one slice no further message is sent. With their delays they take
-/// longer than [`super::DEAD_AFTER`], so the job is dead by then.
+/// After so many attempts at one slice no further message is sent. With their delays they take longer
+/// than [`super::DEAD_AFTER`], so the job has ended by then.
 const MAXIMUM_MESSAGE_ATTEMPTS: u32 = 34;
 
-/// What the queue carries: the slice of a job that is due.
+/// A message of the queue: the slice of a job that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The job.
@@ -29,7 +29,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// As the queue carries it: `{jobId}#{slice}`, and `#{attempt}` after a failed attempt.
+    /// Its body: `{jobId}#{slice}`, and `#{attempt}` after a failed attempt.
     #[must_use]
     pub fn to_body(&self) -> String {
         let Self { job_id, slice, attempt } = self;
@@ -39,7 +39,7 @@ impl Message {
         }
     }
 
-    /// Reads a body; `None` if it is none of ours.
+    /// Parses a body; `None` if it is not the body of such a message.
     #[must_use]
     pub fn from_body(body: &str) -> Option<Self> {
         if body.len() > MAXIMUM_BODY {
@@ -52,10 +52,10 @@ impl Message {
         parts.next().is_none().then_some(Self { job_id, slice, attempt })
     }
 
-    /// The message for the next attempt at the slice and the delay before it; `None` after too many.
+    /// The message for the next attempt at the slice and its delay; `None` after too many attempts.
     ///
-    /// A message of its own instead of another delivery of this one: the queue limits how often it
-    /// delivers a message, and an outage outlasts that.
+    /// It is a message of its own instead of another delivery of this one, because the queue limits how
+    /// often it delivers a message, and an outage can last longer.
     #[must_use]
     pub fn after_failure(&self) -> Option<(Self, Duration)> {
         let factor = 1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX);
@@ -72,7 +72,7 @@ pub trait JobQueue: Send + Sync {
     -> BoxFuture<'static, Result<(), QueueError>>;
 }
 
-/// The queue did not accept a message. With the runtime's reason.
+/// The queue did not accept a message, with the reason of the runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not enqueue the message: {0}")]
 pub struct QueueError(pub String);
@@ -83,7 +83,7 @@ mod tests {
     use crate::store::job::DEAD_AFTER;
 
     #[test]
-    fn a_message_survives_the_queue() {
+    fn a_message_is_parsed_from_its_body() {
         for attempt in [0, 1, 33] {
             let message = Message { job_id: "5f".repeat(16), slice: 12, attempt };
             assert_eq!(Message::from_body(&message.to_body()), Some(message));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_outlast_an_outage_and_end_with_the_job() {
+    fn attempts_last_longer_than_the_job() {
         let mut message = Message { job_id: "5f".to_owned(), slice: 3, attempt: 0 };
         let mut delays = Vec::new();
         while let Some((next, delay)) = message.after_failure() {

@@ -44,22 +44,22 @@ const MAXIMUM_JOB_REASONS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
-    /// Its name.
+    /// Its id, `jobId` in the API.
     pub job_id: String,
-    /// What it is for.
+    /// The request.
     pub request: JobRequest,
-    /// How many periods were asked for.
+    /// How many periods were requested.
     pub periods: usize,
-    /// How many of them are recalculated.
+    /// How many of them were recalculated.
     pub done: usize,
-    /// How many could not be.
+    /// How many of them could not be recalculated.
     pub failed: usize,
-    /// Why, of the first failures.
+    /// The reasons of the first failures.
     pub reasons: Vec<String>,
-    /// It has ended, though not every slice was done.
+    /// Whether it ended without all slices done.
     #[serde(default)]
     pub is_incomplete: bool,
-    /// Why the current slice failed at its last attempt.
+    /// Why the last attempt at the current slice failed.
     #[serde(default)]
     pub last_reason: Option<String>,
     /// How many attempts at the current slice have failed.
@@ -68,38 +68,38 @@ pub struct Job {
     /// How often the current slice gave way to a scheduled run.
     #[serde(default)]
     pub gave_way: u32,
-    /// The slice that is to be done next.
+    /// The current slice: the one that is done next.
     pub next_slice: usize,
-    /// How it is cut into slices; empty in a job that an older build stored.
+    /// How it is cut into slices. Empty in a job that an older build stored.
     #[serde(default)]
     pub slice_groups: Vec<SliceGroup>,
-    /// When it was asked for.
+    /// When it was requested.
     pub started_at: String,
     /// When it last moved: a slice was done, given up or cut.
     pub moved_at: String,
-    /// When a message of it was last worked on or sent again.
+    /// When a message of it was last processed or sent again.
     #[serde(default)]
     pub attempted_at: Option<String>,
-    /// When it was finished.
+    /// When it finished.
     #[serde(default)]
     pub finished_at: Option<String>,
-    /// Where our time began when it was asked for.
+    /// The start of the first counted hour, as of the request.
     pub begin: String,
     /// The retention by which it was cut into slices, in days: hourly, daily, weekly, monthly.
     pub retention: [u32; 4],
 }
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
     /// No slice is done yet.
     Queued,
-    /// Some are.
+    /// Some slices are done.
     Running,
-    /// Every period is recalculated.
+    /// It has finished, and every period was recalculated.
     Complete,
-    /// It has ended, and some could not be.
+    /// It has finished, and some periods were not recalculated.
     Failed,
 }
 
@@ -146,7 +146,7 @@ impl Job {
         Message { job_id: self.job_id.clone(), slice: self.next_slice, attempt: 0 }
     }
 
-    /// How far it is.
+    /// Its status.
     #[must_use]
     pub fn status(&self) -> JobStatus {
         match (&self.finished_at, self.failed > 0 || self.is_incomplete, self.next_slice) {
@@ -164,7 +164,7 @@ impl Job {
         self.finished_at.is_none() && parse_instant(&self.moved_at).is_none_or(is_old)
     }
 
-    /// Whether it is unfinished and its message seems to be lost.
+    /// Whether it is unfinished and its message counts as lost.
     #[must_use]
     pub fn is_stuck(&self, now: DateTime<Utc>) -> bool {
         let seen = [Some(&self.moved_at), self.attempted_at.as_ref()];
@@ -173,7 +173,7 @@ impl Job {
         self.finished_at.is_none() && last.is_none_or(is_old)
     }
 
-    /// By what its periods are made.
+    /// How its periods are computed.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Job {
         })
     }
 
-    /// Its slices, in the order in which they are to be done.
+    /// Its slices, in the order in which they are done.
     ///
     /// # Errors
     ///
@@ -196,7 +196,7 @@ impl Job {
         slices::slices_of(&self.groups()?)
     }
 
-    /// The stored groups, or those that an older build would have made.
+    /// The stored groups. For a job of an older build, the groups that it would have now.
     fn groups(&self) -> Result<Vec<SliceGroup>, JobError> {
         if self.slice_groups.is_empty() {
             return Ok(self.plan()?.groups(&self.request.asked()?));
@@ -204,7 +204,8 @@ impl Job {
         Ok(self.slice_groups.clone())
     }
 
-    /// How many periods of the slice were asked for; the others are made for their sake.
+    /// How many periods of the slice were requested. The others are finer or coarser periods that belong
+    /// to requested ones.
     #[must_use]
     pub fn asked_for(&self, slice: &Slice) -> usize {
         let asked = slice
@@ -216,18 +217,18 @@ impl Job {
         asked.count()
     }
 
-    /// Moves on behind the current one of `slices` slices, which was done with so many `asked` for.
+    /// Moves to the next one of `slices` slices. The current one was done, with `asked` requested periods.
     pub fn advance(&mut self, asked: usize, slices: usize, now: DateTime<Utc>) {
         let open = self.periods.saturating_sub(self.failed);
         self.done = self.done.saturating_add(asked).min(open);
         self.step(slices, now);
     }
 
-    /// Moves on behind the current one of `slices` slices, which could not be done for this reason.
+    /// Moves to the next one of `slices` slices. The current one could not be done for this reason.
     pub fn give_up(&mut self, asked: usize, slices: usize, reason: &str, now: DateTime<Utc>) {
         let open = self.periods.saturating_sub(self.done);
         self.failed = self.failed.saturating_add(asked).min(open);
-        // What was asked for may be done, and what lies above or below it not.
+        // Also if the slice has no requested period: a finer or coarser one was not computed.
         self.is_incomplete = true;
         self.add_reason(reason);
         self.step(slices, now);
@@ -245,16 +246,16 @@ impl Job {
         }
     }
 
-    /// Notes that an attempt at the current slice failed. It counts against [`MAXIMUM_SLICE_ATTEMPTS`]
-    /// unless DynamoDB was unavailable.
+    /// Records that an attempt at the current slice failed. It counts toward
+    /// [`MAXIMUM_SLICE_ATTEMPTS`] unless DynamoDB was unavailable.
     pub fn note_attempt(&mut self, reason: &str, is_outage: bool, now: DateTime<Utc>) {
         self.last_reason = Some(shortened(reason));
         self.failed_attempts = self.failed_attempts.saturating_add(u32::from(!is_outage));
         self.attempted_at = Some(format_instant(now));
     }
 
-    /// Notes that the current slice gave way to a scheduled run: no attempt. One that does so again
-    /// is halved.
+    /// Records that the current slice gave way to a scheduled run, which is not an attempt. A slice that
+    /// gave way twice is halved.
     ///
     /// # Errors
     ///
@@ -268,8 +269,8 @@ impl Job {
         Ok(())
     }
 
-    /// Cuts the current slice, and those of its kind after it, into halves. False where it is a
-    /// single period.
+    /// Halves the current slice and those of its group after it. Returns `false` if it is a single
+    /// period.
     ///
     /// # Errors
     ///
@@ -285,12 +286,12 @@ impl Job {
         Ok(true)
     }
 
-    /// Notes that its message was sent again.
+    /// Records that its message was sent again.
     pub fn note_revived(&mut self, now: DateTime<Utc>) {
         self.attempted_at = Some(format_instant(now));
     }
 
-    /// Ends it, unfinished, for this reason: what is not done has failed.
+    /// Ends it for this reason. What is not done has failed.
     pub fn end(&mut self, reason: &str, now: DateTime<Utc>) {
         self.failed = self.periods.saturating_sub(self.done);
         self.is_incomplete = true;

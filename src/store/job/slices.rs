@@ -1,8 +1,8 @@
-//! How a job's periods are cut into slices.
+//! How the periods of a job are cut into slices.
 //!
-//! The cut is stored with the job, so that a deployment in the middle of it changes nothing: not as
-//! one entry a slice, of which there can be thousands, but as groups of consecutive periods and how
-//! many of them make a slice.
+//! The slices are stored with the job, so a deployment in the middle of a job changes nothing. There can
+//! be thousands of slices; they are stored as groups of consecutive periods, each with how many of its
+//! periods make a slice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::metrics::{
     maker::{Maker, Makers},
     period::{Granularity, Period, format_instant},
     retention::Retention,
-    rollup::made_into,
+    rollup::coarser_granularities,
 };
 
 /// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
@@ -26,13 +26,13 @@ const MAXIMUM_GROUP: usize = 1_000_000;
 /// A bounded part of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
-    /// How its periods are made.
+    /// How its periods are computed.
     pub work: Work,
     /// Its periods, all of one granularity, in order.
     pub periods: Vec<Period>,
 }
 
-/// How the periods of a slice are made.
+/// How the periods of a slice are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
@@ -97,8 +97,8 @@ pub(super) fn slices_of(groups: &[SliceGroup]) -> Result<Vec<Slice>, JobError> {
     Ok(slices.into_iter().flatten().collect())
 }
 
-/// The same periods, of which those of slice `from` and of the others of its group are cut into
-/// slices half as large; slices before it stay as they are. `None` where that slice is one period.
+/// The same periods, with slice `from` and the slices after it in its group cut into slices half as
+/// large. `None` if that slice is a single period.
 pub(super) fn halved(
     groups: &[SliceGroup],
     from: usize,
@@ -129,28 +129,29 @@ pub(super) fn halved(
     Ok(None)
 }
 
-/// Decides how periods are made.
+/// Decides which periods a job computes, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Where our time begins.
+    /// The start of the first counted hour.
     pub begin: DateTime<Utc>,
-    /// When the job was asked for.
+    /// When the job was requested.
     pub as_of: DateTime<Utc>,
     /// How long records are kept.
     pub retention: Retention,
 }
 
 impl Plan {
-    /// Whether `period` has a record: it is over, of our time, and within retention.
+    /// Whether `period` can have a record: it has ended, not before the first counted hour, and is within
+    /// retention.
     #[must_use]
-    pub fn is_ours(&self, period: Period) -> bool {
+    pub fn can_have_record(&self, period: Period) -> bool {
         period.end() < self.as_of
             && period.end() >= self.begin
             && !self.retention.has_ended(period, self.as_of)
     }
 
-    /// The finer periods from which `period` is rolled up; `None` where they are past retention, so
-    /// that the period itself is counted.
+    /// The finer periods from which `period` is rolled up. `None` if they are past retention, so that the
+    /// period itself is counted.
     fn finer(&self, period: Period) -> Option<Vec<Period>> {
         let Self { begin, as_of, retention } = *self;
         let makers = Makers { begin, as_of, retention };
@@ -158,34 +159,34 @@ impl Plan {
         Some(makers.finer(period)).filter(|finer| is_rolled_up && !finer.is_empty())
     }
 
-    /// The periods that are made for `asked`, by granularity: the finer ones below them, they
-    /// themselves, and the coarser ones above, which are refreshed.
+    /// The periods that are computed for `asked`, by granularity: their finer periods, they themselves,
+    /// and the coarser ones above, which are refreshed.
     #[must_use]
-    pub fn made(&self, asked: &[Period]) -> BTreeMap<Granularity, BTreeSet<Period>> {
-        let mut made: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
+    pub fn computed_for(&self, asked: &[Period]) -> BTreeMap<Granularity, BTreeSet<Period>> {
+        let mut computed: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
         let mut below: Vec<Period> = asked.to_vec();
         while let Some(period) = below.pop() {
-            if made.entry(period.granularity()).or_default().insert(period) {
+            if computed.entry(period.granularity()).or_default().insert(period) {
                 below.extend(self.finer(period).into_iter().flatten());
             }
         }
         let mut above: Vec<Period> = asked.to_vec();
         while let Some(period) = above.pop() {
-            for coarser in made_into(period.granularity()) {
+            for coarser in coarser_granularities(period.granularity()) {
                 let coarser = Period::containing(*coarser, period.start());
-                if self.is_ours(coarser) {
-                    made.entry(coarser.granularity()).or_default().insert(coarser);
+                if self.can_have_record(coarser) {
+                    computed.entry(coarser.granularity()).or_default().insert(coarser);
                     above.push(coarser);
                 }
             }
         }
-        made
+        computed
     }
 
-    /// What is made for `asked`, in the order in which it is done.
+    /// What is computed for `asked`, in the order in which it is done.
     pub(super) fn groups(&self, asked: &[Period]) -> Vec<SliceGroup> {
         let mut groups = Vec::new();
-        for (granularity, periods) in self.made(asked) {
+        for (granularity, periods) in self.computed_for(asked) {
             let (rolled_up, counted): (Vec<Period>, Vec<Period>) =
                 periods.into_iter().partition(|period| self.finer(*period).is_some());
             groups.extend(consecutive(Work::Count, &counted, counted_at_once(granularity)));
@@ -195,7 +196,7 @@ impl Plan {
     }
 }
 
-/// Groups of `periods`, which are in order; a new one begins after a gap.
+/// Groups of `periods`, which are in order. A new group starts after a gap.
 fn consecutive(work: Work, periods: &[Period], at_once: usize) -> Vec<SliceGroup> {
     periods
         .chunk_by(|before, after| before.next() == *after)
@@ -203,8 +204,8 @@ fn consecutive(work: Work, periods: &[Period], at_once: usize) -> Vec<SliceGroup
         .collect()
 }
 
-/// How many periods are counted from the platform's items in one slice. They share their passes, and
-/// what they have to keep in memory, such as the distinct visitors of each, grows with their time.
+/// How many periods are counted from the platform's items in one slice. They share their passes. What
+/// they keep in memory, such as the distinct visitors of each, grows with the time that they span.
 fn counted_at_once(granularity: Granularity) -> usize {
     match granularity {
         Granularity::Hourly => 48,
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_within_the_hours_retention_is_made_from_its_hours() {
+    fn a_day_within_the_retention_of_hours_is_rolled_up_from_them() {
         let day = from(Granularity::Daily, at(6, 9, 0), 1);
         assert_eq!(
             shape(&plan().groups(&day)),
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_past_the_hours_retention_is_counted_itself() {
+    fn a_day_past_the_retention_of_hours_is_counted_itself() {
         let day = from(Granularity::Daily, at(3, 9, 0), 1);
         assert_eq!(
             shape(&plan().groups(&day)),
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_begins_another_group() {
+    fn a_group_ends_at_a_gap() {
         let mut hours = from(Granularity::Hourly, at(6, 1, 0), 3);
         hours.extend(from(Granularity::Hourly, at(6, 1, 5), 2));
         let groups = consecutive(Work::Count, &hours, 48);

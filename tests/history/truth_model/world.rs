@@ -8,9 +8,8 @@ use std::{
 use axum::body::Body;
 use chrono::{Datelike, TimeDelta, Weekday};
 use edge_analytics::{
-    dynamodb::{Client, Query, RetryPolicy},
+    dynamodb::{Client, RetryPolicy},
     metrics::{
-        catalogue::Catalogue,
         period::{Granularity, format_instant},
         record::{Coverage, Record},
     },
@@ -28,6 +27,7 @@ use super::{
 };
 use support::{
     api::{Api, variable, with_token},
+    catalogue::gallery,
     database::{Backend, TestTable, connection},
     engine_suite::TYPES,
     host::TestHost,
@@ -62,13 +62,8 @@ impl World {
         let host = TestHost::at(begin);
         let settings = Settings::read(|name| variable(name, &table.endpoint, &table.name)).unwrap();
         let client = Client::new(connection(&table.endpoint), host.clone());
-        let engine = Engine::new(
-            client.clone(),
-            host.clone(),
-            table.name.clone(),
-            Catalogue::embedded().unwrap(),
-        )
-        .with_options(settings.options);
+        let engine = Engine::new(client.clone(), host.clone(), table.name.clone(), gallery())
+            .with_options(settings.options);
         let queue = TestQueue::default();
         let api = Api::with_queue(
             settings,
@@ -145,17 +140,7 @@ impl World {
 
     /// Every record that is stored.
     pub async fn records(&self) -> HashMap<(usize, Granularity, Instant), Record> {
-        let query = Query {
-            table: self.table.name.clone(),
-            index: Some("GSI1".to_owned()),
-            partition_key: "GSI1PK".to_owned(),
-            sort_key: "GSI1SK".to_owned(),
-            partition: "ANALYTICS".to_owned(),
-            range: None,
-            projection: Vec::new(),
-            descending: false,
-        };
-        let items = self.client.query(&query).await.unwrap();
+        let items = self.table.records().await;
         let record = |item| {
             let record = Record::from_item(item).unwrap();
             let metric_type = TYPES.iter().position(|name| *name == record.metric_type).unwrap();

@@ -7,12 +7,13 @@ use std::{
 };
 
 use axum::{Extension, Router, body::Body};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     api::{App, IsolateMemory, SessionMemory, router},
     dynamodb::{Client, RetryPolicy},
     host::{BoxFuture, Host, NativeHost, RandomnessError, Severity, SharedBackground, SharedHost},
-    metrics::{catalogue::Catalogue, period::Granularity},
+    metrics::period::Granularity,
     settings::Settings,
     store::ledger::Status,
 };
@@ -23,6 +24,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::{
+    catalogue::gallery,
     database::{Backend, TestTable},
     engine_suite::{end, engine, platform},
     host::TestHost,
@@ -114,7 +116,7 @@ impl Api {
         let router = router(App {
             client: Client::with_policy(settings.connection.clone(), host.clone(), policy),
             settings,
-            catalogue: Catalogue::embedded().unwrap(),
+            catalogue: gallery(),
             host,
             sessions: SessionMemory::default(),
             queue: Arc::new(queue),
@@ -182,6 +184,24 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
+    /// The response as a snapshot shows it: status, the headers that say something about it, and body.
+    /// `masked` are the fields whose values differ from run to run.
+    pub fn shown(&self, masked: &[&str]) -> String {
+        let mut shown = format!("{}\n", self.status);
+        for name in ["allow", "location", "retry-after", "www-authenticate", "x-cache"] {
+            if let Some(value) = self.header(name) {
+                let value = match value.rsplit_once('/') {
+                    Some((path, _)) if name == "location" => format!("{path}/[id]"),
+                    _ => value.to_owned(),
+                };
+                shown += &format!("{name}: {value}\n");
+            }
+        }
+        let mut body = self.json();
+        mask(&mut body, masked);
+        shown + "\n" + &serde_json::to_string_pretty(&body).unwrap()
+    }
+
     /// Asserts that it is an error of this status in the contract's shape, with the headers that
     /// every answer has; answers its `error`.
     #[track_caller]
@@ -207,6 +227,23 @@ impl Answer {
         let id = self.header("x-request-id").expect("the request's id");
         assert!(id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
         id.to_owned()
+    }
+}
+
+/// Replaces the values of these fields, wherever they are.
+fn mask(value: &mut Value, masked: &[&str]) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if masked.contains(&name.as_str()) && !value.is_null() {
+                    *value = Value::from(format!("[{name}]"));
+                } else {
+                    mask(value, masked);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| mask(value, masked)),
+        _ => {}
     }
 }
 
@@ -313,6 +350,30 @@ impl History {
     pub fn hours(&self) -> Vec<DateTime<Utc>> {
         (0..HOURS).map(|number| self.first + TimeDelta::hours(i64::from(number))).collect()
     }
+}
+
+/// Cursors that are damaged, whatever the endpoint: truncated, extended, of another form.
+pub fn damaged_cursors(cursor: &str) -> Vec<String> {
+    let truncated = (0..cursor.len()).map(|end| cursor[..end].to_owned());
+    let others = [
+        "%00".to_owned(),
+        "a".repeat(2000),
+        format!("{cursor}="),
+        format!("{cursor}AAAA"),
+        URL_SAFE_NO_PAD.encode("{}"),
+        URL_SAFE_NO_PAD.encode("null"),
+        URL_SAFE_NO_PAD.encode([0xff, 0xfe]),
+        changed_cursor(cursor, |cursor| cursor["more"] = Value::from(1)),
+    ];
+    truncated.chain(others).collect()
+}
+
+/// The cursor with one change of its content.
+pub fn changed_cursor(cursor: &str, change: impl Fn(&mut Value)) -> String {
+    let decoded = URL_SAFE_NO_PAD.decode(cursor).unwrap();
+    let mut content: Value = serde_json::from_slice(&decoded).unwrap();
+    change(&mut content);
+    URL_SAFE_NO_PAD.encode(content.to_string())
 }
 
 /// The accounts of the platform in [`History`].

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{AttributeValue, RetryPolicy},
     metrics::{
+        maker::Maker,
         period::{Granularity, Period, format_instant},
         retention::Retention,
     },
@@ -356,6 +357,9 @@ pub async fn what_is_past_the_hours_retention_is_not_counted_again(backend: Back
         let period = day(&format!("2026-05-{date}"));
         let media = &records(&table, &[period]).await[&("media".to_owned(), period)];
         assert_same(&media.metrics, &late(&items, period)["media"], &format!("media of {date}"));
+        // Of the last day all hours are within retention.
+        let maker = if date < 30 { Maker::Items } else { Maker::Rollup };
+        assert_eq!(media.made_by, maker.into(), "media of {date}");
     }
     assert_eq!(Some(&records(&table, &[first]).await[&of_first]), made.as_ref());
 }

@@ -12,7 +12,7 @@ use std::{
 
 use dynoxide::{Database, ImportOptions, server};
 use edge_analytics::{
-    dynamodb::{Client, Connection, CreateTable, Credentials, WriteRequest, key},
+    dynamodb::{Client, Connection, CreateTable, Credentials, Query, WriteRequest, key},
     host::{NativeHost, SharedHost},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -101,8 +101,32 @@ impl TestTable {
             .unwrap();
     }
 
+    /// All stored records of metrics.
+    pub async fn records(&self) -> Vec<edge_analytics::dynamodb::Item> {
+        self.partition(Some("GSI1"), "ANALYTICS").await
+    }
+
+    /// All items of a partition of the table or of an index, in the order of the sort key.
+    pub async fn partition(
+        &self,
+        index: Option<&str>,
+        partition: &str,
+    ) -> Vec<edge_analytics::dynamodb::Item> {
+        let prefix = index.unwrap_or_default();
+        let query = Query {
+            table: self.name.clone(),
+            index: index.map(str::to_owned),
+            partition_key: format!("{prefix}PK"),
+            sort_key: format!("{prefix}SK"),
+            partition: partition.to_owned(),
+            range: None,
+            projection: Vec::new(),
+            descending: false,
+        };
+        self.client().query(&query).await.unwrap()
+    }
+
     /// Brings the items at these keys to what they are now: `None` is deleted.
-    #[allow(dead_code, reason = "not every test file plays changes")]
     pub async fn apply(&self, client: &Client, changed: BTreeMap<Key, Option<Item>>) {
         let write = |((partition, sort), item): (Key, Option<Item>)| match item {
             Some(item) => {
@@ -114,7 +138,6 @@ impl TestTable {
     }
 
     /// Deletes the items at `keys`, at most 25.
-    #[allow(dead_code, reason = "not every test file deletes")]
     pub async fn delete(&self, keys: Vec<edge_analytics::dynamodb::Item>) {
         let deletes = keys.into_iter().map(|key| WriteRequest::DeleteRequest { key });
         self.client().batch_write(&self.name, deletes.collect()).await.unwrap();

@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use edge_analytics::{
-    dynamodb::{AttributeValue, Query, Read},
+    dynamodb::{AttributeValue, Read},
     host::{Host, SharedHost},
     metrics::{
-        catalogue::Catalogue,
         period::{Granularity, Period},
         record::Record,
     },
@@ -19,6 +18,7 @@ use sample_platform::{Item, Shape, generate};
 use serde_json::{Map, Value, json};
 
 use super::{
+    catalogue::gallery,
     database::{Backend, TestTable},
     host::TestHost,
     oracle,
@@ -115,7 +115,7 @@ pub fn engine(table: &TestTable, host: SharedHost) -> Engine {
 pub fn engine_at(endpoint: &str, table: &str, host: SharedHost) -> Engine {
     let connection = super::database::connection(endpoint);
     let client = edge_analytics::dynamodb::Client::new(connection, host.clone());
-    Engine::new(client, host, table.to_owned(), Catalogue::embedded().unwrap())
+    Engine::new(client, host, table.to_owned(), gallery())
 }
 
 /// An engine whose clock shows a few seconds after an event's time when the event comes.
@@ -229,17 +229,7 @@ pub async fn records_are_as_the_contract_says(backend: Backend) {
     let table = TestTable::with(backend, &items).await;
     let hour = Utc.with_ymd_and_hms(2026, 6, 1, 2, 0, 0).unwrap();
     InTime::on(&table).run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
-    let query = Query {
-        table: table.name.clone(),
-        index: Some("GSI1".to_owned()),
-        partition_key: "GSI1PK".to_owned(),
-        sort_key: "GSI1SK".to_owned(),
-        partition: "ANALYTICS".to_owned(),
-        range: None,
-        projection: Vec::new(),
-        descending: false,
-    };
-    let records = table.client().query(&query).await.unwrap();
+    let records = table.records().await;
     assert_eq!(records.len(), TYPES.len());
     let s = |text: &str| Some(AttributeValue::S(text.to_owned()));
     for metric_type in TYPES {

@@ -13,7 +13,6 @@ use edge_analytics::{
     dynamodb::{AttributeValue, Client, Query, Read, RetryPolicy, Usage},
     host::Host,
     metrics::{
-        catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
         record::Record,
     },
@@ -23,6 +22,7 @@ use edge_analytics::{
 use sample_platform::{Change, Counts, Item, Key as ItemKey, Random, history};
 
 use super::{
+    catalogue::gallery,
     database::{Backend, TestTable, connection},
     engine_suite::TYPES,
     fault_proxy::{Fault, FaultProxy, Seen},
@@ -462,7 +462,7 @@ pub async fn play(backend: Backend, scenario: Scenario) {
     let proxy = FaultProxy::start(&table.endpoint, move |seen| rule(&ruled, seen)).await;
     let engine = |endpoint: &str, policy| {
         let client = Client::with_policy(connection(endpoint), host.clone(), policy);
-        let catalogue = Catalogue::embedded().unwrap();
+        let catalogue = gallery();
         Engine::new(client, host.clone(), table.name.clone(), catalogue)
     };
     let direct = engine(&table.endpoint, RetryPolicy::default());
@@ -600,17 +600,7 @@ impl Drive {
 
     /// Every record that is stored, and none besides.
     async fn check_all(&mut self, when: &str) {
-        let query = Query {
-            table: self.table.name.clone(),
-            index: Some("GSI1".to_owned()),
-            partition_key: "GSI1PK".to_owned(),
-            sort_key: "GSI1SK".to_owned(),
-            partition: "ANALYTICS".to_owned(),
-            range: None,
-            projection: Vec::new(),
-            descending: false,
-        };
-        let found = by_key(self.client.query(&query).await.unwrap());
+        let found = by_key(self.table.records().await);
         let differences = self.model.differences(&found);
         assert!(
             differences.is_empty(),

@@ -10,7 +10,6 @@ use edge_analytics::{
     dynamodb::{Client, Read, RetryPolicy},
     host::SharedHost,
     metrics::{
-        catalogue::Catalogue,
         period::{Granularity, Period, format_instant, parse_instant},
         record::Record,
     },
@@ -26,6 +25,7 @@ use sample_platform::Item;
 use serde_json::{Map, Value, json};
 
 use super::{
+    catalogue::gallery,
     database::{TestTable, connection},
     engine_suite::{TYPES, assert_same},
     host::TestHost,
@@ -69,7 +69,7 @@ pub fn engine_with(
     options: Options,
 ) -> Engine {
     let client = Client::with_policy(connection(endpoint), host.clone(), policy);
-    let catalogue = Catalogue::embedded().unwrap();
+    let catalogue = gallery();
     Engine::new(client, host, table.name.clone(), catalogue).with_options(options)
 }
 

@@ -1,4 +1,4 @@
-// The API as a client without a browser sees it: what the dashboard shows is compared with this.
+// The API without a browser: what the dashboard shows is compared with its responses.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AllMetrics, Dashboard, DataPoint, Granularity, Health, Realtime } from '../../src/api/types.ts';
 
@@ -25,7 +25,7 @@ export class Api {
     return this.get('/realtime');
   }
 
-  /** Asks for fresh figures until they are in KV, which takes a new snapshot every ten seconds. */
+  /** Requests fresh counters until they are in KV, which gets a new snapshot every ten seconds. */
   async fillCache(): Promise<void> {
     const deadline = Date.now() + 30_000;
     while ((await this.realtime()).lastUpdated === null) {

@@ -1,4 +1,4 @@
-// The sample's table itself, for what no API does: taking a record away or marking it, and putting it back.
+// Changes to the sample's table that the API does not offer: deleting or marking a record, and restoring it.
 import { DYNAMODB, TABLE } from './environment.ts';
 
 type Item = Record<string, unknown>;
@@ -9,7 +9,7 @@ async function call(operation: string, body: object): Promise<{ Item?: Item; Att
     headers: {
       'content-type': 'application/x-amz-json-1.0',
       'x-amz-target': `DynamoDB_20120810.${operation}`,
-      // The embedded DynamoDB asks for a signature and takes any.
+      // The embedded DynamoDB requires a signature and accepts any.
       'x-amz-date': '20260101T000000Z',
       authorization:
         'AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0',
@@ -21,7 +21,7 @@ async function call(operation: string, body: object): Promise<{ Item?: Item; Att
   return JSON.parse(text);
 }
 
-/** Deletes the record of an hour; answers what puts it back. */
+/** Deletes the record of an hour; returns a function that restores it. */
 export async function takeHourAway(metricType: string, hour: number): Promise<() => Promise<void>> {
   const Key = { PK: { S: `ANALYTICS#${metricType}#hourly` }, SK: { S: new Date(hour).toISOString() } };
   const { Attributes: record } = await call('DeleteItem', { Key, ReturnValues: 'ALL_OLD' });
@@ -31,7 +31,7 @@ export async function takeHourAway(metricType: string, hour: number): Promise<()
   };
 }
 
-/** Marks values of a day's record as reconstructed, and the day as stale; answers what takes it back. */
+/** Marks values of a day's record as reconstructed, and the day as stale; returns a function that reverts it. */
 export async function markDay(
   metricType: string,
   day: number,
@@ -51,7 +51,7 @@ export async function markDay(
     ReturnValues: 'ALL_OLD',
   });
   if (!record) throw new Error(`there is no record ${Key.PK.S} ${Key.SK.S}`);
-  // Marked now, after every record was computed; the version keeps older answers out of the cache.
+  // Marked now, after every record was computed; the version excludes older responses from the cache.
   const marks = { SS: [`${start}#${new Date().toISOString()}`] };
   const state = (operation: 'ADD' | 'DELETE') =>
     call('UpdateItem', {

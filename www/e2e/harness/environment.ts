@@ -1,4 +1,4 @@
-// What `cargo xtask browser` hands over: programs, the DynamoDB with the sample, known sessions.
+// The environment that `cargo xtask browser` sets: programs, the DynamoDB with the sample, known sessions.
 import { join } from 'node:path';
 
 function given(name: string): string {
@@ -17,7 +17,7 @@ export const DYNAMODB = given('EDGE_ANALYTICS_DYNAMODB');
 export const TABLE = given('EDGE_ANALYTICS_TABLE');
 /** The full hour at which the sample ends, in epoch milliseconds. */
 export const END = Date.parse(given('EDGE_ANALYTICS_END'));
-/** What the clock of every browser says, however long the tests take: the hour after END never ends. */
+/** The time in every browser, however long the tests take: the hour after END never ends. */
 export const NOW = END + 20 * 60_000;
 
 export const SESSIONS = {

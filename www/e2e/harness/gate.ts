@@ -1,4 +1,4 @@
-// A door in front of DynamoDB that can be shut: to the Worker it is then a database that is gone.
+// A proxy in front of DynamoDB that can be closed: then the Worker cannot reach its database.
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 export class Gate {
@@ -29,7 +29,7 @@ export class Gate {
     this.#server = server;
   }
 
-  /** Refuses new connections and ends those that are there. */
+  /** Rejects new connections and ends the existing ones. */
   async shut(): Promise<void> {
     const server = this.#server;
     if (!server) return;
@@ -46,7 +46,7 @@ export class Gate {
       [far, near],
     ] as const) {
       this.#sockets.add(socket);
-      // A connection that breaks on one side has to break on the other, and does nothing else.
+      // A connection that breaks on one side must break on the other.
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         this.#sockets.delete(socket);

@@ -1,9 +1,9 @@
-// The overview as its visitors find their way on it: by what things are called.
+// Parts of the overview, found by their accessible names.
 import type { Locator, Page } from 'playwright-core';
 
 export const region = (page: Page, name: string): Locator => page.getByRole('region', { name, exact: true });
 
-/** When the figures of "Right now" are as of, once they are there. */
+/** The time that the counters of "Right now" are as of, once they are loaded. */
 export const realtimeAge = (page: Page): Locator =>
   region(page, 'Right now').locator('.realtime-age').getByText('as of').locator('time');
 
@@ -15,17 +15,17 @@ export const picture = (page: Page, title: string): Locator =>
 export const button = (within: Page | Locator, name: string): Locator =>
   within.getByRole('button', { name, exact: true });
 
-/** Opens the overview and waits until its charts have figures. */
+/** Opens the overview and waits until its charts have values. */
 export async function openOverview(page: Page, query = ''): Promise<void> {
   await page.goto(`/${query}`);
   await chartsLoaded(page);
 }
 
-/** Waits until the charts have figures, or it is said that there are none. */
+/** Waits until the charts have values or the page shows that there are none. */
 export async function chartsLoaded(page: Page, timeout?: number): Promise<void> {
   const figures = page.locator('.charts[aria-busy="false"] figure[data-chart="users"][aria-busy="false"]');
   const nothing = page.getByRole('heading', {
-    name: /^(Nothing is recorded for this range|No period of this range is over yet)$/,
+    name: /^(No records in this range|No period of this range has ended yet)$/,
   });
   await figures.or(nothing).waitFor(timeout === undefined ? {} : { timeout });
 }
@@ -41,12 +41,12 @@ export function chosen(page: Page, group: string): Promise<string[]> {
 export const hasFocus = (element: Locator): Promise<boolean> =>
   element.evaluate((found) => found === document.activeElement);
 
-/** Presses a radio of a group by what is written beside it. */
+/** Selects a radio of a group by its label. */
 export async function choose(page: Page, name: string): Promise<void> {
   await page.getByRole('radio', { name, exact: true }).check();
 }
 
-/** Holds back the requests to those addresses, or the first `most`, until what it answers is called. */
+/** Delays the requests to those URLs, or the first `most`, until the function that it returns is called. */
 export async function holdBack(page: Page, address: string, most = Infinity): Promise<() => void> {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
@@ -56,13 +56,13 @@ export async function holdBack(page: Page, address: string, most = Infinity): Pr
   await page.route(address, async (route) => {
     held += 1;
     if (held <= most) await released;
-    // Nobody may be waiting for it any more.
+    // The request may have been aborted.
     await route.continue().catch(() => {});
   });
   return release;
 }
 
-/** What is written without the signs of marks. */
+/** The text without the signs of marks. */
 export const unmarked = (text: string | null): string => (text ?? '').replace(/[≥≈↻]/g, '');
 
 export interface Table {

@@ -1,5 +1,5 @@
-// One test in a browser context of its own, watched: whatever a page logs as an error, throws, asks
-// another origin for or is refused without having been meant to, fails the test.
+// One test in its own browser context. It fails if the page logs an error, throws, sends a request to
+// another origin, or gets an error response that the test does not expect.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ export function scenario(name: string, visitor: Visitor, play: (scene: Scene) =>
   test(name, async () => {
     const stage = await theStage();
     const context = await visit(stage, visitor);
-    // Timers go on; what the page takes for the present stays.
+    // Timers run; the page's current time stands still.
     await context.clock.setFixedTime(NOW);
     const problems = watch(context, stage.worker.url, visitor.provokes ?? []);
     try {
@@ -69,7 +69,7 @@ function watch(context: BrowserContext, origin: string, provokes: readonly (numb
   return problems;
 }
 
-/** What the page was like when the test failed. */
+/** Saves what the page shows when a test fails. */
 async function testimony(page: Page, name: string, problems: string[]): Promise<string> {
   mkdirSync(FAILURES, { recursive: true });
   const picture = join(FAILURES, `${name.replace(/[^a-z0-9]+/gi, '-')}.png`);
@@ -77,7 +77,7 @@ async function testimony(page: Page, name: string, problems: string[]): Promise<
   return `failed at ${page.url()}; its picture: ${picture}${problems.map((one) => `\n${one}`).join('')}`;
 }
 
-/** Waits until `check` passes: for what no locator can wait for. */
+/** Waits until `check` passes, where no locator can wait. */
 export async function eventually(check: () => Promise<void> | void, patience = PATIENCE): Promise<void> {
   const deadline = Date.now() + patience;
   for (;;) {
@@ -94,7 +94,7 @@ export function query(page: Page): Record<string, string> {
   return Object.fromEntries(new URL(page.url()).searchParams);
 }
 
-/** Waits until the address has exactly these parameters. */
+/** Waits until the URL has exactly these parameters. */
 export async function addressed(page: Page, expected: Record<string, string>): Promise<void> {
   await eventually(() => assert.deepEqual(query(page), expected));
 }

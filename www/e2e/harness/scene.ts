@@ -1,4 +1,4 @@
-// Who visits, and with what browser: a context of Chromium for each visitor.
+// Visitors: a browser context of Chromium for each.
 import type { BrowserContext, BrowserContextOptions } from 'playwright-core';
 import { SESSIONS } from './environment.ts';
 import type { Stage } from './stage.ts';
@@ -6,13 +6,13 @@ import type { Stage } from './stage.ts';
 export const DESKTOP = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
-/** For everything that is waited for. */
+/** The time limit of every wait. */
 export const PATIENCE = 15_000;
 
 export interface Visitor {
-  /** Who comes; the platform's administrator unless said. */
+  /** Who visits; by default the platform's administrator. */
   as?: 'admin' | 'ordinary' | 'nobody';
-  /** HTTP statuses of failures that this test brings about, `offline` for requests that go nowhere. */
+  /** HTTP statuses of failures that this test causes; `offline` for requests without a response. */
   provokes?: readonly (number | 'offline')[];
   browser?: BrowserContextOptions;
 }

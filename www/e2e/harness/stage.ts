@@ -1,5 +1,4 @@
-// Everything a test stands on, set up once for all of them: the gate, the Worker, a platform whose
-// last days are counted, the browser.
+// What all tests share: the gate, the Worker, a platform whose last days are counted, the browser.
 import { createHash, randomBytes } from 'node:crypto';
 import { type Browser, chromium } from 'playwright-core';
 import { Api } from './api.ts';
@@ -17,7 +16,7 @@ export interface Stage {
 
 let stage: Promise<Stage> | null = null;
 
-/** The stage, set up when it is first asked for. */
+/** The stage; the first call sets it up. */
 export function theStage(): Promise<Stage> {
   stage ??= setUp();
   return stage;
@@ -47,7 +46,7 @@ async function setUp(): Promise<Stage> {
     await worker.fire('*/5 * * * *', Date.now());
     const browser = await chromium.launch({
       executablePath: CHROMIUM,
-      // Without what a browser does on its own, over the network above all.
+      // Without the browser's own network requests.
       args: [
         '--disable-gpu',
         '--disable-quic',

@@ -1,5 +1,5 @@
-// The built Worker in `wrangler dev`, with a state, a log and variables of its own; gone, with all
-// that it started, when this process ends, however that happens.
+// The built Worker in `wrangler dev`, with its own state, log and variables. It ends, with every process
+// that it started, when this process ends in any way.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,31 +11,15 @@ import { FOLDER, NODE, ROOT, WRANGLER } from './environment.ts';
 
 const START_LIMIT = 60_000;
 
-/** Ends its process group as soon as its standard input is closed, by us or by the system. */
-const KEEPER = `
-(
-    trap : TERM
-    "$@" </dev/null
-    echo "wrangler ended with status $?"
-) &
-wrangler=$!
-cat >/dev/null
-trap '' TERM
-kill -TERM 0
-attempts=0
-while kill -0 "$wrangler" 2>/dev/null && [ "$attempts" -lt 50 ]; do
-    sleep 0.1
-    attempts=$((attempts + 1))
-done
-kill -KILL 0
-`;
+/** Ends its process group when its standard input is closed, by this process or by the system. */
+const KEEPER = readFileSync(join(ROOT, 'tests/end_to_end/keep.sh'), 'utf8');
 
 const ENVIRONMENT = {
   ...process.env,
   CI: '1',
   NO_COLOR: '1',
   WRANGLER_SEND_METRICS: 'false',
-  // Its own log, which it would keep in the home directory.
+  // Its own log would otherwise be in the home directory.
   WRANGLER_LOG_PATH: join(FOLDER, 'wrangler-logs'),
 };
 
@@ -61,10 +45,10 @@ export class Worker {
     const port = await freePort();
     const options = ['--config', join(ROOT, 'wrangler.toml'), '--env-file', settings];
     const place = ['--persist-to', STATE, '--ip', '127.0.0.1', '--port', `${port}`, '--inspector-port', '0'];
-    const keeper = spawn('sh', ['-c', KEEPER, 'sh', NODE, WRANGLER, 'dev', ...options, ...place], {
+    const keeper = spawn('sh', ['-c', KEEPER, 'sh', '', NODE, WRANGLER, 'dev', ...options, ...place], {
       cwd: ROOT,
       env: ENVIRONMENT,
-      // The group that the keeper ends.
+      // The process group that the keeper ends.
       detached: true,
       stdio: ['pipe', output, output],
     });
@@ -87,7 +71,7 @@ export class Worker {
     }
   }
 
-  /** Sends the event that `cron` stands for as of `time`, and waits until its run is over. */
+  /** Sends the event of `cron` at `time`, and waits until its run has ended. */
   async fire(cron: Cron, time: number): Promise<void> {
     const query = new URLSearchParams({ cron, time: `${time}` });
     const answer = await fetch(`${this.url}/cdn-cgi/handler/scheduled?${query}`);
@@ -99,7 +83,7 @@ export class Worker {
     return readFileSync(this.#log, 'utf8');
   }
 
-  /** Deletes everything in the Worker's KV namespace while it runs; answers how much there was. */
+  /** Deletes everything in the Worker's KV namespace while it runs; returns how many values there were. */
   async emptyCache(): Promise<number> {
     const listed = JSON.parse(await kv('key', 'list')) as { name: string }[];
     for (const { name } of listed) await kv('key', 'delete', name);

@@ -1,4 +1,4 @@
-// The one place that talks to the API: paths, the token or the cookie, and errors as one type.
+// Every call of the API: paths, the token or the cookie, and errors as one type.
 import { parseJson } from '../model/numeric.ts';
 import type {
   AllMetrics,
@@ -18,17 +18,17 @@ import type {
 const BASE = '/api/admin/analytics';
 const TOKEN_KEY = 'edge-analytics.token';
 
-/** Every way a call can fail, by what the admin can do about it. */
+/** The ways a call can fail, by what the admin can do. */
 export type FailureKind =
-  /** No answer: offline, or the Worker cannot be reached. */
+  /** No response: offline, or the Worker cannot be reached. */
   | 'network'
-  /** 503: will be better later. */
+  /** 503: works again later. */
   | 'unavailable'
   | 'unauthenticated'
   | 'forbidden'
   /** 400: the request is wrong. */
   | 'rejected'
-  /** 404: there is no such thing. */
+  /** 404: it does not exist. */
   | 'missing'
   | 'failed';
 
@@ -60,7 +60,7 @@ export class ApiError extends Error {
   }
 }
 
-/** What was thrown as what every part of the page can show. */
+/** What was thrown, as an error that the page can show. */
 export function asApiError(problem: unknown): ApiError {
   return problem instanceof ApiError ? problem : new ApiError('failed', 'unexpected', String(problem));
 }
@@ -99,9 +99,13 @@ async function call<T>(
 ): Promise<T> {
   const token = readToken();
   const headers = new Headers({ Accept: 'application/json' });
-  // A header takes no other characters: no server would get to refuse it.
+  // A header cannot contain other characters.
   if (token && !/^[\x21-\x7e]+$/.test(token)) {
-    throw new ApiError('unauthenticated', 'Unauthorized', 'An API token has no such characters.');
+    throw new ApiError(
+      'unauthenticated',
+      'Unauthorized',
+      'The token contains characters that no API token has. Copy the token again.',
+    );
   }
   if (token) headers.set('Authorization', `Bearer ${token}`);
   const init: RequestInit = { method, headers, signal, credentials: 'same-origin' };
@@ -133,7 +137,8 @@ function parse(text: string): Envelope | null {
 
 function failureOf(response: Response, envelope: Envelope | null): ApiError {
   const code = envelope?.error ?? `HTTP ${response.status}`;
-  const message = envelope?.message ?? 'The server answered something that is not from the API.';
+  const message =
+    envelope?.message ?? 'The server sent a response that is not from the API. Try again later.';
   return new ApiError(kindOf(response.status), code, message, { details: envelope?.details, response });
 }
 
@@ -162,19 +167,19 @@ interface TypeAnswer extends TypeMetrics {
 
 export interface MetricsAnswer {
   types: TypeMetrics[];
-  /** Types that could not be read, and why; the others are shown. */
+  /** The types that could not be read, each with the reason. */
   failed: Record<string, string>;
 }
 
 /**
- * All types of a range in one call. If just that fails on the server's side, each type is asked for
- * on its own, so that one that cannot be read does not take the others with it.
+ * All types of a range in one call. If the server fails at that, each type is requested separately, so
+ * that the others are shown.
  */
 export async function fetchMetrics(
   granularity: Granularity,
   from: number,
   to: number,
-  /** Whether the range reaches into the running period, of which then what is known so far is wanted. */
+  /** Whether to request the running period as well, with its values so far. */
   current: boolean,
   knownTypes: readonly string[],
   signal: AbortSignal,
@@ -204,7 +209,7 @@ export async function fetchMetrics(
   }
 }
 
-/** Asked first: unlike any other call it is no failure to be signed out. */
+/** The first call: here, unlike in other calls, being signed out is not an error. */
 export function fetchSession(): Promise<Session> {
   return call(path('/session'), null);
 }
@@ -217,7 +222,7 @@ export function fetchRealtime(signal: AbortSignal, fresh = false): Promise<Realt
   return call(path('/realtime', { fresh: fresh ? 'true' : null }), signal);
 }
 
-/** Failing is an answer too (503 with the findings in `details`), not a failure to answer. */
+/** The status `failing` comes as 503 with the health in `details`. */
 export async function fetchHealth(signal: AbortSignal): Promise<Health> {
   try {
     return await call<Health>(path('/health'), signal);
@@ -255,7 +260,7 @@ export function fetchJob(jobId: string, signal: AbortSignal): Promise<Job> {
   return call(path(`/recalculate/${encodeURIComponent(jobId)}`), signal);
 }
 
-/** Ends a job that is not finished: what it has written stays. */
+/** Ends a job that is not finished. Records that it has written are kept. */
 export function dismissJob(jobId: string): Promise<Job> {
   return call(path(`/recalculate/${encodeURIComponent(jobId)}`), null, undefined, 'DELETE');
 }

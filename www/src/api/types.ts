@@ -1,13 +1,13 @@
-// The shapes of the API's answers, as docs/api.md describes them; nothing else is assumed of it.
+// The shapes of the API's responses, as docs/api.md describes them.
 import type { Numeric } from '../model/numeric.ts';
 
 export const GRANULARITIES = ['hourly', 'daily', 'weekly', 'monthly'] as const;
 export type Granularity = (typeof GRANULARITIES)[number];
 
-/** Metrics are open to new names: a value is whatever the record holds. */
+/** The value of any metric, also of one that this page does not know. */
 export type MetricValue = Numeric | Record<string, Numeric> | EngagedTarget[];
 
-/** What a value is that was computed later: a count short of what was deleted, or neither bound. */
+/** What a reconstructed value is: a count without deleted items, or an estimate. */
 export type Reconstruction = 'lowerBound' | 'estimate';
 
 export interface EngagedTarget {
@@ -24,13 +24,13 @@ export interface DataPoint {
   endTimestamp: string;
   metrics: Record<string, MetricValue>;
   calculatedAt: string;
-  /** There only if a coarser period was made from fewer finer ones than it has. */
+  /** Present only if a coarser period was rolled up from fewer finer ones than it has. */
   coverage?: { present: number; expected: number };
-  /** A finer record has changed since. */
+  /** A finer record has changed since this one was computed. */
   stale?: boolean;
-  /** The metrics whose values were computed later, and what they are. */
+  /** The metrics whose values are reconstructed, and what the values are. */
   reconstructed?: Record<string, string>;
-  /** false for the running period, with what it is as of. */
+  /** false for the running period, with the instant that it is as of. */
   complete?: boolean;
   asOf?: string;
 }
@@ -45,7 +45,7 @@ export interface AllMetrics {
   allMetrics: TypeMetrics[];
 }
 
-/** Whether this tab is signed in, and by what. */
+/** Whether this tab is signed in, and how. */
 export interface Session {
   signedIn: boolean;
   method: 'token' | 'session' | null;
@@ -68,7 +68,7 @@ export interface Realtime {
   counters: Counter[];
 }
 
-/** Marks of a figure that records were made into; there only if they apply. */
+/** Marks of a value that was computed from records; present only where they apply. */
 export interface Marked {
   stale?: boolean;
   reconstructed?: string;
@@ -157,7 +157,7 @@ export interface RecalculationRequest {
   granularity: Granularity;
   startDate: string;
   endDate: string;
-  /** Observed values are replaced too. */
+  /** Whether observed values are replaced too. */
   overwrite?: true;
 }
 
@@ -181,7 +181,7 @@ export interface Job {
   done: number;
   failed: number;
   reasons: string[];
-  /** Why the last attempt failed, after which there will be another. */
+  /** Why the last attempt failed; another one follows. */
   lastReason: string | null;
   startedAt: string;
   finishedAt: string | null;

@@ -1,4 +1,4 @@
-// The frame of every page: header, banner, the page itself; or signing in, where the API refuses.
+// The frame of every page: header, banner and content, or the sign-in form.
 import { useEffect, useRef } from 'preact/hooks';
 import { useRoute, ViewContext } from '../state/route.ts';
 import { useAccess } from '../state/session.ts';
@@ -25,7 +25,7 @@ export function App() {
   const content = useRef<HTMLElement>(null);
   const opened = useRef(title);
   useEffect(() => {
-    // What led to another page may have gone with the old one, and the focus with it.
+    // The link to this page may be gone with the old page, and the focus with it.
     if (title !== opened.current && document.activeElement === document.body) content.current?.focus();
     opened.current = title;
   }, [title]);
@@ -42,7 +42,7 @@ export function App() {
           <h1>{title}</h1>
           {open && route[0].page === 'overview' && <HealthNotice />}
         </div>
-        {access.state === 'asking' && <p class="note">Looking whether you are signed in…</p>}
+        {access.state === 'asking' && <p class="note">Checking whether you are signed in…</p>}
         {access.state === 'refused' && <SignIn reason={access.reason} />}
         {open && (route[0].page === 'operations' ? <Operations /> : <Overview />)}
       </main>

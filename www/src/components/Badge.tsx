@@ -1,4 +1,4 @@
-// A short mark of a state. Its words say it; its colour only repeats them.
+// A short text for a state. Its colour adds no information.
 
 export type Tone = 'good' | 'warn' | 'bad' | 'quiet';
 

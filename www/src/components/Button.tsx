@@ -1,9 +1,9 @@
-// A button that may be out of use for a while. It says so and does nothing, but it is not `disabled`:
-// that would take the focus away from whoever has just pressed it.
+// A button that can be unavailable. It is marked as such and does nothing, but it is not `disabled`,
+// because it would lose the focus.
 import type { ComponentChildren } from 'preact';
 
 interface Props {
-  /** Whether it cannot be used right now. */
+  /** Whether it is unavailable. */
   off: boolean;
   /** Not for a button that submits its form. */
   onClick?: () => void;

@@ -1,4 +1,4 @@
-// What can be done with a chart: zooming without dragging, the table, the CSV.
+// The actions of a chart: zoom without dragging, table, CSV.
 import { useRef } from 'preact/hooks';
 import { csvName, csvOf } from '../model/csv.ts';
 import type { Range } from '../model/range.ts';
@@ -24,7 +24,7 @@ export function ChartActions({ data, range, cursor, usable }: Props) {
   const group = useRef<HTMLDivElement>(null);
   const resetZoom = () => {
     change({ zoom: null });
-    // This button goes, and leaves the focus to the one that zooms in.
+    // This button is removed: the focus moves to the one that zooms in.
     group.current?.querySelector('button')?.focus();
   };
   return (

@@ -1,4 +1,4 @@
-// How new the newest record of a chart is; and plainly, if newer ones ought to be there.
+// The age of a chart's newest record, and whether newer ones are overdue.
 import { formatPeriod } from '../model/format.ts';
 import { freshnessOf } from '../model/freshness.ts';
 import type { Range } from '../model/range.ts';
@@ -22,12 +22,12 @@ export function ChartAge({ data, range, now }: { data: ChartData; range: Range; 
           as of <Time at={calculatedAt} now={now} />
         </>
       )}
-      {freshness.state === 'stale' && (
-        <Badge tone="warn" title={`The latest figures are of ${lastPeriod}`}>
-          {`stale: ${freshness.behind} ${freshness.behind === 1 ? 'period' : 'periods'} behind`}
+      {freshness.state === 'outdated' && (
+        <Badge tone="warn" title={`The latest values are of ${lastPeriod}`}>
+          {`outdated: ${freshness.behind} ${freshness.behind === 1 ? 'period' : 'periods'} behind`}
         </Badge>
       )}
-      {freshness.state === 'due' && <Badge tone="quiet">being calculated</Badge>}
+      {freshness.state === 'due' && <Badge tone="quiet">run in progress</Badge>}
     </p>
   );
 }

@@ -1,5 +1,5 @@
-// One chart with all that belongs to it: title and age, legend, the picture or the table. It fails,
-// or has nothing, alone.
+// One chart: title and age, legend, picture or table. If its data cannot be loaded, the other charts are
+// still shown.
 import { useState } from 'preact/hooks';
 import type { Range } from '../model/range.ts';
 import type { ChartData } from '../model/series.ts';
@@ -14,13 +14,13 @@ import { Readout } from './Readout.tsx';
 import { StatusShares } from './StatusShares.tsx';
 
 interface Props {
-  /** While loading, every period of it is without a value. */
+  /** Without values while they are loaded. */
   data: ChartData;
   loading: boolean;
   before: ChartData | null;
   beforeFailure: string | null;
   range: Range;
-  /** Why this type could not be read, though others could. */
+  /** Why this type could not be read. */
   failure: string | null;
   now: number;
   onRetry: () => void;

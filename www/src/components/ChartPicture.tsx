@@ -1,4 +1,4 @@
-// The picture of a chart and the same in words; or, plainly, that there is nothing to draw.
+// The picture of a chart and its description in words; or a note that there is nothing to draw.
 import { useMemo } from 'preact/hooks';
 import { describeChart } from '../model/describe.ts';
 import type { Range } from '../model/range.ts';
@@ -25,7 +25,7 @@ export function ChartPicture({ data, before, range, cursor, onCursor }: Props) {
   if (!shown.some(({ values, running }) => running !== null || values.some((value) => value !== null))) {
     return (
       <div class="chart-empty">
-        <p>{shown.length === 0 ? 'No series is shown: choose one above.' : 'No data in this range.'}</p>
+        <p>{shown.length === 0 ? 'No series is selected. Select one above.' : 'No data in this range.'}</p>
       </div>
     );
   }
@@ -44,7 +44,7 @@ export function ChartPicture({ data, before, range, cursor, onCursor }: Props) {
       />
       <p id={summaryId} class="visually-hidden">
         {summary}
-        {range.running && !data.running && ' The period that is running is not over and has no figures yet.'}
+        {range.running && !data.running && ' The running period has no values yet.'}
       </p>
     </>
   );

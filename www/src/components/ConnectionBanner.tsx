@@ -1,4 +1,4 @@
-// Says, once for the whole page, that figures cannot be renewed right now, and when the next try is.
+// One banner for the whole page: values cannot be updated, and when the next attempt is.
 import { useRef } from 'preact/hooks';
 import { SECOND } from '../model/period.ts';
 import { useNow } from '../state/clock.ts';
@@ -7,7 +7,7 @@ import { useFocusHandover } from '../state/focus.ts';
 
 const WHAT = {
   network: ['Offline.', 'The server cannot be reached.'],
-  unavailable: ['Database unavailable.', 'The server is there, its database does not answer.'],
+  unavailable: ['Database unavailable.', 'The server answers, but its database does not.'],
 } as const;
 
 export function ConnectionBanner() {
@@ -25,10 +25,10 @@ function Banner({ outage }: { outage: Outage }) {
   return (
     <div class="banner banner-warn" ref={place}>
       <p>
-        <strong>{WHAT[outage.kind][0]}</strong> {WHAT[outage.kind][1]} Figures on this page are those loaded
-        last, with their age.
+        <strong>{WHAT[outage.kind][0]}</strong> {WHAT[outage.kind][1]} This page shows the values that were
+        loaded last, with their age.
       </p>
-      {/* Not part of the announcement: it would be read out every second. */}
+      {/* Hidden from screen readers, which would announce it every second. */}
       <span aria-hidden="true">
         <Countdown until={outage.retryAt} />
       </span>
@@ -43,5 +43,5 @@ function Countdown({ until }: { until: number | null }) {
   const now = useNow(SECOND);
   if (until === null) return null;
   const seconds = Math.max(0, Math.ceil((until - now) / SECOND));
-  return <>{seconds > 0 ? `Next try in ${seconds} s` : 'Trying…'}</>;
+  return <>{seconds > 0 ? `Next attempt in ${seconds} s` : 'Trying…'}</>;
 }

@@ -1,4 +1,4 @@
-// A chart's data as a table, newest first: the exact values, and in words what a gap is.
+// A chart's data as a table, newest first: exact values, and the reason for each gap.
 import { soFar } from '../model/describe.ts';
 import { ABSENT, formatExact, formatInstant, formatPeriod, zoneNames } from '../model/format.ts';
 import { kindsOf, MEANINGS } from '../model/marks.ts';
@@ -41,7 +41,7 @@ export function DataTable({ data, before, range }: Props) {
             ))}
             {shownBefore?.map(({ metric }) => (
               <th key={metric.name} scope="col" class="number">
-                {metric.label}, before
+                {metric.label}, previous
               </th>
             ))}
             <th scope="col">Calculated</th>
@@ -51,7 +51,7 @@ export function DataTable({ data, before, range }: Props) {
           {range.running && !data.running && (
             <tr class="running">
               <th scope="row">{name(range.running.start)}</th>
-              <td colSpan={columns - 1}>running: incomplete, no figures yet</td>
+              <td colSpan={columns - 1}>running: no values yet</td>
             </tr>
           )}
           {data.running && (
@@ -114,7 +114,7 @@ function Calculated({ data, at }: { data: ChartData; at: number }) {
   return (
     <>
       {formatInstant(calculatedAt, view.zone)}
-      {coverage && ` (short: ${coverage.present} of ${coverage.expected})`}
+      {coverage && ` (incomplete: ${coverage.present} of ${coverage.expected} finer periods)`}
       {data.stale[at] && ` (${MEANINGS.stale})`}
     </>
   );

@@ -1,5 +1,5 @@
-// The most engaged content of one period. Lists of several periods cannot be added up (each names
-// only its first ten), so that the period is chosen.
+// The most engaged content of one period. Rankings of several periods cannot be added (each has only
+// ten targets), so the user selects the period.
 import type { TypeMetrics } from '../api/types.ts';
 import { formatExact, formatInstant, formatPeriod } from '../model/format.ts';
 import { meaningsOf } from '../model/marks.ts';
@@ -12,7 +12,7 @@ import { Select } from './Select.tsx';
 interface Props {
   types: TypeMetrics[];
   range: Range;
-  /** Why the lists could not be read, though other types could. */
+  /** Why the rankings could not be read. */
   failure: string | null;
   onRetry: () => void;
 }
@@ -37,7 +37,7 @@ export function EngagedContent({ types, range, failure, onRetry }: Props) {
         )}
       </div>
       {failure !== null && <Failure what="The most engaged content" error={failure} onRetry={onRetry} />}
-      {failure === null && !chosen && <p class="absent">No list was recorded in this range.</p>}
+      {failure === null && !chosen && <p class="absent">No ranking is recorded in this range.</p>}
       {chosen && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
         <section class="table-scroll" tabIndex={0} aria-label="Table of the most engaged content">
@@ -49,7 +49,7 @@ export function EngagedContent({ types, range, failure, onRetry }: Props) {
             <thead>
               <tr>
                 <th scope="col">Content</th>
-                <th scope="col">Kind</th>
+                <th scope="col">Type</th>
                 <th scope="col" class="number">
                   Likes
                 </th>
@@ -67,7 +67,7 @@ export function EngagedContent({ types, range, failure, onRetry }: Props) {
             <tbody>
               {chosen.targets.length === 0 && (
                 <tr>
-                  <td colSpan={6}>Nobody liked, bookmarked or commented on anything in this period.</td>
+                  <td colSpan={6}>No likes, bookmarks or comments in this period.</td>
                 </tr>
               )}
               {chosen.targets.map((target) => (

@@ -1,11 +1,11 @@
-// One part of the page that could not be loaded: why, and trying again. The parts beside it go on.
+// One part of the page that could not be loaded: the reason, and a button to try again.
 import { useRef } from 'preact/hooks';
 import { ApiError } from '../api/client.ts';
 import { useFocusHandover } from '../state/focus.ts';
 
 interface Props {
   what: string;
-  /** The failure, or what is known of it. */
+  /** The error or its text. */
   error: ApiError | string;
   onRetry: () => void;
 }
@@ -19,7 +19,7 @@ export function Failure({ what, error, onRetry }: Props) {
       <p>
         <strong>{what} could not be loaded.</strong> {error instanceof ApiError ? error.message : error}
       </p>
-      {requestId && <p class="note">Request {requestId}; the server’s log has the reason.</p>}
+      {requestId && <p class="note">Request {requestId}. The server’s log says why it failed.</p>}
       <button type="button" onClick={onRetry}>
         Try again
       </button>

@@ -1,4 +1,4 @@
-// The header: where one is, in which zone times are told, in which colours, and the way out.
+// The header: pages, time zone, theme, sign-out.
 
 import { localZoneId } from '../model/format.ts';
 import type { Page } from '../model/view.ts';

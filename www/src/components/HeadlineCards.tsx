@@ -1,5 +1,5 @@
-// The headline figures: one card each, with its change and a sparkline. A figure that is not there
-// or old says so on its own card.
+// The headline figures: one card each, with its change and a sparkline. A card says if its value is
+// absent or outdated.
 import { fetchDashboard } from '../api/client.ts';
 import type { Dashboard, Headline, Marked } from '../api/types.ts';
 import { metricNamed } from '../model/catalogue.ts';
@@ -19,9 +19,9 @@ import { Time } from './Time.tsx';
 
 const TRENDS = ['24h', '30d'] as const;
 const TREND_NAMES: Record<Trend, string> = { '24h': 'last 24 hours', '30d': 'last 30 days' };
-/** As many as the API has, so that nothing moves when they come. */
+/** As many as the API has, so that nothing moves when they are loaded. */
 const SKELETONS = Array.from({ length: 15 }, (_, at) => at);
-/** Figures are of the hour or the day that ended last: after another one the next is overdue. */
+/** A value is of the hour or day that ended last; it is outdated when the next one is overdue. */
 const GRACE = HOUR + 20 * MINUTE;
 
 export function HeadlineCards() {
@@ -43,7 +43,7 @@ export function HeadlineCards() {
       {error && !data && <Failure what="The headline figures" error={error} onRetry={dashboard.refresh} />}
       {error && data && (
         <p class="note">
-          <Badge tone="warn">not renewed</Badge> {error.message}
+          <Badge tone="warn">not updated</Badge> {error.message}
         </p>
       )}
       <ul class="cards" aria-busy={!data && !error}>
@@ -56,7 +56,7 @@ export function HeadlineCards() {
   );
 }
 
-/** What the signs on the cards mean, where there are any. */
+/** What the signs on the cards mean. */
 function Key({ headlines }: { headlines: Headline[] }) {
   const kinds = kindsOf(
     headlines.flatMap(({ change, ...own }) => [own, ...(change ? [change] : [])]).map(marksOf),
@@ -73,7 +73,7 @@ function HeadlineCard({ headline }: { headline: Headline }) {
   const [view] = useView();
   const now = useNow(MINUTE / 2);
   const { label, unit, kind } = metricNamed(headline.metric, headline.metricType);
-  // What neither adds up nor is a stock has only its whole days.
+  // Distinct counts and means are of whole days.
   const old = (kind === 'mean' ? DAY : HOUR) + GRACE;
   const asOf = headline.asOf === null ? null : Date.parse(headline.asOf);
   const points = view.trend === '24h' ? headline.last24Hours : headline.last30Days;
@@ -91,8 +91,8 @@ function HeadlineCard({ headline }: { headline: Headline }) {
       <ChangeLine headline={headline} />
       <Sparkline points={points} unit={unit} what={TREND_NAMES[view.trend]} />
       <p class="card-age">
-        {asOf === null ? 'no record to show' : <Time at={asOf} now={now} />}
-        {asOf !== null && now - asOf > old && <Badge tone="warn">stale</Badge>}
+        {asOf === null ? 'no record' : <Time at={asOf} now={now} />}
+        {asOf !== null && now - asOf > old && <Badge tone="warn">outdated</Badge>}
       </p>
     </li>
   );
@@ -105,7 +105,7 @@ function marksOf({ stale = false, reconstructed }: Marked) {
 function ChangeLine({ headline: { metric, metricType, change } }: { headline: Headline }) {
   const [view] = useView();
   const now = useNow(MINUTE);
-  if (!change) return <p class="card-change absent">no period before to compare</p>;
+  if (!change) return <p class="card-change absent">no earlier period to compare with</p>;
   const { unit } = metricNamed(metric, metricType);
   const arrow = change.absolute > 0 ? '▲' : change.absolute < 0 ? '▼' : '=';
   return (

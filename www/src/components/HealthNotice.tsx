@@ -1,4 +1,4 @@
-// Tells on the overview that figures are behind or failing; says nothing while all is well.
+// A notice on the overview if runs are late or fail.
 import { fetchHealth } from '../api/client.ts';
 import type { Health } from '../api/types.ts';
 import { MINUTE } from '../model/period.ts';
@@ -14,7 +14,9 @@ export function HealthNotice() {
   return (
     <section class={`banner ${data.status === 'failing' ? 'banner-bad' : 'banner-warn'}`} aria-label="Health">
       <p>
-        <strong>{data.status === 'failing' ? 'Figures are failing.' : 'Some figures are behind.'}</strong>{' '}
+        <strong>
+          {data.status === 'failing' ? 'Runs are failing.' : 'Some values are late or incomplete.'}
+        </strong>{' '}
         {data.reasons.map(({ reason }) => reason).join(' ')}
       </p>
       <a

@@ -1,4 +1,4 @@
-// Health with its reasons, and each granularity's state: last runs, how far nothing is missing, holes.
+// Health with its reasons, and the state of each granularity: last runs, watermark, missing periods.
 import { fetchHealth } from '../api/client.ts';
 import type { GranularityHealth, Health, HealthStatus } from '../api/types.ts';
 import { ABSENT, formatExact, formatPeriod } from '../model/format.ts';
@@ -26,7 +26,7 @@ export function HealthPanel() {
         {data && (
           <p class="age">
             checked <Time at={Date.parse(data.checkedAt)} now={now} />
-            {error && <Badge tone="warn">not renewed</Badge>}
+            {error && <Badge tone="warn">not updated</Badge>}
           </p>
         )}
         <Button onClick={health.refresh} off={health.loading}>
@@ -46,7 +46,7 @@ export function HealthPanel() {
 }
 
 function Reasons({ health: { reasons } }: { health: Health }) {
-  if (reasons.length === 0) return <p>Everything that is due has been counted.</p>;
+  if (reasons.length === 0) return <p>Every period that is due has a record.</p>;
   return (
     <ul class="reasons">
       {reasons.map(({ severity, granularity, reason }) => (
@@ -70,14 +70,14 @@ function GranularityTable({ granularities, now }: { granularities: GranularityHe
             <th scope="col">Granularity</th>
             <th scope="col">Last run</th>
             <th scope="col">Last success</th>
-            <th scope="col">Nothing missing up to</th>
+            <th scope="col">Complete up to</th>
             <th scope="col" class="number">
-              Behind
+              Periods behind
             </th>
             <th scope="col" class="number">
-              To refresh
+              Stale periods
             </th>
-            <th scope="col">Holes</th>
+            <th scope="col">Missing periods</th>
             <th scope="col">Failing types</th>
           </tr>
         </thead>

@@ -1,5 +1,4 @@
-// A recalculation while it runs: how many periods are done, what failed, when it ended. One that gets
-// nowhere can be ended.
+// The progress of a recalculation: periods done, failures, when it ended. The user can end it.
 import { useId, useRef, useState } from 'preact/hooks';
 import { asApiError, dismissJob, fetchJob } from '../api/client.ts';
 import type { Job } from '../api/types.ts';
@@ -38,7 +37,7 @@ export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: ()
               Recalculation of {data.metricType}, {data.granularity}
             </label>{' '}
             <Badge tone={TONES[data.status]}>{data.status}</Badge>
-            {error && <Badge tone="warn">not renewed</Badge>}
+            {error && <Badge tone="warn">not updated</Badge>}
           </p>
           <progress id={id} max={Math.max(1, data.periods)} value={data.done + data.failed} />
           <p role="status">
@@ -66,7 +65,7 @@ export function JobProgress({ jobId, onDismiss }: { jobId: string; onDismiss: ()
   );
 }
 
-/** Ends the job for good, for which it is asked once more. */
+/** Ends the job, after a confirmation. */
 function EndJob({ jobId, onEnded }: { jobId: string; onEnded: () => void }) {
   const [asked, setAsked] = useState(false);
   const [ending, setEnding] = useState(false);
@@ -89,17 +88,17 @@ function EndJob({ jobId, onEnded }: { jobId: string; onEnded: () => void }) {
   };
   return (
     <div class="end-job" ref={place}>
-      {/* The same button for both, so that the focus stays where it is. */}
+      {/* One button for both steps, so that it keeps the focus. */}
       <Button off={ending} onClick={() => (asked ? end() : setAsked(true))}>
-        {asked ? 'End it' : 'Dismiss recalculation'}
+        {asked ? 'Confirm' : 'End recalculation'}
       </Button>
       {asked && (
         <Button off={ending} onClick={() => setAsked(false)}>
-          Go on
+          Keep running
         </Button>
       )}
       <span role="status" class="note">
-        {asked && 'What it has written stays; what is not done is not done.'}
+        {asked && 'Periods that are done keep their new values. The others are not recalculated.'}
       </span>
       {problem && (
         <p role="alert" class="problem">

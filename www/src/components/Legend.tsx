@@ -1,5 +1,5 @@
-// The series of a chart: switches that show and hide them, each with its figure of the range, or
-// its value where the cursor is.
+// The series of a chart: buttons that show and hide them, each with its value of the range or under the
+// cursor.
 import { changeOf, figureOf } from '../model/figure.ts';
 import { ABSENT, formatExact, formatPercent, formatSigned } from '../model/format.ts';
 import { together } from '../model/marks.ts';
@@ -18,7 +18,7 @@ import { Marks } from './Marks.tsx';
 interface Props {
   data: ChartData;
   before: ChartData | null;
-  /** Why there is no period before, though it was asked for. */
+  /** Why the previous period could not be loaded. */
   beforeFailure: string | null;
   cursor: number | null;
   loading: boolean;
@@ -51,10 +51,10 @@ export function Legend({ data, before, beforeFailure, cursor, loading }: Props) 
                 ) : (
                   <Value data={data} before={before} at={at} cursor={cursor} />
                 )}
-                {/* Its place, until the period before is loaded. */}
+                {/* Keeps the space until the previous period is loaded. */}
                 {view.compare && !before && (
                   <span class="against" title={beforeFailure ?? undefined}>
-                    {beforeFailure === null ? '…' : 'before: not loaded'}
+                    {beforeFailure === null ? '…' : 'previous: not loaded'}
                   </span>
                 )}
                 {onRightAxis(metric, drawn) && <span class="what">right axis</span>}
@@ -70,7 +70,7 @@ export function Legend({ data, before, beforeFailure, cursor, loading }: Props) 
 interface ValueProps {
   data: ChartData;
   before: ChartData | null;
-  /** Which series. */
+  /** The index of the series. */
   at: number;
   cursor: number | null;
 }
@@ -109,7 +109,7 @@ interface ValueAtProps {
   cursor: number;
 }
 
-/** The value where the cursor is. */
+/** The value under the cursor. */
 function ValueAt({ data, series, before, seriesBefore, cursor }: ValueAtProps) {
   const { unit } = series.metric;
   const isRunning = cursor === data.periods.length;
@@ -126,7 +126,7 @@ function ValueAt({ data, series, before, seriesBefore, cursor }: ValueAtProps) {
       )}
       {before && seriesBefore && !isRunning && (
         <span class="against">
-          before <Marks marks={marksAt(before, seriesBefore, cursor)} />
+          previous <Marks marks={marksAt(before, seriesBefore, cursor)} />
           {formatExact(seriesBefore.values[cursor], unit)}
         </span>
       )}
@@ -136,9 +136,9 @@ function ValueAt({ data, series, before, seriesBefore, cursor }: ValueAtProps) {
 
 function ChangeOfRange({ data, series, before, seriesBefore }: ComparedProps) {
   const change = changeOf(series.values, seriesBefore.values, series.metric.kind);
-  if (!change) return <span class="against absent">nothing before</span>;
+  if (!change) return <span class="against absent">no earlier values</span>;
   const { percent, absolute, compared, of } = change;
-  // A difference to a lower bound bounds nothing: it is an estimate.
+  // A difference to a lower bound is an estimate.
   const then = marksOfRange(before, seriesBefore);
   const marks = together([
     marksOfRange(data, series),
@@ -147,11 +147,11 @@ function ChangeOfRange({ data, series, before, seriesBefore }: ComparedProps) {
   return (
     <span
       class="against"
-      title={compared < of ? `Only ${compared} of ${of} periods have a value now and before` : undefined}
+      title={compared < of ? `Only ${compared} of ${of} periods have a value in both ranges` : undefined}
     >
       <Marks marks={marks} />
       {percent === null ? formatSigned(absolute, series.metric.unit) : formatPercent(percent)}
-      {compared < of ? ` on ${compared} of ${of}` : ' vs before'}
+      {compared < of ? ` on ${compared} of ${of}` : ' vs previous'}
     </span>
   );
 }

@@ -1,5 +1,4 @@
-// The marks of a value, beside it: a sign that needs no colour, and what it means for whoever points at
-// it or listens.
+// The marks of a value: a sign that needs no colour, with its meaning as a tooltip and for screen readers.
 import { MEANINGS, SIGNS, type Marks as ValueMarks } from '../model/marks.ts';
 
 type Kind = keyof typeof SIGNS;
@@ -21,7 +20,7 @@ function Mark({ of }: { of: Kind }) {
   );
 }
 
-/** What the signs mean, for those that are there. */
+/** What the signs mean. */
 export function MarkKey({ kinds }: { kinds: Kind[] }) {
   return (
     <>

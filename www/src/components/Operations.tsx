@@ -1,5 +1,4 @@
-// The page for whoever runs this: is it healthy, what ran and what did it cost, and making the past
-// again.
+// The page for operators: health, recalculation, and the ledger of runs with their cost.
 import { HealthPanel } from './HealthPanel.tsx';
 import { Recalculation } from './Recalculation.tsx';
 import { RunLedger } from './RunLedger.tsx';

@@ -1,4 +1,4 @@
-// The page that admins open: now, headline figures, and everything over time.
+// The page that admins open first: realtime counters, headline figures, charts.
 import { HeadlineCards } from './HeadlineCards.tsx';
 import { RealtimeStrip } from './RealtimeStrip.tsx';
 import { Trends } from './Trends.tsx';

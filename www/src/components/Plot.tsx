@@ -1,4 +1,4 @@
-// The picture: a uPlot chart that follows its inputs, the pointer and the keyboard.
+// The picture: a uPlot chart with pointer and keyboard control.
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
@@ -36,7 +36,7 @@ export function Plot(props: Props) {
 
   const periods = drawnPeriods(data);
   const names = shown.map(({ metric }) => metric.name).join();
-  // Data that came again unchanged is not drawn again: the zoom by dragging may be under way.
+  // Unchanged data is not drawn again: the user may be dragging to zoom.
   const content = useMemo(
     () =>
       jsonText([
@@ -52,14 +52,14 @@ export function Plot(props: Props) {
   );
   const identity = [range.granularity, range.running?.start, zone, palette, zoom?.join(), content].join(' ');
 
-  // Drawn before the next event is handled: a key pressed right after a zoom would else move the point
-  // of the old picture, and the new one would put it back.
+  // Drawn before the next event: a key pressed right after a zoom must move the cursor of the new
+  // picture.
   useLayoutEffect(() => {
     const element = place.current;
     if (!element) return;
     const input = { data, before, shown, range, zoom, zone };
     const options = plotOptions(input, element.clientWidth);
-    // Drawn anew, as for a zoom, it still points at the period it did, if that is still seen.
+    // After redrawing, the cursor stays at its period, if that is still visible.
     const keepPlace = (drawn: uPlot) => {
       const [first, last] = visibleIndices(periods, zoom);
       if (cursor !== null && cursor >= first && cursor <= last) pointAt(drawn, periods[cursor] ?? 0);

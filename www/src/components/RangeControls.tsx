@@ -1,4 +1,4 @@
-// What the charts show: how long, how fine, against what.
+// What the charts show: range, granularity, comparison.
 import { useEffect, useState } from 'preact/hooks';
 import { GRANULARITIES, type Granularity } from '../api/types.ts';
 import { DAY } from '../model/period.ts';
@@ -23,11 +23,11 @@ const GRANULARITY_NAMES: Record<Granularity, string> = {
   monthly: 'Monthly',
 };
 
-/** `granularity` is what is shown, which follows the time where the one that was chosen has no period. */
+/** `granularity` is what is shown; it differs from the chosen one where that has no period yet. */
 export function RangeControls({ granularity }: { granularity: Granularity }) {
   const [view, change] = useView();
   const [choosingDates, setChoosingDates] = useState(false);
-  // Another choice, or going back, says what is shown: dates are not being chosen any more.
+  // Another choice, or going back, ends the selection of dates.
   useEffect(() => setChoosingDates(false), [view.range, view.granularity, view.from, view.to]);
   const custom = view.range === 'custom' || choosingDates;
 
@@ -59,7 +59,7 @@ export function RangeControls({ granularity }: { granularity: Granularity }) {
           checked={view.compare}
           onChange={(event) => change({ compare: event.currentTarget.checked })}
         />
-        Compare with the period before
+        Compare with the previous period
       </label>
     </fieldset>
   );

@@ -1,5 +1,5 @@
-// The line under the legend: which period the values are of, when they were calculated, and what is
-// incomplete about them. Always there, so that nothing moves while the cursor does.
+// The line under the legend: the period of the values, when they were calculated, and what is incomplete.
+// It always has its space, so that nothing moves with the cursor.
 import { soFar } from '../model/describe.ts';
 import { formatInstant, formatPeriod, formatPeriodInZone } from '../model/format.ts';
 import { kindsOf, SIGNS } from '../model/marks.ts';
@@ -37,13 +37,13 @@ export function Readout(props: Props) {
   );
 }
 
-/** What the marks on the picture are, once, where there are any. */
+/** What the marks on the picture mean. */
 function WholeRange({ data, before, range }: Props) {
   const [view] = useView();
   const { reconstructed, stale, short } = countMarks(data, shownSeries(data, view.toggled));
   return (
     <>
-      {view.zoom && <span>figures of the whole range</span>}
+      {view.zoom && <span>values of the whole range</span>}
       {data.missing.length > 0 && (
         <span>
           <span class="mark mark-missing" aria-hidden="true" /> {data.missing.length} missing
@@ -51,7 +51,7 @@ function WholeRange({ data, before, range }: Props) {
       )}
       {range.running && (
         <span>
-          <span class="mark mark-running" aria-hidden="true" /> running, incomplete:{' '}
+          <span class="mark mark-running" aria-hidden="true" /> running period:{' '}
           {data.running
             ? soFar(data.running.asOf, view.zone)
             : formatPeriod(range.running.start, range.granularity, view.zone)}
@@ -62,29 +62,29 @@ function WholeRange({ data, before, range }: Props) {
           <span class="mark-reconstructed" aria-hidden="true">
             ○
           </span>{' '}
-          hollow, dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed later, {reconstructed}
+          hollow, dashed ({SIGNS.lowerBound}, {SIGNS.estimate}): reconstructed, {reconstructed}
         </span>
       )}
       {stale > 0 && (
         <span>
-          <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} being recalculated: {stale}
+          <span class="mark mark-stale" aria-hidden="true" /> {SIGNS.stale} stale: {stale}
         </span>
       )}
       {short > 0 && (
         <span>
-          <span class="mark mark-short" aria-hidden="true" /> short of finer periods: {short}
+          <span class="mark mark-short" aria-hidden="true" /> incomplete: {short}
         </span>
       )}
       {before && (
         <span>
-          <span class="mark mark-before" aria-hidden="true" /> dashed: the period before
+          <span class="mark mark-before" aria-hidden="true" /> dashed: previous period
         </span>
       )}
     </>
   );
 }
 
-/** What is under the cursor. */
+/** The period under the cursor. */
 function OnePeriod({ data, before, range, cursor }: Props & { cursor: number }) {
   const [view] = useView();
   const start = drawnPeriods(data)[cursor] ?? 0;
@@ -106,10 +106,10 @@ function OnePeriod({ data, before, range, cursor }: Props & { cursor: number }) 
       <MarkKey kinds={kindsOf(shown.map((series) => marksAt(data, series, cursor)))} />
       {coverage && (
         <span>
-          short: made from {coverage.present} of {coverage.expected}
+          incomplete: {coverage.present} of {coverage.expected} finer periods
         </span>
       )}
-      {then !== undefined && <span>before: {formatPeriod(then, range.granularity, view.zone)}</span>}
+      {then !== undefined && <span>previous: {formatPeriod(then, range.granularity, view.zone)}</span>}
     </>
   );
 }

@@ -1,5 +1,5 @@
-// What happens right now: visitors of the last minutes and what is new since yesterday. It renews
-// itself, and says how old it is.
+// The realtime counters: visitors of the last minutes and new items of the last 24 hours, updated
+// automatically, with their age.
 import { useRef } from 'preact/hooks';
 import { fetchRealtime } from '../api/client.ts';
 import type { Counter, Realtime } from '../api/types.ts';
@@ -44,10 +44,10 @@ export function RealtimeStrip() {
     },
     30 * SECOND,
     () => false,
-    // Before the first snapshot, and while one is made, there is a newer one in a moment.
+    // A newer snapshot follows soon: before the first one, and during a refresh.
     ({ refreshing, lastUpdated }) => refreshing || lastUpdated === null,
   );
-  /** Asked for by hand, the figures are counted anew instead of being read from the cache. */
+  /** On request of the user the counters are refreshed instead of read from the cache. */
   const countNow = () => {
     countAnew.current = true;
     realtime.refresh();
@@ -102,7 +102,7 @@ interface FigureProps {
   counter: Counter | undefined;
   today?: Counter | undefined;
   unit?: Unit;
-  /** null while it is loading. */
+  /** null while loading. */
   realtime: Realtime | null;
   now: number;
 }
@@ -125,7 +125,7 @@ function Figure({ label, counter, today, unit = 'count', realtime, now }: Figure
           )}
           {counter?.stale && (
             <Badge tone="warn" title={`Calculated ${formatAge(counter.ageSeconds * SECOND)}`}>
-              stale
+              outdated
             </Badge>
           )}
         </span>
@@ -150,9 +150,9 @@ function RealtimeAge({ realtime, notRenewed }: { realtime: Realtime; notRenewed:
   const stale = realtime.stale || notRenewed || now - at > 15 * MINUTE;
   return (
     <>
-      as of <Time at={at} now={now} /> {stale && <Badge tone="warn">stale</Badge>}
+      as of <Time at={at} now={now} /> {stale && <Badge tone="warn">outdated</Badge>}
       {realtime.source === 'dynamodb' && <span class="note"> read from the database</span>}
-      {realtime.refreshing && <span class="note"> being renewed</span>}
+      {realtime.refreshing && <span class="note"> being refreshed</span>}
     </>
   );
 }

@@ -1,4 +1,4 @@
-// Making stored periods again: choose, see what it would touch, start, watch.
+// Recalculation of stored periods: form, preview, start, progress.
 import { useRef, useState } from 'preact/hooks';
 import { asApiError, previewRecalculation, startRecalculation } from '../api/client.ts';
 import {
@@ -21,7 +21,7 @@ import { Select } from './Select.tsx';
 
 const TYPE_OPTIONS = ['all', ...METRIC_TYPES] as const;
 
-/** A request, and what it would touch. */
+/** A request with its preview. */
 interface Confirmable {
   request: RecalculationRequest;
   preview: RecalculationPreview;
@@ -38,7 +38,7 @@ export function Recalculation() {
   const [problem, setProblem] = useState<string | null>(null);
   const [previewing, setPreviewing] = useState(false);
   const [starting, setStarting] = useState(false);
-  /** Counts up with every choice and every preview: answers to what was asked before are not shown. */
+  /** Increments with every change and every preview: responses to earlier requests are ignored. */
   const turn = useRef(0);
 
   const forgetPreview = () => {
@@ -48,7 +48,7 @@ export function Recalculation() {
     setProblem(null);
   };
 
-  /** A preview of other choices must not be what is confirmed. */
+  /** Drops the preview, which must match what is confirmed. */
   const edit =
     <T,>(set: (value: T) => void) =>
     (value: T) => {
@@ -100,8 +100,8 @@ export function Recalculation() {
     <section class="panel" aria-labelledby="recalculation-title">
       <h2 id="recalculation-title">Recalculate</h2>
       <p class="note">
-        Counts stored periods again from the table as it is now. What was observed keeps its value; coarser
-        periods that depend on these are refreshed.
+        Recomputes stored periods from the table as it is now. Observed values are kept. Coarser periods that
+        depend on these periods are refreshed.
       </p>
       <form class="recalculation" onSubmit={showPreview} noValidate aria-label="Recalculation">
         <Select
@@ -140,7 +140,8 @@ export function Recalculation() {
         </Button>
         <span class="note">Days in UTC, both included.</span>
         <span class="note" id="overwrite-note">
-          Overwrite: Replace observed values by what the table says today; they are marked as reconstructed.
+          Overwrite: replaces observed values with values from the table as it is now, and marks them as
+          reconstructed.
         </span>
       </form>
       {problem && (

@@ -1,4 +1,4 @@
-// What a recalculation would touch, before anything is started.
+// What a recalculation would change, before it is started.
 import { useRef } from 'preact/hooks';
 import type { RecalculationPreview } from '../api/types.ts';
 import { formatExact, formatPeriodInZone, humanise } from '../model/format.ts';
@@ -25,8 +25,8 @@ export function RecalculationPreviewPanel({ preview, overwrites, busy, onStart, 
     return (
       <div class="preview" role="status">
         <p>
-          There is nothing to recalculate: no {granularity} period of these days is over, within retention,
-          and not from before the first hour that was counted.
+          Nothing to recalculate: in these days there is no {granularity} period that has ended, is within
+          retention, and is not before the first counted hour.
         </p>
       </div>
     );
@@ -46,7 +46,7 @@ export function RecalculationPreviewPanel({ preview, overwrites, busy, onStart, 
         )}
         .{' '}
         {coarser.length > 0
-          ? `Refreshed from them: ${coarser.map(([of, count]) => `${formatExact(count, 'count')} ${of}`).join(', ')}.`
+          ? `Also refreshed: ${coarser.map(([of, count]) => `${formatExact(count, 'count')} ${of}`).join(', ')}.`
           : 'No coarser period depends on them.'}
         {overwrites && ' Observed values are replaced.'}
       </p>

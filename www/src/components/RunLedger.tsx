@@ -1,4 +1,4 @@
-// The ledger: what ran, how it ended, how long it took and what it cost; a page at a time.
+// The ledger: every run with its status, duration and cost, page by page.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type ApiError, asApiError, fetchRuns, type RunFilter } from '../api/client.ts';
 import {
@@ -51,7 +51,7 @@ export function RunLedger() {
           name={(granularity) => granularity}
           onChange={(granularity) => change({ runGranularity: orNull<Granularity>(granularity) })}
         />
-        {first.error && first.data && <Badge tone="warn">not renewed</Badge>}
+        {first.error && first.data && <Badge tone="warn">not updated</Badge>}
       </div>
       {first.error && !first.data && (
         <Failure what="The ledger" error={first.error} onRetry={first.refresh} />
@@ -61,7 +61,7 @@ export function RunLedger() {
         <p class="absent">
           {view.runStatus || view.runGranularity
             ? 'No run matches these filters.'
-            : 'Nothing has run yet. The first run comes with the next full hour.'}
+            : 'There are no runs yet. The first one starts at the next full hour.'}
         </p>
       )}
       {runs.length > 0 && <RunTable runs={runs} />}
@@ -104,7 +104,7 @@ function RunTable({ runs }: { runs: Run[] }) {
             <th scope="col">Started</th>
             <th scope="col">Status</th>
             <th scope="col">Periods</th>
-            <th scope="col">Why</th>
+            <th scope="col">Trigger</th>
             <th scope="col" class="number">
               Duration
             </th>
@@ -120,7 +120,7 @@ function RunTable({ runs }: { runs: Run[] }) {
             <th scope="col" class="number">
               Cost
             </th>
-            <th scope="col">What happened</th>
+            <th scope="col">Result</th>
           </tr>
         </thead>
         <tbody>
@@ -135,13 +135,13 @@ function RunTable({ runs }: { runs: Run[] }) {
 
 interface Older {
   key: string;
-  /** The first page as it was when the second one was read, and those after it. */
+  /** The first page as it was when the second one was read, and the pages after it. */
   pages: RunPage[];
   loading: boolean;
   error: ApiError | null;
 }
 
-/** All runs that were read: the first page is renewed, those after it stay until the filter is another. */
+/** All runs that were read: the first page is updated, the others stay until the filter changes. */
 function useRuns(first: RunPage | null, filter: RunFilter, key: string) {
   const none: Older = { key, pages: [], loading: false, error: null };
   const [state, setState] = useState(none);

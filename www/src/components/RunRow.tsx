@@ -1,4 +1,4 @@
-// One run of the ledger; what failed or was malformed opens below its one-line verdict.
+// One run of the ledger: one line, with failures and malformed items as details.
 import type { Run } from '../api/types.ts';
 import { formatCost, formatDuration, formatExact, formatInstant, formatPeriod } from '../model/format.ts';
 import { useView } from '../state/route.ts';

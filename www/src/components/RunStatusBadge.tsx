@@ -1,4 +1,4 @@
-// A run's status, the same everywhere.
+// The status of a run.
 import type { RunStatus } from '../api/types.ts';
 import { Badge, type Tone } from './Badge.tsx';
 
@@ -8,7 +8,7 @@ const MEANINGS: Record<RunStatus, string> = {
   complete: 'Everything was written.',
   partial: 'Some types were written, others failed.',
   failed: 'Nothing could be written.',
-  held: 'Another run was at work on the same period.',
+  held: 'Skipped: another run was processing the same period.',
 };
 
 export function RunStatusBadge({ status }: { status: RunStatus }) {

@@ -1,4 +1,4 @@
-// A choice of one that shows all its values: radio buttons that look like one control.
+// A choice of one value that shows all values: radio buttons in the form of one control.
 import { useId } from 'preact/hooks';
 
 interface Props<T extends string> {

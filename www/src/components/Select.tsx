@@ -1,4 +1,4 @@
-// A labelled choice of one among a few named values: the browser's own control, its keyboard included.
+// A labelled choice of one of a few values: the browser's own control.
 import { useId } from 'preact/hooks';
 
 interface Props<T extends string> {

@@ -1,4 +1,4 @@
-// Signing in, and why it is needed: said plainly, with both ways back.
+// Signing in with a token or the platform's session, with the reason if access ended.
 import { useEffect, useRef } from 'preact/hooks';
 import { signIn } from '../state/session.ts';
 
@@ -31,16 +31,16 @@ export function SignIn({ reason }: { reason: string | null }) {
           aria-describedby="token-note"
         />
         <p id="token-note" class="note">
-          Kept for this tab only, and forgotten when it is closed.
+          Stored for this tab only, until you close it.
         </p>
         <button type="submit" class="primary">
           Sign in
         </button>
       </form>
       <p class="note">
-        An administrator who is signed in to the platform in this browser needs no token.{' '}
+        Administrators who are signed in to the platform in this browser need no token.{' '}
         <button type="button" class="link" onClick={() => signIn(null)}>
-          Try again with the platform’s session
+          Use the platform’s session
         </button>
       </p>
     </section>

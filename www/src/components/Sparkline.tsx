@@ -1,4 +1,4 @@
-// A small line without axes: the shape of the last day or month, holes left open.
+// A small line without axes for the last day or month, with gaps where there is no value.
 import type { TimedValue } from '../api/types.ts';
 import { formatExact, type Unit } from '../model/format.ts';
 import type { Numeric } from '../model/numeric.ts';
@@ -20,8 +20,8 @@ export function Sparkline({ points, unit, what }: { points: TimedValue[]; unit: 
   const label =
     `${what}: from ${formatExact(low, unit)} to ${formatExact(high, unit)}` +
     (holes > 0 ? `, ${holes} of ${points.length} without a value` : '') +
-    count(({ reconstructed }) => reconstructed !== undefined, 'reconstructed later') +
-    count(({ stale }) => stale === true, 'being recalculated');
+    count(({ reconstructed }) => reconstructed !== undefined, 'reconstructed') +
+    count(({ stale }) => stale === true, 'stale');
   return (
     <svg
       class="sparkline"
@@ -44,7 +44,7 @@ function height(value: Numeric, low: number, high: number): number {
   return high === low ? HEIGHT / 2 : HEIGHT - PAD - (Number(value) - low) * scale;
 }
 
-/** A stroke upright through each value that has a mark. */
+/** A vertical stroke through each value that has a mark. */
 function markPath(points: TimedValue[], low: number, high: number): string {
   return points
     .map(({ value, stale, reconstructed }, at) =>
@@ -55,7 +55,7 @@ function markPath(points: TimedValue[], low: number, high: number): string {
     .join('');
 }
 
-/** A value between two holes is drawn as a short stroke: a line of one point would not be seen. */
+/** A value between two gaps is drawn as a short stroke: a line of one point is invisible. */
 function linePath(points: TimedValue[], low: number, high: number): string {
   let path = '';
   let open = false;

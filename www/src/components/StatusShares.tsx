@@ -1,4 +1,4 @@
-// The latest media by status as shares of a whole: one bar, and the numbers.
+// The latest media by status: one bar with shares, and the numbers.
 
 import type { Granularity } from '../api/types.ts';
 import { formatExact, formatPercent, formatPeriod } from '../model/format.ts';

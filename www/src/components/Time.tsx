@@ -1,4 +1,4 @@
-// A time with its age, the way it is said everywhere: "14:05 UTC, 3 min ago".
+// A time with its age: "14:05 UTC, 3 min ago".
 import { formatAge, formatInstant, formatRecent } from '../model/format.ts';
 import { useView } from '../state/route.ts';
 

@@ -1,5 +1,4 @@
-// Everything over time: loads the records of the range (and of the one before), hands each chart
-// its part, and the whole as one CSV.
+// The charts: loads the records of the range and of the previous one, and exports all as one CSV.
 import { fetchMetrics, type MetricsAnswer } from '../api/client.ts';
 import type { Granularity } from '../api/types.ts';
 import { type ChartSpec, METRIC_TYPES, typeOf } from '../model/catalogue.ts';
@@ -87,7 +86,7 @@ export function Trends() {
 
 const NOT_COMPARED = { before: null, beforeFailure: null };
 
-/** What a chart is compared with, or why that could not be loaded; neither while it is loading. */
+/** The data a chart is compared with, or why it could not be loaded; neither while it is loading. */
 function beforeOf(spec: ChartSpec, { data, error }: Resource<MetricsAnswer>, range: Range) {
   const failure = data ? data.failed[typeOf(spec)] : error?.message;
   if (failure !== undefined) return { before: null, beforeFailure: failure };
@@ -118,7 +117,7 @@ function rangeInWords(range: Range, view: View): string {
   const last = range.periods.at(-1);
   if (first === undefined || last === undefined) return '';
   const count = `${range.periods.length} ${range.granularity} ${range.periods.length === 1 ? 'period' : 'periods'}`;
-  // Days and longer are UTC's: elsewhere they begin at some hour, which is then said.
+  // Days and longer periods are UTC's: in other zones the text names the hour at which they begin.
   if (range.granularity === 'hourly' || view.zone === 'local') {
     return `${count}: ${formatSpan(first, range.end, view.zone)}`;
   }
@@ -139,7 +138,7 @@ function Notes({ metrics, before, now }: NotesProps) {
     <div class="notes">
       {metrics.error && metrics.data && metrics.loadedAt !== null && (
         <p>
-          <Badge tone="warn">not renewed</Badge> {metrics.error.message} Loaded{' '}
+          <Badge tone="warn">not updated</Badge> {metrics.error.message} Loaded{' '}
           <Time at={metrics.loadedAt} now={now} />.
         </p>
       )}
@@ -151,21 +150,21 @@ function Notes({ metrics, before, now }: NotesProps) {
       )}
       {before?.error && !before.data && (
         <p>
-          <Badge tone="warn">no comparison</Badge> The period before could not be loaded:{' '}
+          <Badge tone="warn">no comparison</Badge> The previous period could not be loaded:{' '}
           {before.error.message}
         </p>
       )}
       {failedBefore.map(([type, why]) => (
         <p key={type}>
-          <Badge tone="warn">no comparison</Badge> {humanise(type)} of the period before could not be loaded:{' '}
-          {why}
+          <Badge tone="warn">no comparison</Badge> {humanise(type)} of the previous period could not be
+          loaded: {why}
         </p>
       ))}
     </div>
   );
 }
 
-/** Whether it is known that there is nothing: a type that could not be read may have something. */
+/** Whether the range certainly has no records: a type that could not be read may have some. */
 function isEmpty({ types, failed }: MetricsAnswer): boolean {
   return Object.keys(failed).length === 0 && types.every((type) => type.dataPoints.length === 0);
 }
@@ -173,8 +172,8 @@ function isEmpty({ types, failed }: MetricsAnswer): boolean {
 function NothingOver() {
   return (
     <div class="panel empty">
-      <h3>No period of this range is over yet</h3>
-      <p>Figures come with the first full hour. Until then another range has some.</p>
+      <h3>No period of this range has ended yet</h3>
+      <p>The first values appear after the first full hour. Until then, select another range.</p>
     </div>
   );
 }
@@ -183,13 +182,13 @@ function NothingRecorded({ range }: { range: Range }) {
   const [, change] = useView();
   return (
     <div class="panel empty">
-      <h3>Nothing is recorded for this range</h3>
+      <h3>No records in this range</h3>
       <p>
-        Hours are counted when they are over, days after midnight UTC, weeks and months at their end. If this
-        is a new installation, the first figures come with the next full hour. Periods before the first one
-        that was counted, and those past retention, have no records and cannot get any
-        {range.granularity === 'hourly' && '; a coarser granularity may reach further back'}. Whether anything
-        that is due is missing is on the operations page.
+        Hours are computed when they end, days after midnight UTC, weeks and months at their end. In a new
+        installation the first values appear after the next full hour. Periods before the first counted hour
+        and periods past retention have no records, and none can be computed
+        {range.granularity === 'hourly' && '; a coarser granularity may have earlier records'}. The operations
+        page shows whether records are missing.
       </p>
       <button type="button" onClick={() => change({ page: 'operations' })}>
         Go to operations

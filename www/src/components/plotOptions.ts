@@ -1,6 +1,5 @@
-// How a chart is drawn: scales, axes, lines with holes, dashed where a value is not final, the bands
-// of missing, stale and running periods.
-// Everything that is uPlot's is here and in Plot.tsx.
+// How a chart is drawn: scales, axes, lines with gaps, dashed where a value is not final, and bands for
+// missing, stale and running periods. Only this file and Plot.tsx use uPlot.
 import uPlot from 'uplot';
 import type { Granularity } from '../api/types.ts';
 import type { Metric } from '../model/catalogue.ts';
@@ -27,14 +26,14 @@ function scaleOf(metric: Metric, shown: Series[]): 'flow' | 'stock' {
   return onRightAxis(metric, shown) ? 'stock' : 'flow';
 }
 
-/** Whether any value is reconstructed or of the running period: only then there are dashed lines. */
+/** Whether any value is reconstructed or of the running period, which is drawn dashed. */
 function isProvisional({ data, shown }: PlotInput): boolean {
   return (
     data.running !== null || shown.some(({ reconstructed }) => reconstructed.some((claim) => claim !== null))
   );
 }
 
-/** x, then every shown series, the dashed parts of them, and the same of the period before. */
+/** x, then every shown series, their dashed parts, and the series of the previous period. */
 export function plotData(input: PlotInput): uPlot.AlignedData {
   const { data, before, shown } = input;
   const x = drawnPeriods(data);
@@ -145,7 +144,7 @@ const LINES: Record<LineKind, Pick<uPlot.Series, 'width' | 'dash'>> = {
   before: { width: 1.5, dash: [8, 4] },
 };
 
-/** The hollow points of the dashed lines: only of what is not final, not of what they begin at. */
+/** The hollow points of the dashed lines: only values that are not final. */
 function provisionalPoints(shown: Series[], data: ChartData): NonNullable<uPlot.Series.Points['filter']> {
   return (_, index) => {
     const series = shown[(index - 1) % shown.length];
@@ -154,7 +153,7 @@ function provisionalPoints(shown: Series[], data: ChartData): NonNullable<uPlot.
   };
 }
 
-/** Wide enough for the longest label; not narrower than usual, so that charts align. */
+/** Wide enough for the longest label; at least the default, so that charts align. */
 const axisSize: uPlot.Axis.Size = (_, labels) =>
   Math.max(56, ...(labels ?? []).map((label) => 16 + label.length * 7));
 
@@ -164,10 +163,10 @@ const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) =>
 ).flat();
 const HOURS = [1, 2, 3, 4, 6, 8, 12].map((hours) => hours * 3600);
 const DAYS = [1, 2, 3, 4, 5, 7, 10, 14].map((days) => days * 86_400);
-/** uPlot takes 30 days for a calendar month and 365 for a year. */
+/** uPlot treats 30 days as a month and 365 as a year. */
 const MONTHS = [1, 2, 3, 4, 6].map((months) => months * 30 * 86_400);
 const YEARS = [1, 2, 5, 10].map((years) => years * 365 * 86_400);
-/** No finer than the periods: an axis of hours under daily values would pretend to a precision. */
+/** Not finer than the periods. */
 const TIME_STEPS: Record<Granularity, number[]> = {
   hourly: [...HOURS, ...DAYS, ...MONTHS, ...YEARS],
   daily: [...DAYS, ...MONTHS, ...YEARS],
@@ -189,7 +188,7 @@ function timeLabels(splits: number[], step: number, zone: Zone): string[] {
   });
 }
 
-/** What happens in a period is measured from zero; a total may show its changes instead. */
+/** Flows are drawn from zero; for stocks the axis may start higher, to show changes. */
 function fromZero(zero: boolean): uPlot.Scale.Range {
   return (_, low, high) => {
     if (low == null || high == null) return [0, 1];
@@ -198,7 +197,7 @@ function fromZero(zero: boolean): uPlot.Scale.Range {
   };
 }
 
-/** All points while there is room for them; else only those without neighbours, which no line shows. */
+/** All points where there is space; otherwise only those without neighbours, which no line shows. */
 const pointFilter: NonNullable<uPlot.Series.Points['filter']> = (plot, series, show) => {
   const values = plot.data[series] ?? [];
   const [first, last] = plot.series[0]?.idxs ?? [0, values.length - 1];
@@ -212,7 +211,7 @@ const pointFilter: NonNullable<uPlot.Series.Points['filter']> = (plot, series, s
   return indices;
 };
 
-/** Behind the lines: where a period is missing, stale or short, and the one that is running. */
+/** Behind the lines: missing, stale, incomplete and running periods. */
 function drawBands(plot: uPlot, { data, range }: PlotInput): void {
   const { ctx, bbox } = plot;
   const band = (start: number, end: number, fill: string | CanvasPattern, height = bbox.height) => {
@@ -225,7 +224,7 @@ function drawBands(plot: uPlot, { data, range }: PlotInput): void {
   ctx.save();
   const missing = resolveColour('--band-missing');
   const hatched = hatching(ctx, resolveColour('--text-quiet'));
-  // A point stands for its period from its start on; its band is centred on it, as its hole is.
+  // A point is drawn at the start of its period; its band is centred on the point.
   const bandOf = (start: number, fill: string | CanvasPattern, height?: number) => {
     const half = (addPeriods(range.granularity, start, 1) - start) / 2;
     band(start - half, start + half, fill, height);
@@ -239,7 +238,7 @@ function drawBands(plot: uPlot, { data, range }: PlotInput): void {
   ctx.restore();
 }
 
-/** Diagonal strokes, which are seen without colour. */
+/** Diagonal strokes, which are visible without colour. */
 function hatching(ctx: CanvasRenderingContext2D, colour: string): CanvasPattern | string {
   const tile = document.createElement('canvas');
   const size = Math.round(6 * devicePixelRatio);

@@ -1,11 +1,10 @@
-// What the dashboard knows of the metrics beyond their names: labels, units, how they add up, which
-// chart they are on. A metric that is not here, because it was added to metrics.toml, is shown too:
-// on the chart of its type, under its own name.
+// The metrics on the dashboard: labels, units, how they are summarised, which chart shows them. A metric
+// of metrics.toml that is not listed here appears on the chart of its type, under its own name.
 import { humanise, type Unit } from './format.ts';
 
 /**
- * How values of several periods become one: `sum` adds up, `stock` is its latest value, `mean` has
- * only an average (distinct counts cannot be added up).
+ * How values of several periods are summarised: `sum` by their total, `stock` by the latest value,
+ * `mean` by the average (distinct counts cannot be added).
  */
 export type Kind = 'sum' | 'stock' | 'mean';
 
@@ -26,7 +25,7 @@ export interface ChartSpec {
   metrics: Metric[];
 }
 
-/** A chart is of one metric type. */
+/** The one metric type of a chart. */
 export const typeOf = (chart: ChartSpec): string => chart.metrics[0]?.type ?? '';
 
 const metric = (
@@ -49,7 +48,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'users',
     title: 'Users',
-    description: 'Who came, who was active, who signed up.',
+    description: 'Visitors, active users and sign-ups.',
     metrics: [
       metric('users', 'visitors', 'Visitors', 'mean', true),
       metric('users', 'activeUsers', 'Active users', 'mean', true),
@@ -70,7 +69,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'media',
     title: 'Media',
-    description: 'Media added, and media to date.',
+    description: 'New media, and all media to date.',
     metrics: [
       metric('media', 'newMedia', 'New media', 'sum', true),
       metric('media', 'totalMedia', 'Total media', 'stock', true),
@@ -81,7 +80,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'media-status',
     title: 'Media by status',
-    description: 'All media to date by the state of their upload.',
+    description: 'All media to date, by upload status.',
     metrics: [
       metric('media', 'mediaByStatus.processing', 'Processing', 'stock', true),
       metric('media', 'mediaByStatus.failed', 'Failed', 'stock', true),
@@ -91,7 +90,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'albums',
     title: 'Albums',
-    description: 'Albums made, and albums to date.',
+    description: 'New albums, and all albums to date.',
     metrics: [
       metric('albums', 'newAlbums', 'New albums', 'sum', true),
       metric('albums', 'totalAlbums', 'Total albums', 'stock', true),
@@ -115,7 +114,7 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'generations',
     title: 'Generations',
-    description: 'Generations started, and how they ended.',
+    description: 'New generations and their results.',
     metrics: [
       metric('generations', 'newGenerations', 'New generations', 'sum', true),
       metric('generations', 'successfulGenerations', 'Successful', 'sum', true),
@@ -126,13 +125,13 @@ export const CHARTS: readonly ChartSpec[] = [
   {
     id: 'generation-time',
     title: 'Generation time',
-    description: 'Mean execution time of successful generations; none where there were none.',
+    description: 'Mean execution time of successful generations. No value where there were none.',
     metrics: [metric('generations', 'averageGenerationTime', 'Average time', 'mean', true, 'seconds')],
   },
   {
     id: 'revenue',
     title: 'Revenue',
-    description: 'Completed orders; amounts are added up as they are.',
+    description: 'Completed orders. Amounts are added without currency conversion.',
     metrics: [
       metric('business', 'newRevenue', 'New revenue', 'sum', true, 'usd'),
       metric('business', 'totalRevenue', 'Total revenue', 'stock', false, 'usd'),
@@ -156,7 +155,7 @@ export const CHARTS: readonly ChartSpec[] = [
   },
 ];
 
-/** Not on a chart: a list has a table of its own, and gigabytes are the bytes once more. */
+/** Not on a chart: a ranking has its own table, and gigabytes repeat the bytes. */
 export const NOT_CHARTED: ReadonlySet<string> = new Set(['mostEngaged', 'totalStorageGB']);
 
 const KNOWN = new Map(CHARTS.flatMap((chart) => chart.metrics).map((known) => [known.name, known]));
@@ -169,7 +168,7 @@ export function metricNamed(name: string, type = ''): Metric {
   return KNOWN.get(name) ?? metric(type, name, humanise(name), 'mean');
 }
 
-/** Where the metric types of the platform are chosen from, for a recalculation. */
+/** The metric types that can be selected for a recalculation. */
 export const METRIC_TYPES = [
   'users',
   'media',

@@ -1,17 +1,17 @@
-// The CSV of a range: one row a period, one column a metric, an empty field where there is no
-// value. Times are UTC whatever the page shows, so that files fit together.
+// The CSV of a range: one row for each period, one column for each metric, an empty field without a value.
+// Times are always UTC, so that files can be combined.
 import { jsonText } from './numeric.ts';
 import { addPeriods } from './period.ts';
 import type { Range } from './range.ts';
 import type { ChartData, ListColumn, Series } from './series.ts';
 
-/** A field: what a spreadsheet must take for a text, or what is written as it is. */
+/** A text for a spreadsheet, or a field that is written as it is. */
 type Field = { text: string } | string;
 
 /**
- * Every period that is over and, as the last row, the running one as far as it is known. Behind the
- * metrics: `stale`, `reconstructed` (`metric:lowerBound` or `metric:estimate`, by spaces), `complete`
- * (false for the running period and one that lacks finer periods). They are empty without a record.
+ * Every period that has ended and, as the last row, the running one so far. After the metrics:
+ * `stale`, `reconstructed` (`metric:lowerBound` or `metric:estimate`, separated by spaces), `complete`
+ * (false for the running period and for one that lacks finer periods). They are empty without a record.
  */
 export function csvOf(charts: ChartData[], range: Range): string {
   const columns = charts.flatMap((chart) => chart.series);
@@ -41,7 +41,7 @@ function overRow(
   start: number,
   at: number,
 ): Field[] {
-  // The types are calculated one by one: of several times the last is when the row was whole.
+  // Types are calculated separately: the latest time is when the row was complete.
   const calculatedAt = latest(charts.map((chart) => chart.calculatedAt[at] ?? null));
   const is = (yes: boolean) => (calculatedAt === null ? '' : String(yes));
   return [
@@ -81,7 +81,7 @@ function listField(list: ListColumn['running'] | undefined): Field {
   return list ? { text: jsonText(list) } : '';
 }
 
-/** Which of the row's values were computed later: each metric once, though its groups are columns. */
+/** Which of the row's values are reconstructed: each metric once, not once for each group. */
 function claimsAt(columns: Series[], lists: ListColumn[], at: number): string {
   const named = [
     ...columns.map(({ metric, reconstructed }) => ({ name: metric.name, claim: reconstructed[at] })),
@@ -100,7 +100,7 @@ function iso(instant: number | null): string {
   return instant === null ? '' : new Date(instant).toISOString();
 }
 
-/** A text that a spreadsheet would take for a formula gets an apostrophe; numbers may be negative. */
+/** A text that a spreadsheet would read as a formula gets an apostrophe; numbers may be negative. */
 function written(field: Field): string {
   const text = typeof field === 'string' ? field : field.text.replace(/^[=+\-@\t\r]/, "'$&");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

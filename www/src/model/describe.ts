@@ -1,18 +1,18 @@
-// A chart in words: what a screen reader says instead of the picture, and what the cursor is on.
+// A chart in words, for screen readers: a summary of the picture, and the point under the cursor.
 import type { Granularity } from '../api/types.ts';
 import { ABSENT, formatExact, formatPeriod, formatTime, type Zone, zoneName } from './format.ts';
 import { isMarked, meaningsOf } from './marks.ts';
 import type { Numeric } from './numeric.ts';
 import { type ChartData, countMarks, drawnPeriods, marksAt, type Series } from './series.ts';
 
-/** Lowest, highest and latest value of each series, and how much is missing. */
+/** Lowest, highest and latest value of each series, and how many values are missing. */
 export function describeChart(
   data: ChartData,
   shown: Series[],
   granularity: Granularity,
   zone: Zone,
 ): string {
-  if (shown.length === 0) return 'No series is shown.';
+  if (shown.length === 0) return 'No series is selected.';
   const name = (at: number) => formatPeriod(data.periods[at] ?? 0, granularity, zone);
   const lines = shown
     .map(({ metric, values }) => {
@@ -23,9 +23,7 @@ export function describeChart(
       const high = there.reduce((a, b) => (b.value > a.value ? b : a));
       const without = values.length - there.length;
       const holes =
-        without === 0
-          ? 'No period is without a value.'
-          : `${without} of ${values.length} periods have no value.`;
+        without === 0 ? 'Every period has a value.' : `${without} of ${values.length} periods have no value.`;
       const exact = (value: Numeric) => formatExact(value, metric.unit);
       return (
         `${metric.label}: lowest ${exact(low.value)} (${name(low.at)}), highest ${exact(high.value)} ` +
@@ -37,16 +35,16 @@ export function describeChart(
   const periods = (count: number) => (count === 1 ? '1 period' : `${count} periods`);
   return [
     lines,
-    reconstructed > 0 && `Reconstructed later: values of ${periods(reconstructed)}.`,
-    stale > 0 && `Being recalculated: ${periods(stale)}.`,
-    short > 0 && `Short of finer periods: ${periods(short)}.`,
+    reconstructed > 0 && `Reconstructed values in ${periods(reconstructed)}.`,
+    stale > 0 && `Stale: ${periods(stale)}.`,
+    short > 0 && `Incomplete: ${periods(short)}.`,
     data.running && `The last point is the running period ${soFar(data.running.asOf, zone)}.`,
   ]
     .filter(Boolean)
     .join(' ');
 }
 
-/** What the running period is known up to. */
+/** The time up to which the running period is counted. */
 export function soFar(asOf: number, zone: Zone): string {
   return `so far, as of ${formatTime(asOf, zone)} ${zoneName(zone, asOf)}`;
 }

@@ -1,11 +1,11 @@
-// One figure for a whole range, and its change against the period before: like with like, so that a
-// hole on one side does not look like a fall.
+// One value for a whole range, and its change from the previous range. Only periods with a value in both
+// ranges are compared, so that a gap does not look like a decrease.
 import type { Kind } from './catalogue.ts';
 import { add, type Numeric, subtract } from './numeric.ts';
 
 export interface Figure {
   value: Numeric | null;
-  /** What the figure is, in a word. */
+  /** How the value was computed. */
   what: 'total' | 'latest' | 'average';
 }
 
@@ -22,14 +22,14 @@ export function figureOf(values: Values, kind: Kind): Figure {
 
 export interface Change {
   absolute: Numeric;
-  /** null where the figure before was 0. */
+  /** null where the previous value is 0. */
   percent: number | null;
-  /** How many pairs of periods were compared, of how many there are. */
+  /** How many pairs of periods were compared, and how many there are. */
   compared: number;
   of: number;
 }
 
-/** Over the pairs of periods that both have a value; null if there is none. */
+/** The change over the pairs of periods that both have a value; null if there are none. */
 export function changeOf(now: Values, before: Values, kind: Kind): Change | null {
   const pairs = now.flatMap((value, at) => {
     const then = before[at];

@@ -1,5 +1,5 @@
-// How numbers, money, sizes, durations and times are written. The page is in English, so its
-// numbers and dates are too, whatever the browser's language: "1.234" must not mean two things.
+// Formats of numbers, money, sizes, durations and times. They are English, as the page is, whatever the
+// browser's language: "1.234" must have one meaning.
 import type { Granularity } from '../api/types.ts';
 import { absolute, type Numeric } from './numeric.ts';
 import { addPeriods, DAY, HOUR, MINUTE, SECOND } from './period.ts';
@@ -10,7 +10,7 @@ export type Unit = 'count' | 'usd' | 'seconds' | 'bytes' | 'gigabytes';
 const NUMBERS = 'en-US';
 const DATES = 'en-GB';
 
-/** What stands where there is no value. Never a zero. */
+/** Shown where there is no value. */
 export const ABSENT = '–';
 
 const exactCount = new Intl.NumberFormat(NUMBERS, { maximumFractionDigits: 2 });
@@ -43,7 +43,7 @@ export function formatExact(value: Numeric | null | undefined, unit: Unit): stri
   }
 }
 
-/** Labels of an axis: as short as they can be and still differ. */
+/** Labels of an axis: as short as possible and all different. */
 export function formatAxis(values: number[], unit: Unit): string[] {
   const differing = (write: (value: number) => string) => {
     const labels = values.map(write);
@@ -89,7 +89,7 @@ function formatBytes(value: number, digits: number): string {
   return `${compact(digits).format(value / 1024 ** step)} ${names[step]}`;
 }
 
-/** What a run costs is far below a cent: three digits that say something. */
+/** Costs of a run are far below a cent: three significant digits. */
 export function formatCost(usd: number): string {
   return usd !== 0 && Math.abs(usd) < 1 ? tinyUsd.format(usd) : exactUsd.format(usd);
 }
@@ -165,12 +165,12 @@ export function formatInstant(instant: number, zone: Zone): string {
   return `${formatDate(instant, zone)}, ${write(instant, zone, { ...TIME, second: '2-digit' })} ${zoneName(zone, instant)}`;
 }
 
-/** A time near now: without the date if it is today's, without the year if it is this year's. */
+/** A recent time: without the date if it is today, without the year if it is this year. */
 export function formatRecent(instant: number, now: number, zone: Zone): string {
   return `${formatMoment(instant, now, zone)} ${zoneName(zone, instant)}`;
 }
 
-/** The same where the zone is said beside it. */
+/** The same without the zone. */
 export function formatMoment(instant: number, now: number, zone: Zone): string {
   const time = formatTime(instant, zone);
   if (formatDate(instant, zone) === formatDate(now, zone)) return time;
@@ -178,14 +178,14 @@ export function formatMoment(instant: number, now: number, zone: Zone): string {
   return `${(sameYear ? formatDay : formatDate)(instant, zone)}, ${time}`;
 }
 
-/** `UTC`, or the viewer's offset at that time, as the browser names it. */
+/** `UTC`, or the viewer's zone at that time, as the browser names it. */
 export function zoneName(zone: Zone, instant: number): string {
   if (zone === 'utc') return 'UTC';
   const parts = new Intl.DateTimeFormat(DATES, { timeZoneName: 'short' }).formatToParts(instant);
   return parts.find((part) => part.type === 'timeZoneName')?.value ?? 'local time';
 }
 
-/** All names that the zone has at these times: the clocks may have been changed between them. */
+/** All names that the zone has at these times; daylight saving may begin or end between them. */
 export function zoneNames(zone: Zone, instants: number[]): string {
   if (zone === 'utc') return 'UTC';
   const byOffset = new Map(instants.map((instant) => [offset(instant, zone), instant]));
@@ -196,7 +196,7 @@ function offset(instant: number, zone: Zone): number {
   return zone === 'utc' ? 0 : new Date(instant).getTimezoneOffset();
 }
 
-/** From a time to another, with the zone; with both its names where the clocks are changed between them. */
+/** From a time to another, with the zone, or both its names if daylight saving begins or ends between. */
 export function formatSpan(start: number, end: number, zone: Zone): string {
   const [first, last] = [zoneName(zone, start), zoneName(zone, end)];
   const from = formatDateTime(start, zone);
@@ -211,9 +211,9 @@ export function localZoneId(): string {
 }
 
 /**
- * A period by its name, short enough for a table. Days, weeks and months are UTC's: in another zone
- * they begin at another hour, and then that hour is said. So is the zone at both ends of a period
- * in which the clocks are changed.
+ * A period by its name, short enough for a table. Days, weeks and months are UTC's: in another zone the
+ * name contains the hour at which they begin, and the zone at both ends if daylight saving begins or
+ * ends in the period.
  */
 export function formatPeriod(start: number, granularity: Granularity, zone: Zone): string {
   const end = addPeriods(granularity, start, 1);
@@ -225,20 +225,20 @@ export function formatPeriod(start: number, granularity: Granularity, zone: Zone
   if (formatTime(start, zone) !== '00:00') {
     return `${formatDate(start, zone)}, ${from} – ${formatDate(end, zone)}, ${to}`;
   }
-  // It begins at midnight here too. Where it ends, the clocks may have been changed: its days are UTC's.
+  // It begins at midnight in this zone too. Its end may not: its days are UTC's.
   if (granularity === 'daily') return write(start, 'utc', { weekday: 'short', ...DATE });
   if (granularity === 'weekly') return `${formatDay(start, 'utc')} – ${formatDate(end - 1, 'utc')}`;
   return write(start, 'utc', { month: 'long', year: 'numeric' });
 }
 
-/** The same with the zone, where it is not said beside it. */
+/** The same with the zone. */
 export function formatPeriodInZone(start: number, granularity: Granularity, zone: Zone): string {
   const name = formatPeriod(start, granularity, zone);
   const named = zoneName(zone, start);
   return name.includes(named) ? name : `${name} ${named}`;
 }
 
-/** `totalUsers` → `Total users`, for metrics and types that the dashboard has no label for. */
+/** `totalUsers` → `Total users`, for metrics and types without a label. */
 export function humanise(name: string): string {
   const words = name
     .replace(/([a-z0-9])([A-Z])/g, '$1 $2')

@@ -1,14 +1,14 @@
-// The pages of the ledger as one list, while the first of them is read again and again.
+// The pages of the ledger as one list; the first page is read repeatedly.
 import type { Run, RunPage } from '../api/types.ts';
 
-/** One run may make several entries: what each is for tells them apart. */
+/** One run may have several entries, which differ in their periods. */
 export function entryId({ startedAt, runId, granularity, timestamp }: Run): string {
   return [startedAt, runId, granularity, timestamp].join('#');
 }
 
 /**
- * The older pages that still follow on the first one, without a run left out between them; `older`
- * begins with the first page as it was when the next one was read.
+ * The older pages that still follow the first one without a gap; `older` begins with the first page as it
+ * was when the second one was read.
  */
 export function pagesThatFollow(first: RunPage | null, older: RunPage[]): RunPage[] {
   const before = older[0];
@@ -18,7 +18,7 @@ export function pagesThatFollow(first: RunPage | null, older: RunPage[]): RunPag
   return touch ? older : [];
 }
 
-/** Every entry once, as the first of the pages that have it says it. */
+/** Every entry once, from the first page that contains it. */
 export function entriesOf(pages: RunPage[]): Run[] {
   const entries = new Map<string, Run>();
   for (const run of pages.flatMap(({ runs }) => runs)) {

@@ -1,16 +1,16 @@
-// A series as the two lines it is drawn as: solid through what was observed, dashed to, through and from
-// what is not final: reconstructed values, and the running period at the end.
+// A series as two lines: solid through observed values, dashed through values that are not final, which
+// are reconstructed values and the running period.
 import type { Numeric } from './numeric.ts';
 import type { Series } from './series.ts';
 
 type Line = (number | null)[];
 
-/** The solid line: observed values, holes left open. */
+/** The solid line: observed values, with gaps. */
 export function settledValues({ values, reconstructed }: Series, length: number): Line {
   return places(length, (at) => (reconstructed[at] ? null : drawn(values[at])));
 }
 
-/** The dashed line: values that are not final, and the observed ones beside them, where it begins and ends. */
+/** The dashed line: values that are not final, and the observed values next to them. */
 export function provisionalValues({ values, reconstructed, running }: Series, length: number): Line {
   const all = [...values, running].slice(0, length);
   const isFinal = (at: number) => at < values.length && !reconstructed[at];

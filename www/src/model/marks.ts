@@ -1,5 +1,4 @@
-// What a reader must know to trust a value: how it came about, and whether it is about to change. No
-// mark: it is right. The words are here, once.
+// The marks of values that are not final: reconstructed, or stale. A value without a mark is exact.
 import type { Reconstruction } from '../api/types.ts';
 
 export interface Marks {
@@ -11,21 +10,21 @@ export const UNMARKED: Marks = { stale: false, reconstructed: null };
 
 export const isMarked = ({ stale, reconstructed }: Marks): boolean => stale || reconstructed !== null;
 
-/** Beside a value: a sign that needs no colour. */
+/** The sign of each mark, which needs no colour. */
 export const SIGNS: Record<Reconstruction | 'stale', string> = { lowerBound: '≥', estimate: '≈', stale: '↻' };
 
 export const MEANINGS: Record<Reconstruction | 'stale', string> = {
-  lowerBound: 'reconstructed later: at least this many',
-  estimate: 'reconstructed later: an estimate',
-  stale: 'being recalculated: a finer figure has changed',
+  lowerBound: 'reconstructed: a lower bound',
+  estimate: 'reconstructed: an estimate',
+  stale: 'stale: a finer period has changed, so this value will be recomputed',
 };
 
-/** What the marks mean, one line each. */
+/** The meaning of each mark. */
 export function meaningsOf(marks: Marks): string[] {
   return kindsOf([marks]).map((of) => MEANINGS[of]);
 }
 
-/** Each kind of mark that any of these is, once. */
+/** Each kind of mark that occurs, once. */
 export function kindsOf(all: Marks[]): (Reconstruction | 'stale')[] {
   return [
     ...(['lowerBound', 'estimate'] as const).filter((of) =>
@@ -35,7 +34,7 @@ export function kindsOf(all: Marks[]): (Reconstruction | 'stale')[] {
   ];
 }
 
-/** The marks of what is made from all of these: the weakest claim of any. */
+/** The marks of a value that is computed from values with these marks. */
 export function together(marks: Marks[]): Marks {
   return {
     stale: marks.some(({ stale }) => stale),
@@ -47,7 +46,7 @@ function weakest(all: (Reconstruction | null)[]): Reconstruction | null {
   return all.includes('estimate') ? 'estimate' : all.includes('lowerBound') ? 'lowerBound' : null;
 }
 
-/** A claim of the API; one that this page does not know is taken for the weakest. */
+/** The API's text; one that this page does not know is treated as an estimate. */
 export function claimOf(text: string | undefined): Reconstruction | null {
   if (text === undefined) return null;
   return text === 'lowerBound' ? 'lowerBound' : 'estimate';

@@ -1,9 +1,9 @@
-// Numbers of the API without loss. An integer beyond 2^53 does not fit into a JavaScript number: it is
-// a bigint, and all its digits are shown. Only drawing rounds it.
+// Numbers of the API without loss of digits. An integer above 2^53 does not fit into a JavaScript number,
+// so it is read as a bigint. Only drawing rounds it.
 
 export type Numeric = number | bigint;
 
-/** A number of 16 digits and more without point or exponent; also in a string, where it is none. */
+/** Digits of an integer of 16 digits or more; also within a string, which is no number. */
 const LONG = /(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/;
 
 /** A string of JSON, which is skipped, or such a number. */
@@ -13,11 +13,11 @@ const STRING_OR_LONG = new RegExp(`"(?:[^"\\\\]|\\\\.)*"|${LONG.source}`, 'g');
 const MARK = '\u0000integer:';
 
 /**
- * `JSON.parse`, but for integers that would lose digits. The source text that a reviver gets would do
- * the same; browsers of the last two years do not all have it.
+ * `JSON.parse` that keeps all digits of integers. The source text that a reviver gets would do the same,
+ * but not all browsers of the last two years have it.
  */
 export function parseJson(text: string): unknown {
-  // Nearly every answer: nothing in it is that long.
+  // Most responses contain no such integer.
   if (!LONG.test(text)) return JSON.parse(text);
   const marked = text.replace(STRING_OR_LONG, (found) =>
     found.startsWith('"') || Number.isSafeInteger(Number(found)) ? found : `"\\u0000integer:${found}"`,

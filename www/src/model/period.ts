@@ -1,5 +1,4 @@
-// UTC period arithmetic: where hours, days, ISO weeks and months begin. The same rules as the
-// Worker's, so that the dashboard knows which periods ought to be there and which one is running.
+// UTC period arithmetic: where hours, days, ISO weeks and months begin, by the same rules as in the Worker.
 import type { Granularity } from '../api/types.ts';
 
 export const SECOND = 1_000;
@@ -26,14 +25,14 @@ export function addPeriods(granularity: Granularity, start: number, count: numbe
   return granularity === 'monthly' ? addMonths(start, count) : start + count * LENGTH[granularity];
 }
 
-/** The starts of all periods from `from` (a start) up to, without, `to`. */
+/** The starts of all periods from `from`, which is a start, up to but not including `to`. */
 export function periodsBetween(granularity: Granularity, from: number, to: number): number[] {
   const starts: number[] = [];
   for (let start = from; start < to; start = addPeriods(granularity, start, 1)) starts.push(start);
   return starts;
 }
 
-/** How many there are of those, without making them. */
+/** How many periods that are. */
 export function countPeriods(granularity: Granularity, from: number, to: number): number {
   if (to <= from) return 0;
   if (granularity !== 'monthly') return Math.ceil((to - from) / LENGTH[granularity]);
@@ -50,7 +49,7 @@ export function monthStart(instant: number): number {
   return date.setUTCHours(0, 0, 0, 0);
 }
 
-/** Of a month's start, so that the 31st minus a month never comes up. */
+/** Only for the start of a month. */
 function addMonths(start: number, count: number): number {
   const date = new Date(start);
   return date.setUTCMonth(date.getUTCMonth() + count);

@@ -1,5 +1,5 @@
-// From what the admin chose (a preset or dates, and a granularity) to the periods that are asked
-// for, those they are compared with, and the running period at the end.
+// The periods of a range (a preset or dates, with a granularity), the periods that they are compared with,
+// and the running period.
 import { GRANULARITIES, type Granularity } from '../api/types.ts';
 import { addPeriods, countPeriods, DAY, HOUR, monthStart, periodStart, periodsBetween } from './period.ts';
 
@@ -17,23 +17,23 @@ export interface RangeChoice {
 
 export interface Range {
   granularity: Granularity;
-  /** Starts of the periods that are over, oldest first. */
+  /** Starts of the periods that have ended, oldest first. */
   periods: number[];
-  /** End of the last of them: the next period's start. */
+  /** End of the last of them, which is the start of the next one. */
   end: number;
-  /** The period that is running now, if the range reaches up to it. */
+  /** The running period, if the range includes it. */
   running: { start: number; end: number } | null;
-  /** Starts of the periods that `periods` are compared with, one by one; may be fewer. */
+  /** Starts of the periods that `periods` are compared with in pairs; there may be fewer. */
   before: number[];
 }
 
-/** The API answers at most 5,000 periods a call; one may be the running one. */
+/** The API returns at most 5,000 periods; one may be the running one. */
 export const MAX_PERIODS = 4_999;
 
-/** Hourly records are kept for 30 days: beyond that, hours would mostly be absent. */
+/** Hourly records are kept for 30 days. */
 const HOURLY_LIMIT = 32 * 24;
 
-/** What a granularity switches to when the range does not suit it, and the other way round. */
+/** The range for a granularity that the current range does not suit, and the reverse. */
 const RANGE_FOR: Record<Granularity, Preset> = { hourly: '7d', daily: '30d', weekly: '90d', monthly: '12m' };
 const GRANULARITY_FOR: Record<RangeName, Granularity> = {
   '24h': 'hourly',
@@ -61,7 +61,7 @@ export function resolveRange(choice: RangeChoice, now: number): Range {
   };
 }
 
-/** Where its first period starts, until when it is (excluded), and where the running period starts. */
+/** The start of its first period, its end (excluded), and the start of the running period. */
 function extent(choice: RangeChoice, now: number) {
   const { granularity } = choice;
   const runningStart = periodStart(granularity, now);
@@ -85,7 +85,7 @@ function bounds(choice: RangeChoice, now: number, runningStart: number): [number
       return [runningStart - 90 * DAY, untilNow];
     case '12m': {
       const day = new Date(runningStart);
-      // A year earlier: 29 February becomes 1 March, which loses a day and invents none.
+      // A year earlier: 29 February becomes 1 March.
       return [Date.UTC(day.getUTCFullYear() - 1, day.getUTCMonth(), day.getUTCDate()), untilNow];
     }
     case 'month':
@@ -95,7 +95,7 @@ function bounds(choice: RangeChoice, now: number, runningStart: number): [number
   }
 }
 
-/** Custom dates mean what lies within them: a week that began before them is not in. */
+/** Custom dates include only whole periods: a week that began before them is left out. */
 function firstStartFrom(granularity: Granularity, from: number): number {
   const start = periodStart(granularity, from);
   return start < from ? addPeriods(granularity, start, 1) : start;
@@ -110,7 +110,7 @@ function periodsBefore(choice: RangeChoice, first: number, count: number): numbe
   return periodsBetween(choice.granularity, addPeriods(choice.granularity, first, -count), first);
 }
 
-/** Whether a range at this granularity is worth drawing: at least two periods, and no more than are kept. */
+/** Whether a range suits the granularity: at least two periods, and not more than are kept. */
 export function suits(choice: RangeChoice, now: number): boolean {
   return hasPeriods(choice, now, 2);
 }
@@ -123,8 +123,8 @@ function hasPeriods(choice: RangeChoice, now: number, least: number): boolean {
 }
 
 /**
- * Another range; the granularity follows if it would not suit. Early on the 1st not even an hour of
- * the month is over: its range is then without periods, which has to be said.
+ * Another range; the granularity changes if it does not suit. In the first hour of a month, the range of
+ * the month has no period that has ended.
  */
 export function chooseRange(choice: RangeChoice, now: number): RangeChoice {
   if (suits(choice, now)) return choice;
@@ -133,33 +133,33 @@ export function chooseRange(choice: RangeChoice, now: number): RangeChoice {
   return finest(choice, now, 2) ?? finest(choice, now, 1) ?? preferred;
 }
 
-/** At the finest granularity that has so many periods of it, but not too many. */
+/** The finest granularity with at least `least` periods and not too many. */
 function finest(choice: RangeChoice, now: number, least: number): RangeChoice | null {
   const granularity = GRANULARITIES.find((granularity) => hasPeriods({ ...choice, granularity }, now, least));
   return granularity ? { ...choice, granularity } : null;
 }
 
-/** Another granularity; the range follows if it would not suit. */
+/** Another granularity; the range changes if it does not suit. */
 export function chooseGranularity(choice: RangeChoice, now: number): RangeChoice {
   if (suits(choice, now)) return choice;
   return { ...choice, range: RANGE_FOR[choice.granularity], from: null, to: null };
 }
 
-/** Why custom dates cannot be used, or null. */
+/** Why custom dates cannot be used; null if they can. */
 export function datesProblem(from: string, to: string, now: number): string | null {
   const start = parseDate(from);
   const end = parseDate(to);
-  if (start === null || end === null) return 'Give both dates.';
-  if (start > end) return 'The first date is after the last one.';
-  if (start > now) return 'These dates are in the future.';
+  if (start === null || end === null) return 'Enter both dates.';
+  if (start > end) return 'The first date is after the last date. Swap the dates.';
+  if (start > now) return 'The first date is in the future. Enter an earlier date.';
   const choice: RangeChoice = { range: 'custom', granularity: 'monthly', from, to };
   if (finest(choice, now, 1)) return null;
   return now - start < HOUR
-    ? 'No hour of these dates is over yet.'
-    : `These dates are too far apart: at most ${MAX_PERIODS.toLocaleString('en-US')} months can be shown.`;
+    ? 'No hour of these dates has ended yet.'
+    : `The dates are too far apart. Select at most ${MAX_PERIODS.toLocaleString('en-US')} months.`;
 }
 
-/** Midnight UTC of `YYYY-MM-DD`, or null if there is no such day. */
+/** Midnight UTC of `YYYY-MM-DD`; null if there is no such day. */
 export function parseDate(text: string | null): number | null {
   if (text === null || !/^\d{4}-\d{2}-\d{2}$/.test(text)) return null;
   const instant = Date.parse(`${text}T00:00:00.000Z`);

@@ -1,5 +1,4 @@
-// What a counter of the realtime snapshot holds for: some are as of the snapshot, others as of the last
-// hour that was counted.
+// What a realtime counter is as of: the snapshot, or the last hour that was counted.
 import type { Counter, Realtime } from '../api/types.ts';
 import { periodStart } from './period.ts';
 
@@ -8,7 +7,7 @@ export function isBehind(counter: Counter, { lastUpdated }: Realtime): boolean {
   return lastUpdated !== null && Date.parse(counter.lastUpdated) < Date.parse(lastUpdated);
 }
 
-/** Whether the counter of a day holds anything of today: up to midnight itself it does not. */
+/** Whether the counter of a day contains anything of today: at midnight it does not yet. */
 export function hasBegun(counter: Counter, now: number): boolean {
   return Date.parse(counter.lastUpdated) > periodStart('daily', now);
 }

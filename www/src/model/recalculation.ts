@@ -1,4 +1,4 @@
-// What is sent to start a recalculation, from what was chosen in its form.
+// The request that starts a recalculation, from the choices in its form.
 import type { Granularity, RecalculationRequest } from '../api/types.ts';
 import { DAY } from './period.ts';
 import { parseDate } from './range.ts';

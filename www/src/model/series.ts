@@ -1,5 +1,5 @@
-// From records to what is drawn: every period of the range has its place, and where there is no
-// value there is null and the reason. Nothing is ever filled in.
+// The series of a chart from records. Every period of the range has an entry: its value, or null and the
+// reason. Gaps are never filled.
 import type { DataPoint, EngagedTarget, MetricValue, Reconstruction, TypeMetrics } from '../api/types.ts';
 import { CHARTS, type ChartSpec, isKnown, type Metric, metricNamed, typeOf } from './catalogue.ts';
 import { humanise } from './format.ts';
@@ -9,26 +9,26 @@ import type { Range } from './range.ts';
 
 /** Why a period has no value. */
 export type Gap =
-  /** The record ought to be there and is not. */
+  /** A record should exist and does not. */
   | 'missing'
-  /** Before the first record, past retention, or being calculated right now. */
+  /** Before the first record, past retention, or being calculated. */
   | 'no record'
-  /** The record lacks finer periods, and this metric would be short. */
+  /** The record lacks finer periods, so this metric has no value. */
   | 'incomplete'
-  /** The record is there and has no such metric. */
+  /** The record does not have this metric. */
   | 'no value';
 
 export interface Series {
   metric: Metric;
   values: (Numeric | null)[];
   gaps: (Gap | null)[];
-  /** By period: what the value is, where it was computed later. */
+  /** By period: what the value is, if it is reconstructed. */
   reconstructed: (Reconstruction | null)[];
-  /** The value of the running period so far. It is in no figure of the range. */
+  /** The value of the running period so far. Values of the range do not include it. */
   running: Numeric | null;
 }
 
-/** A metric whose values are lists: it has no line, and a column in the CSV. */
+/** A metric whose values are rankings: it has no line, only a column in the CSV. */
 export interface ListColumn {
   name: string;
   values: (EngagedTarget[] | null)[];
@@ -40,15 +40,15 @@ export interface ChartData {
   spec: ChartSpec;
   periods: number[];
   series: Series[];
-  /** The lists of the type, on one of its charts. */
+  /** The rankings of the type, on one of its charts. */
   lists: ListColumn[];
-  /** By period: when its record was calculated, whether it is short of finer periods, or stale. */
+  /** By period: when its record was calculated, whether it lacks finer periods, whether it is stale. */
   calculatedAt: (number | null)[];
   coverage: (DataPoint['coverage'] | null)[];
   stale: boolean[];
-  /** Starts of the periods that ought to have a record and have none. */
+  /** Starts of the periods without a record that should have one. */
   missing: number[];
-  /** The running period as far as it is known. */
+  /** The running period so far. */
   running: { start: number; asOf: number; calculatedAt: number } | null;
 }
 
@@ -60,7 +60,7 @@ export function chartData(
 ): ChartData {
   const type = types.find((candidate) => candidate.metricType === typeOf(spec));
   const all = type?.dataPoints ?? [];
-  // A period that was still running when it was asked for is not over, whatever this clock says.
+  // A period that was running at the time of the request has not ended, whatever this clock says.
   const byStart = new Map(
     all.filter(({ complete }) => complete !== false).map((point) => [Date.parse(point.timestamp), point]),
   );
@@ -111,7 +111,7 @@ function seriesOf(
   return { metric, values, gaps, reconstructed, running: running ? numberOf(running, metric.name) : null };
 }
 
-/** The value of `name`, or of a group of it for `name.group`. */
+/** The value of `name`, or of its group for `name.group`. */
 function numberOf(point: DataPoint, name: string): Numeric | null {
   const [base = name, group] = name.split('.');
   const value: MetricValue | undefined = point.metrics[base];
@@ -120,7 +120,7 @@ function numberOf(point: DataPoint, name: string): Numeric | null {
   return value[group] ?? null;
 }
 
-/** What the value of the metric is, of which the name may be that of a group. */
+/** What the metric's value is, if it is reconstructed; the name may be that of a group. */
 function claimOn(point: DataPoint, name: string): Reconstruction | null {
   return claimOf(point.reconstructed?.[name.split('.')[0] ?? name]);
 }
@@ -144,7 +144,7 @@ function listsOf(points: (DataPoint | null)[], running: DataPoint | undefined): 
   }));
 }
 
-/** Of the charts of a type the one that has what is on none of them. */
+/** The chart of a type that gets what no chart of the type lists. */
 function isMainChart(spec: ChartSpec): boolean {
   const type = typeOf(spec);
   if (spec.id === type) return true;
@@ -152,25 +152,25 @@ function isMainChart(spec: ChartSpec): boolean {
   return !own.some(({ id }) => id === type) && own[0]?.id === spec.id;
 }
 
-/** The periods that have a point on the picture: those that are over and, where it is known, the running one. */
+/** The periods that have a point on the picture: those that have ended and, if it has values, the running one. */
 export function drawnPeriods({ periods, running }: ChartData): number[] {
   return running ? [...periods, running.start] : periods;
 }
 
-/** The marks of one value. A hole has none. */
+/** The marks of one value; a gap has none. */
 export function marksAt(data: ChartData, { values, reconstructed }: Series, at: number): Marks {
   if (values[at] == null) return UNMARKED;
   return { stale: data.stale[at] === true, reconstructed: reconstructed[at] ?? null };
 }
 
-/** The marks of the figure of a whole range: of all its values, or of the latest where that is the figure. */
+/** The marks of the value of a range: of all its values, or of the latest for a stock. */
 export function marksOfRange(data: ChartData, series: Series): Marks {
   const there = series.values.flatMap((value, at) => (value === null ? [] : [at]));
   const counted = series.metric.kind === 'stock' ? there.slice(-1) : there;
   return together(counted.map((at) => marksAt(data, series, at)));
 }
 
-/** How many periods have a value with such a mark, in any of the series, or are short of finer ones. */
+/** How many periods have a value with each mark in any of the series, or lack finer periods. */
 export function countMarks(data: ChartData, shown: Series[]) {
   const count = (has: (at: number) => boolean) => data.periods.filter((_, at) => has(at)).length;
   return {
@@ -181,9 +181,8 @@ export function countMarks(data: ChartData, shown: Series[]) {
 }
 
 /**
- * The charts of what the answer holds: the known ones, each with the metrics of its type that the
- * dashboard was not told of; a chart of its own for a type it does not know. Storage is left out
- * until something is recorded for it; not if that could not be found out.
+ * The charts for a response: the known ones, each with the unknown metrics of its type, and one chart for
+ * each unknown type. Storage is left out if it certainly has no records.
  */
 export function chartsOf(types: TypeMetrics[], failed: Record<string, string> = {}): ChartSpec[] {
   const charts = CHARTS.filter(

@@ -1,5 +1,5 @@
-// What the admin looks at, as the URL says it: every control has its parameter here, defaults are
-// left out, and what cannot be read is ignored, so that an old or edited link still opens.
+// The state of the page in the URL: every control has a parameter. Defaults are left out, and parameters
+// that cannot be read are ignored, so that old or edited links still open.
 import { GRANULARITIES, type Granularity, RUN_STATUSES, type RunStatus } from '../api/types.ts';
 import type { Zone } from './format.ts';
 import { chooseGranularity, chooseRange, datesProblem, isoDate, PRESETS, type RangeName } from './range.ts';
@@ -16,20 +16,20 @@ export interface View {
   to: string | null;
   compare: boolean;
   zone: Zone;
-  /** Which sparkline the headline cards show. */
+  /** The range of the sparklines on the headline cards. */
   trend: Trend;
   /** Metrics whose visibility is not their chart's default. */
   toggled: ReadonlySet<string>;
   /** Charts shown as tables. */
   tables: ReadonlySet<string>;
-  /** A part of the range, in epoch milliseconds, on all charts. */
+  /** The visible part of the range, in epoch milliseconds, on all charts. */
   zoom: Zoom | null;
-  /** The period whose most engaged content is listed; null is the latest. */
+  /** The period whose most engaged content is listed; null for the latest. */
   engagedPeriod: number | null;
   /** Filters of the ledger. */
   runStatus: RunStatus | null;
   runGranularity: Granularity | null;
-  /** The recalculation that is being watched. */
+  /** The recalculation whose progress is shown. */
   job: string | null;
 }
 
@@ -51,7 +51,7 @@ export const DEFAULT_VIEW: View = {
   job: null,
 };
 
-/** What a control changes. Another range or granularity ends the zoom, which was into the old one. */
+/** The view after a change. Another range or granularity resets the zoom. */
 export function changeView(view: View, change: Partial<View>, now: number): View {
   let next = { ...view, ...change };
   if (next.range !== 'custom') next = { ...next, from: null, to: null };
@@ -97,7 +97,7 @@ export function parseView(search: string, now: number): View {
   };
 }
 
-/** The query with its `?`, or nothing. Granularity and range go together: neither has a sense alone. */
+/** The query with its `?`, or an empty text. Granularity and range are written together. */
 export function formatView(view: View): string {
   const query = new URLSearchParams();
   const put = (name: string, value: string | null | undefined | false) => value && query.set(name, value);
@@ -120,7 +120,7 @@ export function formatView(view: View): string {
   put('status', view.runStatus);
   put('runs', view.runGranularity);
   put('job', view.job);
-  // Commas, colons and the like are legal in a query, and a link is read by people too.
+  // Commas and colons are allowed in a query, and people read links.
   const text = query.toString().replaceAll('%2C', ',').replaceAll('%3A', ':');
   return text && `?${text}`;
 }
@@ -144,7 +144,7 @@ function parseZoom(text: string | null): [number, number] | null {
   return from != null && to != null && from < to ? [from, to] : null;
 }
 
-/** `2026-03-01` or `2026-03-01T12:00Z`: what periods start at has no seconds. */
+/** `2026-03-01` or `2026-03-01T12:00Z`: periods start at full minutes. */
 function shortInstant(instant: number): string {
   const text = new Date(instant).toISOString();
   return text.endsWith('T00:00:00.000Z') ? isoDate(instant) : `${text.slice(0, 16)}Z`;

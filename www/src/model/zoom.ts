@@ -1,8 +1,8 @@
-// Zooming without a pointer that drags: by steps, around a period.
+// Zooming in steps around a period, without dragging.
 
 export type Zoom = readonly [number, number];
 
-/** Half of what is seen, around the period at `centre`; null if there is nothing finer to see. */
+/** Half of the visible periods, around the period at `centre`; null if that is too few. */
 export function zoomIn(periods: number[], zoom: Zoom | null, centre: number | null): Zoom | null {
   const [first, last] = visibleIndices(periods, zoom);
   const width = last - first;
@@ -14,7 +14,7 @@ export function zoomIn(periods: number[], zoom: Zoom | null, centre: number | nu
   return start === undefined || end === undefined ? null : [start, end];
 }
 
-/** Twice of what is seen; null, which is everything, where that is the whole range. */
+/** Twice the visible periods; null for the whole range. */
 export function zoomOut(periods: number[], zoom: Zoom | null): Zoom | null {
   const [first, last] = visibleIndices(periods, zoom);
   const more = Math.max(1, Math.ceil((last - first) / 2));
@@ -24,7 +24,7 @@ export function zoomOut(periods: number[], zoom: Zoom | null): Zoom | null {
   return [start, end];
 }
 
-/** First and last period in the zoom; of all, if there is none or it lies elsewhere. */
+/** First and last visible period; of the whole range without a zoom, or if it lies outside. */
 export function visibleIndices(periods: number[], zoom: Zoom | null): [number, number] {
   const all: [number, number] = [0, periods.length - 1];
   if (!zoom) return all;

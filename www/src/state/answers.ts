@@ -1,4 +1,4 @@
-// Answers looked at before, so that going back shows them at once while they are asked for again.
+// Recent responses: going back shows them at once while they are loaded again.
 
 const MOST = 24;
 const answers = new Map<string, { data: unknown; loadedAt: number }>();
@@ -14,7 +14,7 @@ export function remember(key: string, data: unknown, loadedAt: number): void {
   if (answers.size > MOST && oldest !== undefined) answers.delete(oldest);
 }
 
-/** For another admin, who may not see what the last one saw. */
+/** When the user changes. */
 export function forgetAnswers(): void {
   answers.clear();
 }

@@ -1,4 +1,4 @@
-// The time, as it passes: ages and the running period depend on it.
+// The current time, for ages and the running period.
 import { useEffect, useState } from 'preact/hooks';
 
 export function useNow(every: number): number {

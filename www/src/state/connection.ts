@@ -1,5 +1,4 @@
-// What stands between the page and its figures right now, summed up over all requests: one banner
-// instead of the same message in every card.
+// The current outage over all requests: one banner instead of the same message in every card.
 import type { ApiError } from '../api/client.ts';
 import { createStore } from './store.ts';
 
@@ -21,7 +20,7 @@ export function reportConnection(key: string, error: ApiError | null, retryAt: n
 
 export const useOutage = worst.use;
 
-/** Every waiting request tries again at once. */
+/** Every waiting request is sent again at once. */
 export const TRY_NOW = 'edge-analytics:try-now';
 
 export function tryNow(): void {

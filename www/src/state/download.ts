@@ -1,4 +1,4 @@
-// Hands a file that was made here to the browser.
+// Downloads a file that the page generated.
 
 export function download(name: string, type: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));

@@ -1,9 +1,9 @@
-// Where the focus goes when what has it is taken off the page: without this it would be lost, and the
-// keyboard would start at the top again.
+// Moves the focus when the element that has it is removed. Otherwise the keyboard would start at the top
+// of the page again.
 import type { RefObject } from 'preact';
 import { useLayoutEffect } from 'preact/hooks';
 
-/** To the heading of the part around it, or to the content. */
+/** Moves it to the heading of the surrounding part, or to the content. */
 export function useFocusHandover(of: RefObject<HTMLElement | null>): void {
   useLayoutEffect(
     () => () => {

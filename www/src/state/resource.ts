@@ -1,6 +1,6 @@
-// Data from the API as a component sees it: what is there, how old it is, why it is not newer.
-// Requests that nobody waits for any more are aborted; 503 and a lost network are tried again, at
-// growing distances; what was loaded stays on the page, with its age.
+// Data from the API for a component: the data, its age, and the error if it could not be updated. Requests
+// that are no longer needed are aborted. After 503 or a network error the request is repeated with growing
+// delays; the data that was loaded stays.
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { type ApiError, asApiError } from '../api/client.ts';
 import { MINUTE, SECOND } from '../model/period.ts';
@@ -11,7 +11,7 @@ import { reportAccess } from './session.ts';
 export interface Resource<T> {
   data: T | null;
   error: ApiError | null;
-  /** When `data` came. */
+  /** When `data` was loaded. */
   loadedAt: number | null;
   loading: boolean;
   refresh: () => void;
@@ -22,18 +22,18 @@ type State<T> = Omit<Resource<T>, 'refresh'> & { key: string | null };
 const RETRY_FIRST = 2 * SECOND;
 const RETRY_LONGEST = MINUTE;
 
-/** How soon, and how often in a row, what is provisional is asked for again. */
+/** The delay before provisional data is loaded again, and how often in a row. */
 const SOON = 3 * SECOND;
 const SOON_TIMES = 5;
 
 export function useResource<T>(
-  /** What is asked for; null asks for nothing. */
+  /** Identifies the data; null loads nothing. */
   key: string | null,
   load: (signal: AbortSignal) => Promise<T>,
   refreshEvery: number | null = null,
-  /** Whether an answer will not change any more. */
+  /** Whether the data will not change any more. */
   isFinal: (data: T) => boolean = () => false,
-  /** Whether the server is about to have a newer one. */
+  /** Whether the server will have newer data soon. */
   isProvisional: (data: T) => boolean = () => false,
 ): Resource<T> {
   const [state, setState] = useState<State<T>>(() => initial<T>(key));
@@ -86,7 +86,7 @@ export function useResource<T>(
       return error.kind === 'failed' ? refreshEvery : null;
     };
     const attemptNow = () => failures > 0 && schedule(0);
-    // A page that nobody looks at asks for nothing; it catches up when it is looked at again.
+    // A hidden page sends no requests; old data is loaded when the page is visible again.
     const attemptIfOld = () => {
       const age = Date.now() - (recall(key)?.loadedAt ?? 0);
       if (failures > 0 || (refreshEvery !== null && age >= refreshEvery)) schedule(0);
@@ -110,7 +110,7 @@ export function useResource<T>(
   return { data, error, loadedAt, loading, refresh };
 }
 
-/** Data of another key is never shown under this one, not even for a moment. */
+/** Data of another key is never shown under this one. */
 function forKey<T>(state: State<T>, key: string | null): State<T> {
   return state.key === key ? state : initial<T>(key);
 }

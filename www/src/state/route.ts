@@ -1,4 +1,4 @@
-// The view and the URL as one: reading the address, writing it, and the back button.
+// Keeps the view and the URL in step, also with the back button.
 import { createContext } from 'preact';
 import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
 import { changeView, DEFAULT_VIEW, formatView, parseView, type View } from '../model/view.ts';
@@ -35,7 +35,7 @@ function readView(): View {
   return parseView(location.search, Date.now());
 }
 
-/** The view, for every component that shows a time or follows a control. */
+/** The view, for all components. */
 export const ViewContext = createContext<readonly [View, ChangeView]>([DEFAULT_VIEW, () => {}]);
 
 export function useView(): readonly [View, ChangeView] {

@@ -1,31 +1,30 @@
-// Whether the API lets this tab in, by its token or by the platform's cookie. The page asks and is
-// told: there is no other way to know of a cookie that scripts cannot see.
+// Whether this tab is signed in, by its token or by the platform's cookie. Only the API knows: scripts
+// cannot read the cookie.
 import { type ApiError, fetchSession, readToken, writeToken } from '../api/client.ts';
 import { forgetAnswers } from './answers.ts';
 import { createStore } from './store.ts';
 
 export type Access =
-  /** Before anything else is asked for: a refusal then would be an error in the console. */
+  /** Before any other request, which would log an error if signed out. */
   | { state: 'asking' }
-  /** Nothing was refused so far. */
+  /** No request was rejected so far. */
   | { state: 'open' }
-  /** Refused; without a reason on the first visit and after signing out. */
+  /** Rejected; without a reason on the first visit and after signing out. */
   | { state: 'refused'; reason: string | null };
 
 const NOT_ADMIN =
-  'You are signed in, but this account is not an administrator. Sign in as one, or use an API token.';
+  'You are signed in, but not as an administrator. Sign in as an administrator, or use an API token.';
 const TOKEN_ENDED =
-  'This API token is no longer accepted: it was withdrawn, or the session it names has expired.';
-const TOKEN_WRONG =
-  'This API token is not accepted. Check that it is complete and meant for this environment.';
+  'This API token is no longer valid: it was removed, or it is the id of a session that has expired. Use another token.';
+const TOKEN_WRONG = 'This API token is not valid. Check that it is complete and belongs to this environment.';
 const SESSION_EXPIRED = 'Your session has expired. Sign in to the platform again, or use an API token.';
 
 const access = createStore<Access>({ state: 'asking' });
-let letInBefore = false;
+let wasSignedIn = false;
 
 export const useAccess = access.use;
 
-/** Once, on opening. Where it cannot be found out, what is asked for next says what is wrong. */
+/** Once, on opening the page. If the request fails, the next ones report the error. */
 export async function openSession(): Promise<void> {
   const hadToken = readToken() !== null;
   const signedIn = await fetchSession().then(
@@ -37,15 +36,15 @@ export async function openSession(): Promise<void> {
   else refuse(hadToken ? TOKEN_ENDED : null);
 }
 
-/** Every answer of the API comes by here: null for one that let us in. */
+/** Receives the result of every request: null for success. */
 export function reportAccess(error: ApiError | null): void {
-  if (error === null) letInBefore = true;
-  // The first refusal says why; those of the requests beside it have nothing to add.
+  if (error === null) wasSignedIn = true;
+  // Only the first rejection sets the reason.
   if (error === null || access.get().state === 'refused') return;
   if (error.kind === 'forbidden') refuse(NOT_ADMIN);
   else if (error.kind === 'unauthenticated') {
-    if (readToken() !== null) refuse(letInBefore ? TOKEN_ENDED : TOKEN_WRONG);
-    else refuse(letInBefore ? SESSION_EXPIRED : null);
+    if (readToken() !== null) refuse(wasSignedIn ? TOKEN_ENDED : TOKEN_WRONG);
+    else refuse(wasSignedIn ? SESSION_EXPIRED : null);
   }
 }
 
@@ -54,16 +53,16 @@ function refuse(reason: string | null): void {
   access.set({ state: 'refused', reason });
 }
 
-/** With a token; or, with null, once more with the cookie. */
+/** Signs in with a token; with null, by the cookie. */
 export function signIn(token: string | null): void {
   writeToken(token);
-  letInBefore = false;
+  wasSignedIn = false;
   forgetAnswers();
   access.set({ state: 'open' });
 }
 
 export function signOut(): void {
-  letInBefore = false;
+  wasSignedIn = false;
   forgetAnswers();
   refuse(null);
 }

@@ -1,4 +1,4 @@
-// A value outside the component tree that components follow: for what every request reports.
+// A value outside the component tree that components subscribe to.
 import { useEffect, useState } from 'preact/hooks';
 
 export interface Store<T> {

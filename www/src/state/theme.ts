@@ -1,4 +1,4 @@
-// Light, dark, or as the system is: kept for this browser, told to charts that have to be redrawn.
+// The theme: light, dark, or the system's. Stored in this browser; charts are redrawn when it changes.
 import { useEffect, useState } from 'preact/hooks';
 
 export const THEMES = ['system', 'light', 'dark'] as const;
@@ -29,7 +29,7 @@ export function useTheme(): [Theme, (theme: Theme) => void] {
 
 const CHANGED = 'edge-analytics:theme';
 
-/** A number that changes when colours do: canvases do not follow CSS by themselves. */
+/** A number that changes with the colours: canvases do not follow CSS. */
 export function usePaletteVersion(): number {
   const [version, setVersion] = useState(0);
   useEffect(() => {
@@ -45,7 +45,7 @@ export function usePaletteVersion(): number {
   return version;
 }
 
-/** A custom property of the theme as a colour that a canvas understands. */
+/** A custom property of the theme as a colour for a canvas. */
 export function resolveColour(property: string): string {
   const probe = document.createElement('span');
   probe.style.color = `var(${property})`;

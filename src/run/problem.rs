@@ -1,0 +1,89 @@
+//! What can go wrong in a run, as values. Their text reaches the report and the ledger at the end.
+
+use crate::{
+    dynamodb,
+    host::RandomnessError,
+    metrics::{period::Granularity, rollup::RollupError},
+    store::{
+        lease::{LeaseError, LeaseLost, ReleaseError},
+        record::RecordError,
+        record_writer::WriteError,
+        run_state::{StateWriteError, emptied},
+        stored_state::StateError,
+    },
+};
+
+use super::{entries::EntryError, hours::MAXIMUM_TURNS};
+
+/// The stored records could not be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the stored records could not be read: {0}")]
+pub(super) struct ReadError(#[from] dynamodb::Error);
+
+/// Why the record of one type was not computed or not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TypeError {
+    /// The platform's items could not be read or computed with.
+    #[error("{0}")]
+    Items(String),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Write(Box<WriteError>),
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+    #[error("none of its finer periods has a record")]
+    NothingFiner,
+    #[error("its coarser periods could not be marked as stale: {0}")]
+    Mark(Box<dynamodb::Error>),
+}
+
+impl From<WriteError> for TypeError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(Box::new(error))
+    }
+}
+
+/// What else went wrong in a run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunProblem {
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(
+        "the missing hours are left to the next run: scheduled hourly runs requested the lease \
+         {MAXIMUM_TURNS} times"
+    )]
+    GaveWay,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the run state could not be read: {0}")]
+    States(dynamodb::Error),
+    #[error("the {0} run state could not be read: {1}")]
+    StateOf(Granularity, dynamodb::Error),
+    #[error("the {0} run state could not be read: {1}")]
+    DamagedStateOf(Granularity, StateError),
+    #[error(transparent)]
+    DamagedState(#[from] StateError),
+    #[error("the run state could not be written: {0}")]
+    StateWrite(#[from] StateWriteError),
+    #[error("{}", emptied(.0))]
+    EmptiedSource(String),
+    #[error("coarser periods could not be marked as stale: {0}")]
+    Mark(dynamodb::Error),
+    #[error("the refreshed periods could not be noted in the run state: {0}")]
+    NoteRefreshed(dynamodb::Error),
+    #[error("the marks of refreshed {0} periods could not be removed: {1}")]
+    RemoveMarks(Granularity, dynamodb::Error),
+    #[error("`markedBy` in the run state could not be updated: {0}")]
+    Withdraw(dynamodb::Error),
+    #[error("the `ttl` of {0} records could not be changed to the new retention: {1}")]
+    Retention(Granularity, dynamodb::Error),
+    #[error("the ledger entry could not be written: {0}")]
+    Entry(#[from] EntryError),
+}
