@@ -12,14 +12,9 @@ use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    host::{CacheError, Severity, SharedBackground},
-    metrics::period::Period,
-    store::run_state::State as RunState,
-};
+use crate::{host::SharedBackground, metrics::period::Period, store::run_state::State as RunState};
 
 use super::{App, RequestId};
 
@@ -78,7 +73,7 @@ impl Slot {
     /// The cached response, as a stream. `None` also if the cache fails.
     pub async fn get(&self, app: &App, request_id: &RequestId) -> Option<Body> {
         app.cache.get(&self.key).await.unwrap_or_else(|error| {
-            log(app, request_id, &error);
+            app.log_problem(request_id, "cache_unavailable", &error);
             None
         })
     }
@@ -95,14 +90,8 @@ impl Slot {
         let (cache_app, request_id) = (app.clone(), request_id.clone());
         background.run(Box::pin(async move {
             if let Err(error) = put.await {
-                log(&cache_app, &request_id, &error);
+                cache_app.log_problem(&request_id, "cache_unavailable", &error);
             }
         }));
     }
-}
-
-fn log(app: &App, request_id: &RequestId, error: &CacheError) {
-    let reason = error.to_string();
-    let line = json!({ "event": "cache_unavailable", "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
 }

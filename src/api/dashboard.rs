@@ -18,8 +18,8 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    dynamodb::{Error, Item, Read},
-    host::{Severity, SharedBackground},
+    dynamodb::{DynamoDbError, Item, Read},
+    host::SharedBackground,
     metrics::{
         catalogue::definition::{Metric, Rollup},
         numbers,
@@ -136,7 +136,7 @@ fn periods_before(running: Period, count: usize) -> impl Iterator<Item = Period>
 }
 
 /// Reads the records of the last `count` periods before `running`.
-async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Error> {
+async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, DynamoDbError> {
     let first = periods_before(running, count).last().unwrap_or(running).start();
     let last = running.previous().start();
     let query = query_of_all_types(&app.settings.table, running.granularity(), first, last);
@@ -153,14 +153,14 @@ async fn days(
     app: &App,
     running: Period,
     request_id: &RequestId,
-) -> Result<(Vec<Item>, StaleSince), Error> {
+) -> Result<(Vec<Item>, StaleSince), DynamoDbError> {
     let key = state_key(Granularity::Daily);
     // Consistently, so that a mark that was set before a change is seen.
     let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;
     let stale = match RunState::from_item(item) {
         Ok(state) => state.stale_since(Granularity::Daily),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_state", &error.to_string());
+            app.log_problem(request_id, "unreadable_state", &error);
             StaleSince::new()
         }
     };
@@ -179,7 +179,7 @@ fn parse_records(
     let retention = app.settings.options.retention;
     let read = |item| {
         Record::from_item(item)
-            .map_err(|error| unreadable(app, request_id, "unreadable_record", &error.to_string()))
+            .map_err(|error| app.log_problem(request_id, "unreadable_record", &error))
             .ok()
     };
     let known = |record: Record| {
@@ -194,11 +194,6 @@ fn parse_records(
         .filter(|record| !retention.has_ended(record.period, now))
         .map(known)
         .collect()
-}
-
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &str) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
 }
 
 /// The value of the metric in the record of `period`.

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt::Display,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -22,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, Read},
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     metrics::{
         catalogue::Catalogue,
         period::{Granularity, Period, format_instant},
@@ -44,7 +43,7 @@ use super::{
     json_body_response,
     paging::{RequestedPage, cursor_at},
     parameters::{Parameters, echo},
-    range::{ALL_TYPES, Range},
+    range::{ALL_TYPES, RequestedRange},
     running,
     series::{Collected, Collection, MAXIMUM_RECORDS},
 };
@@ -150,13 +149,13 @@ impl MetricsRequest {
             "cursor",
         ];
         let parameters = Parameters::parse(query, &known)?;
-        let range = Range::parse(&parameters, catalogue, MAXIMUM_METRICS_PERIODS)?;
+        let range = RequestedRange::parse(&parameters, catalogue, MAXIMUM_METRICS_PERIODS)?;
         let only = parameters
             .optional("metrics")
             .map(|names| metric_names(names, range.metric_type.as_deref(), catalogue))
             .transpose()?;
         let current = parameters.optional_flag("current")?;
-        let Range { metric_type, granularity, start, end, mut periods } = range;
+        let RequestedRange { metric_type, granularity, start, end, mut periods } = range;
         periods.reverse();
         let types = if metric_type.is_some() { 1 } else { catalogue.types().len() };
         let mut request =
@@ -304,7 +303,7 @@ async fn read<'run>(
     let mut take = |item| match Record::from_item(item) {
         Ok(record) => collection.take(record),
         Err(error) => {
-            unreadable(app, request_id, "unreadable_record", &error);
+            app.log_problem(request_id, "unreadable_record", &error);
             Ok(ControlFlow::Continue(()))
         }
     };
@@ -343,7 +342,7 @@ async fn read_states(
 ) -> Result<RunStates, ApiError> {
     let understood = |item: Option<Item>| {
         RunState::from_item(item).map(Some).map_err(|error| {
-            unreadable(app, request_id, "unreadable_state", &error);
+            app.log_problem(request_id, "unreadable_state", &error);
             ApiError::damaged_state(&error)
         })
     };
@@ -359,9 +358,4 @@ async fn read_states(
     }
     let (hours, own) = join!(get(Granularity::Hourly), get(granularity));
     Ok(RunStates { begin: hours?.and_then(|hours| hours.progress.begin()), own: own? })
-}
-
-fn unreadable(app: &App, request_id: &RequestId, event: &str, reason: &dyn Display) {
-    let line = json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
-    app.host.log(Severity::Error, &line);
 }

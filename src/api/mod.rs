@@ -22,7 +22,7 @@ mod series;
 mod session;
 mod waiting;
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use axum::{
     Router,
@@ -84,6 +84,15 @@ pub struct App {
     pub cache: Arc<dyn ResponseCache>,
     /// What the isolate keeps between requests, except for the sessions.
     pub memory: IsolateMemory,
+}
+
+impl App {
+    /// Logs a problem that does not fail the request.
+    fn log_problem(&self, request_id: &RequestId, event: &str, reason: &dyn Display) {
+        let line =
+            json!({ "event": event, "requestId": request_id.0, "reason": reason.to_string() });
+        self.host.log(Severity::Error, &line);
+    }
 }
 
 /// What an isolate keeps between requests: the permits for large responses, and the realtime counters

@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    host::{Severity, SharedBackground},
+    host::SharedBackground,
     realtime::{
         FRESH_DISTANCE, REFRESH_DISTANCE, RefreshOutcome, RefreshTrigger, Refresher, Snapshot,
         count,
@@ -23,6 +23,9 @@ use super::{
     App, RequestId, authentication::Administrator, counted::Turn, error::ApiError, json_response,
     parameters::Parameters,
 };
+
+/// The event of log lines that say why the stored snapshot was not used.
+const UNAVAILABLE: &str = "snapshot_unavailable";
 
 /// The counters, and their source.
 pub struct RealtimeCounters {
@@ -66,7 +69,7 @@ pub async fn current_counters(
     let stored = match app.snapshots.get().await {
         Ok(stored) => stored,
         Err(error) => {
-            log(app, request_id, &error.to_string());
+            app.log_problem(request_id, UNAVAILABLE, &error);
             return counted(app, SnapshotFault::Unreadable, request_id).await;
         }
     };
@@ -74,7 +77,11 @@ pub async fn current_counters(
         None => None,
         Some(Some(snapshot)) => Some(snapshot),
         Some(None) => {
-            log(app, request_id, "the stored snapshot is damaged, or its version is not supported");
+            app.log_problem(
+                request_id,
+                UNAVAILABLE,
+                &"the stored snapshot is damaged, or its version is not supported",
+            );
             return counted(app, SnapshotFault::Damaged, request_id).await;
         }
     };
@@ -155,18 +162,12 @@ async fn counted(
     } else {
         let counted = count(&app.client, &app.settings.table, &app.catalogue, started).await?;
         for problem in &counted.problems {
-            log(app, request_id, problem);
+            app.log_problem(request_id, UNAVAILABLE, problem);
         }
         counted.snapshot
     };
     turn.done(&snapshot, started);
     Ok(RealtimeCounters::of(app, "dynamodb", false, Some(snapshot)))
-}
-
-fn log(app: &App, request_id: &RequestId, reason: &str) {
-    let line =
-        json!({ "event": "snapshot_unavailable", "requestId": request_id.0, "reason": reason });
-    app.host.log(Severity::Error, &line);
 }
 
 fn refresher(app: &App) -> Refresher<'_> {

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use crate::{
-    host::Severity,
     metrics::{
         catalogue::Catalogue,
         maker::Maker,
@@ -112,7 +111,8 @@ async fn running_hour(
     let passes = plan(catalogue, readable.iter().copied(), &spans, &app.settings.table);
     let mut findings = read(&app.client, passes).await;
     for (name, why) in &findings.failures {
-        log(app, request_id, &format!("{name} of the running hour: {why}"));
+        let reason = format!("{name} of the running hour: {why}");
+        app.log_problem(request_id, "running_period", &reason);
     }
     let mut by_type: BTreeMap<&str, Map<String, serde_json::Value>> = BTreeMap::new();
     for metric in readable {
@@ -149,7 +149,7 @@ async fn stored(
             Ok(record) => {
                 records.insert((record.metric_type.clone(), record.period), record);
             }
-            Err(error) => log(app, request_id, &error.to_string()),
+            Err(error) => app.log_problem(request_id, "running_period", &error),
         }
     }
     Ok(records)
@@ -191,11 +191,4 @@ fn empty(metric_type: &str, period: Period, calculated_at: DateTime<Utc>) -> Rec
         reconstructed: BTreeMap::new(),
         made_by: Maker::Items.into(),
     }
-}
-
-fn log(app: &App, request_id: &RequestId, reason: &str) {
-    let line = serde_json::json!({
-        "event": "running_period", "requestId": request_id.0, "reason": reason,
-    });
-    app.host.log(Severity::Error, &line);
 }

@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::{
     dynamodb::{Item, text},
-    host::Severity,
     metrics::{
         period::{Granularity, format_instant},
         retention::RUNS_AND_JOBS,
@@ -242,13 +241,6 @@ async fn read(
 /// The entry. An entry that cannot be read is logged and left out.
 fn readable(app: &App, item: Item, request_id: &RequestId) -> Option<Entry> {
     Entry::from_item(item)
-        .map_err(|error| {
-            let line = json!({
-                "event": "unreadable_entry",
-                "requestId": request_id.0,
-                "reason": error.to_string(),
-            });
-            app.host.log(Severity::Error, &line);
-        })
+        .map_err(|error| app.log_problem(request_id, "unreadable_entry", &error))
         .ok()
 }

@@ -201,8 +201,9 @@ pub struct Batch<C> {
 }
 
 impl<C> Batch<C> {
-    /// A batch whose window begins with the positions, which the stream had been read up to at
-    /// `opened`.
+    /// A batch whose window begins with the positions as they are at `opened`: not the start of the
+    /// last reading but its end, because a reading also applies changes that are made meanwhile, and a
+    /// stale row may lack them.
     #[must_use]
     pub fn open(opened: DateTime<Utc>, lags: Lags) -> Self {
         Self { lags, opened, recent: HashMap::new() }

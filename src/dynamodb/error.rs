@@ -10,7 +10,7 @@ use super::signing::SigningError;
 pub struct DynamoDbError {
     /// The operation's name, for example `Query`.
     pub operation: &'static str,
-    /// The table, and the index where there is one: `table` or `table/index`.
+    /// The table, and the index if there is one: `table` or `table/index`.
     pub target: String,
     /// The number of attempts.
     pub attempts: u32,
@@ -25,7 +25,7 @@ fn attempts_text(attempts: u32) -> String {
 /// The failure of one attempt, or of a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ErrorKind {
-    /// DynamoDB answered with an error.
+    /// DynamoDB responded with an error.
     #[error("{code} (HTTP {status}): {message}")]
     Service {
         /// AWS's code, for example `ThrottlingException`.
@@ -45,7 +45,8 @@ pub enum ErrorKind {
     Timeout(u128),
     /// The response does not have the form that the API documents.
     #[error(
-        "the response could not be parsed ({0}); check that DYNAMODB_ENDPOINT is an endpoint of DynamoDB"
+        "the response could not be parsed ({0}); check that DYNAMODB_ENDPOINT is an endpoint of \
+         DynamoDB"
     )]
     MalformedResponse(String),
     /// The body of the response does not match the checksum in its headers.
@@ -72,7 +73,8 @@ pub enum ErrorKind {
 pub enum Cancellation {
     /// At least one condition did not hold. The same transaction fails again.
     ConditionFailed,
-    /// Only conflicts with other requests or a lack of capacity. The same transaction can succeed later.
+    /// Only conflicts with other requests or a lack of capacity. The same transaction can succeed
+    /// later.
     Contention,
     /// Anything else, such as an item that is too large. The same transaction fails again.
     Rejected,
@@ -157,8 +159,8 @@ impl DynamoDbError {
         self.code() == Some("ConditionalCheckFailedException")
     }
 
-    /// Whether a transaction was cancelled because a condition did not hold: an item has changed since
-    /// it was read, and must be read again first.
+    /// Whether a transaction was cancelled because a condition did not hold: an item has changed
+    /// since it was read, and must be read again first.
     #[must_use]
     pub fn is_cancelled_transaction(&self) -> bool {
         matches!(

@@ -1,5 +1,5 @@
-//! Items from structures and back, by way of JSON values, so that the code of a structure exists once
-//! and not for every kind of attribute. That made the package 69 KB smaller.
+//! Items from structures and back, by way of JSON values, so that the code of a structure exists
+//! once and not for every kind of attribute. That made the package 69 KB smaller.
 
 use std::collections::HashMap;
 

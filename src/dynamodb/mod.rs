@@ -1,5 +1,5 @@
-//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`. The same code runs in a Worker and
-//! natively.
+//! A DynamoDB client: the low-level HTTP API, signed with `SigV4`. The same code runs in a Worker
+//! and natively.
 //!
 //! Source: [DynamoDB API Reference](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/),
 //! [low-level API](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html).
@@ -15,7 +15,7 @@ mod table_name;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
-pub use error::{Cancellation, DynamoDbError, DynamoDbError as Error, ErrorKind};
+pub use error::{Cancellation, DynamoDbError, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
 pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{

@@ -47,8 +47,8 @@ pub fn regional_endpoint(region: &str) -> String {
     format!("https://dynamodb.{region}.{}", partition_of(region).domain)
 }
 
-/// Whether `text` has the form of a region's name, such as `eu-central-1` or `us-gov-west-1`: an area,
-/// one or two words, a number. It is not compared with a list, so that new regions are valid.
+/// Whether `text` has the form of a region's name, such as `eu-central-1` or `us-gov-west-1`: an
+/// area, one or two words, a number. It is not compared with a list, so that new regions are valid.
 #[must_use]
 pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();

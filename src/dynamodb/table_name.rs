@@ -1,4 +1,5 @@
-//! The name of a table in requests: its name, or its ARN, which includes the account and the region.
+//! The name of a table in requests: its name, or its ARN, which includes the account and the
+//! region.
 //!
 //! Source: [Query, `TableName`](https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html#DDB-Query-request-TableName),
 //! [naming rules](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html).
@@ -15,8 +16,8 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// Parses the name or ARN of a table. `None` if it is neither, if the ARN is not that of a DynamoDB
-    /// table, or if its partition is not that of its region.
+    /// Parses the name or ARN of a table. `None` if it is neither, if the ARN is not that of a
+    /// DynamoDB table, or if its partition is not that of its region.
     ///
     /// ```
     /// # use edge_analytics::dynamodb::TableName;

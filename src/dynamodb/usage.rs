@@ -97,8 +97,8 @@ pub(super) enum ConsumedCapacities {
 }
 
 impl ConsumedCapacities {
-    /// Adds these units to `usage`. DynamoDB distinguishes read and write units only for transactions;
-    /// for other operations `operation_writes` does.
+    /// Adds these units to `usage`. DynamoDB distinguishes read and write units only for
+    /// transactions; for other operations `operation_writes` does.
     pub(super) fn add_to(&self, usage: &mut Usage, operation_writes: bool) {
         let entries = match self {
             Self::One(entry) => std::slice::from_ref(entry),

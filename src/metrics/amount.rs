@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use crate::metrics::{catalogue::definition::Metric, numbers, ordered::Ordered};
 
-/// The value of a metric as something that can be added. Distinct counts and means are numbers too, but
-/// their sum means nothing: rollups merge or weight them instead.
+/// The value of a metric as something that can be added. Distinct counts and means are numbers too,
+/// but their sum means nothing: rollups merge or weight them instead.
 ///
 /// ```
 /// # use edge_analytics::metrics::amount::Amount;
@@ -81,8 +81,8 @@ impl Amount {
         }
     }
 
-    /// The sum of both, group by group. A group that one of them lacks is left out. `None` if no group is
-    /// left, if one is a number and the other groups, or if the sum would not be exact.
+    /// The sum of both, group by group. A group that one of them lacks is left out. `None` if no
+    /// group is left, if one is a number and the other groups, or if the sum would not be exact.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Option<Self> {
         match (self, other) {
@@ -102,8 +102,8 @@ impl Amount {
         }
     }
 
-    /// The sum of `values`; `None` if there are none, if one is absent or not an amount, or if a sum would
-    /// not be exact.
+    /// The sum of `values`; `None` if there are none, if one is absent or not an amount, or if a
+    /// sum would not be exact.
     #[must_use]
     pub fn sum<'value>(values: impl IntoIterator<Item = Option<&'value Json>>) -> Option<Self> {
         let mut sum: Option<Self> = None;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_groups_add_up() {
+    fn numbers_and_groups_are_summed() {
         for (values, expected) in [
             (vec![json!(1), json!(2.5)], Some(json!(3.5))),
             (vec![json!(0.1), json!(0.2)], Some(json!(0.3))),

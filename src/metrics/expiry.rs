@@ -1,7 +1,7 @@
 //! Items with a time to live: expired items that DynamoDB has not deleted yet.
 //!
-//! DynamoDB deletes an expired item within days. Until then reads return it, and counting must leave it
-//! out.
+//! DynamoDB deletes an expired item within days. Until then reads return it, and counting must
+//! leave it out.
 //!
 //! Source: [Using time to live in DynamoDB](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html).
 
@@ -14,8 +14,8 @@ use crate::metrics::numbers;
 /// DynamoDB ignores an expiry that is more than five years ago and keeps the item.
 const OLDEST: TimeDelta = TimeDelta::days(5 * 365 + 1);
 
-/// When the item expires: the epoch second in the attribute. `None` if it never expires, because the
-/// attribute is absent or not a number, which DynamoDB ignores.
+/// When the item expires: the epoch second in the attribute. `None` if it never expires, because
+/// the attribute is absent or not a number, which DynamoDB ignores.
 #[must_use]
 pub fn expiry_of(item: &Item, attribute: &str) -> Option<DateTime<Utc>> {
     let Some(AttributeValue::N(seconds)) = item.get(attribute) else { return None };
@@ -23,8 +23,8 @@ pub fn expiry_of(item: &Item, attribute: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// Whether an item that expires at `expiry` no longer exists at `at`. It exists up to the millisecond
-/// before `expiry`.
+/// Whether an item that expires at `expiry` no longer exists at `at`. It exists up to the
+/// millisecond before `expiry`.
 #[must_use]
 pub fn has_expired(expiry: DateTime<Utc>, at: DateTime<Utc>) -> bool {
     expiry <= at && at - expiry <= OLDEST

@@ -5,12 +5,13 @@ use super::{
     period::{Span, format_instant},
 };
 
-/// The first and the last sort key that can begin with a time in the span: with or without a fraction of a
-/// second, with `Z` or `+00:00`. The range includes up to a second more at each end; the fold then decides
-/// by the attribute with the time.
+/// The first and the last sort key that can begin with a time in the span: with or without a
+/// fraction of a second, with `Z` or `+00:00`. The range includes up to a second more at each end;
+/// the fold then decides by the attribute with the time.
 #[must_use]
 pub fn key_range(span: Span, format: SortKeyFormat) -> (String, String) {
-    // What can follow a second (`#`, `+`, `-`, `.`, `Z`) sorts after the second alone and before `~`.
+    // What can follow a second (`#`, `+`, `-`, `.`, `Z`) sorts after the second alone and before
+    // `~`.
     let text = |instant| {
         let mut text = format_instant(instant);
         text.truncate(match format {

@@ -1,13 +1,13 @@
-//! Which maker makes a number. This is the only place that decides it.
+//! Makers: whether a record is counted from items, rolled up, or kept. Only this module decides it.
 //!
 //! | maker | what it makes |
 //! |---|---|
-//! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that its merged parts leave open |
+//! | items ([`Maker::Items`]) | every hour; a day, week or month whose finer records are past retention; within a rolled-up record, a ranking that is not certain after merging |
 //! | rollup ([`Maker::Rollup`]) | every other day, from its hours; every other week and month, from its days |
 //! | none ([`Decision::Keep`]) | a record that could only be counted from items again, is complete, and is neither requested nor stale |
 //!
-//! Scheduled runs, refreshes and recalculations ask here and then execute. A record says which maker
-//! made it ([`MadeBy`]).
+//! Scheduled runs, refreshes and recalculations use its decisions. A record has the maker that
+//! computed it ([`MadeBy`]).
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::metrics::{
     rollup::finer_periods,
 };
 
-/// What a value is made from.
+/// How a value is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
     /// Counted from the platform's items.
@@ -47,8 +47,8 @@ impl Maker {
         [Self::Items, Self::Rollup].into_iter().find(|maker| maker.name() == name)
     }
 
-    /// The maker of a stored record that names none. Older builds named none either; what they
-    /// counted has no coverage.
+    /// The maker of a stored record that does not name one. Older builds did not name it; a record
+    /// that they counted from items has no coverage.
     #[must_use]
     pub fn unnamed(coverage: Option<Coverage>) -> Self {
         if coverage.is_some() { Self::Rollup } else { Self::Items }
@@ -63,13 +63,13 @@ impl Maker {
     }
 }
 
-/// Which maker made the metrics of a record.
+/// The makers of a record and of its metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBy {
     /// The maker of all metrics but these.
     pub maker: Maker,
-    /// The metrics that the other maker made: a ranking that was counted for a rolled-up record, or a
-    /// value that was kept when others were made anew.
+    /// The metrics of the other maker: a ranking that was counted for a rolled-up record, or a
+    /// value that was kept when the others were recomputed.
     pub others: BTreeSet<String>,
 }
 
@@ -90,7 +90,7 @@ impl MadeBy {
         }
     }
 
-    /// Notes that `maker` made the metric.
+    /// Notes the maker of the metric.
     pub fn note(&mut self, metric: &str, maker: Maker) {
         if maker == self.maker {
             self.others.remove(metric);
@@ -113,21 +113,21 @@ impl MadeBy {
     }
 }
 
-/// What is to be done for one record.
+/// What a run does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// This maker makes it.
+    /// This maker computes it.
     Make(Maker),
     /// The stored record stays.
     Keep,
 }
 
-/// What decides which maker applies.
+/// The facts that decide which maker applies.
 #[derive(Debug, Clone, Copy)]
 pub struct Makers {
     /// The start of the first counted hour.
     pub begin: DateTime<Utc>,
-    /// The instant for which it is decided, such as the scheduled time of a run.
+    /// The instant of the decision, such as the scheduled time of a run.
     pub as_of: DateTime<Utc>,
     /// How long records are kept.
     pub retention: Retention,
@@ -136,8 +136,8 @@ pub struct Makers {
 impl Makers {
     /// The maker of the records of `period`.
     ///
-    /// A period is rolled up as long as the records of all its finer periods since the first counted
-    /// hour are within retention. One that is missing is computed first.
+    /// A period is rolled up while the records of all its finer periods since the first counted
+    /// hour are within retention. A missing one is computed first.
     #[must_use]
     pub fn of_period(&self, period: Period) -> Maker {
         let is_gone = |finer: &Period| self.retention.has_ended(*finer, self.as_of);
@@ -148,8 +148,8 @@ impl Makers {
         }
     }
 
-    /// What is to be done for the record of one type in `period`, of which this record is `stored`.
-    /// It `is_requested` if a recalculation requests it or a finer record has changed.
+    /// What a run does with the record of one type in `period`, if this record is `stored`. It
+    /// `is_requested` if a recalculation requested it or it is stale.
     #[must_use]
     pub fn of_record(
         &self,
@@ -180,8 +180,8 @@ impl Makers {
     }
 }
 
-/// The maker of one metric of a record that was rolled up: the merged parts of a ranking may have
-/// dropped targets that are among the best, so that only the items say which are.
+/// The maker of one metric of a rolled-up record: a ranking that is not certain, because its parts
+/// have dropped targets, must be counted from items.
 #[must_use]
 pub(crate) fn of_metric(metric: &Metric, rolled_up: &Record) -> Maker {
     let part = rolled_up.parts.get(&metric.name);

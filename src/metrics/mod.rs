@@ -1,11 +1,12 @@
-//! The domain: the catalogue of metrics, periods, folding rows into values, rollups, and which of two
-//! values stays in a record.
+//! The domain: the catalogue of metrics, periods, folding rows into values, rollups, and which of
+//! two values stays in a record.
 //!
-//! It uses the types of a DynamoDB item (`serde_dynamo`), but no requests, no storage and no Workers. It
-//! has no clock and no randomness: both are passed in.
+//! It uses the types of a DynamoDB item (`serde_dynamo`), but no requests, no storage and no
+//! Workers. It has no clock and no randomness: both are passed in.
 
 pub mod amount;
 pub mod catalogue;
+pub mod delta;
 pub mod expiry;
 pub mod findings;
 pub mod fold;

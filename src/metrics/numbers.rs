@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// Parses a plain decimal: an optional sign, digits, optionally a point and digits. `None` for anything
-/// else (`ten`, `10,00`, `1_000`, `NaN`, an empty string) and for what does not fit into 96 bits.
+/// Parses a plain decimal: an optional sign, digits, optionally a point and digits. `None` for
+/// anything else (`ten`, `10,00`, `1_000`, `NaN`, an empty string) and for what does not fit into
+/// 96 bits.
 #[must_use]
 pub fn parse_decimal(text: &str) -> Option<Decimal> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -14,8 +15,8 @@ pub fn parse_decimal(text: &str) -> Option<Decimal> {
     (digits(whole) && digits(fraction)).then(|| Decimal::from_str(text).ok()).flatten()
 }
 
-/// Parses a number as DynamoDB writes it: a plain decimal, or one with an exponent if it is very large or
-/// very small. `None` for anything else, and for what does not fit into 96 bits.
+/// Parses a number as DynamoDB writes it: a plain decimal, or one with an exponent if it is very
+/// large or very small. `None` for anything else, and for what does not fit into 96 bits.
 #[must_use]
 pub fn parse_number(text: &str) -> Option<Decimal> {
     parse_decimal(text).or_else(|| {
@@ -23,7 +24,8 @@ pub fn parse_number(text: &str) -> Option<Decimal> {
     })
 }
 
-/// The sum; `None` if it would not be exact. Not inlined, because it is large and called in many places.
+/// The sum; `None` if it would not be exact. Not inlined, because it is large and called in many
+/// places.
 #[must_use]
 #[inline(never)]
 pub fn add(one: Decimal, other: Decimal) -> Option<Decimal> {
@@ -53,8 +55,8 @@ pub fn to_json(value: Decimal) -> serde_json::Value {
     f64::from_str(&value.to_string()).map_or(serde_json::Value::Null, Into::into)
 }
 
-/// The decimal of a JSON number, by its shortest text: 29.99 is exactly 29.99. `None` if it is not a number
-/// or does not fit into 96 bits.
+/// The decimal of a JSON number, by its shortest text: 29.99 is exactly 29.99. `None` if it is not
+/// a number or does not fit into 96 bits.
 #[must_use]
 pub fn from_json(value: &serde_json::Value) -> Option<Decimal> {
     parse_number(&value.as_number()?.to_string())

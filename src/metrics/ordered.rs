@@ -1,7 +1,7 @@
 //! Ordered maps and sets from iterators, one item at a time.
 //!
-//! `collect` sorts all items first, with sorting code for each type of item: 60 KB of the package before
-//! compression. The collections here have tens of items.
+//! `collect` sorts all items first, with sorting code for each type of item: 60 KB of the package
+//! before compression. The collections here have tens of items.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Parts of a record: what the rollup to coarser periods needs and readers do not, such as sketches, the
-//! sum and count of a mean, and the tail of a ranking.
+//! Parts of a record: what the rollup to coarser periods needs and readers do not, such as
+//! sketches, the sum and count of a mean, and the tail of a ranking.
 //!
 //! They are stored in one binary attribute, `parts`: the JSON object of all parts by metric name, compressed
 //! as a [zlib](https://www.rfc-editor.org/rfc/rfc1950) stream.
@@ -37,8 +37,8 @@ pub enum Part {
     },
     /// The targets of a ranking.
     Targets(Ranking),
-    /// In records of older builds: the stock that the scheduled run of the period found; `None` if only
-    /// a later run computed it. Not written any more.
+    /// In records of older builds: the stock that the scheduled run of the period found; `None` if
+    /// only a later run computed it. Not written any more.
     Stock(Option<String>),
 }
 

@@ -64,8 +64,8 @@ impl Granularity {
         Self::ALL.into_iter().find(|granularity| granularity.name() == name)
     }
 
-    /// The granularity of the runs that a cron expression in `wrangler.toml` starts; `None` for another
-    /// expression. An event without an expression, which is triggered by hand, is hourly.
+    /// The granularity of the runs that a cron expression in `wrangler.toml` starts; `None` for
+    /// another expression. An event without an expression, which is triggered by hand, is hourly.
     #[must_use]
     pub fn from_cron(expression: &str) -> Option<Self> {
         match expression {
@@ -155,8 +155,8 @@ impl Period {
         Self { start, ..self }
     }
 
-    /// The number of periods from `earlier`, which must have the same granularity, to this one; negative
-    /// if this one is earlier.
+    /// The number of periods from `earlier`, which must have the same granularity, to this one;
+    /// negative if this one is earlier.
     #[must_use]
     pub fn periods_after(self, earlier: Self) -> i64 {
         let between = self.start - earlier.start;
@@ -195,14 +195,15 @@ impl Span {
         Self { start, end: end - TimeDelta::milliseconds(1) }
     }
 
-    /// Whether it contains `instant`. A time that is finer than a millisecond belongs to its millisecond.
+    /// Whether it contains `instant`. A time that is finer than a millisecond belongs to its
+    /// millisecond.
     #[must_use]
     pub fn contains(self, instant: DateTime<Utc>) -> bool {
         self.start <= instant && self.reaches(instant)
     }
 
-    /// Whether `instant` is not after its end. A time that is finer than a millisecond belongs to its
-    /// millisecond.
+    /// Whether `instant` is not after its end. A time that is finer than a millisecond belongs to
+    /// its millisecond.
     #[must_use]
     pub fn reaches(self, instant: DateTime<Utc>) -> bool {
         instant < self.next()
@@ -241,5 +242,9 @@ pub fn format_instant(instant: DateTime<Utc>) -> String {
 /// Parses an instant in RFC 3339: a date, a time and a zone. `None` if it is anything else.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
+    let instant = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    // A leap second (`23:59:60`) is read as the last moment of its minute: chrono orders it before the
+    // next minute, but its milliseconds since 1970 are those of the next minute.
+    let nanosecond = instant.timestamp_subsec_nanos().min(999_999_999);
+    DateTime::from_timestamp(instant.timestamp(), nanosecond)
 }

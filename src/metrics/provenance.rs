@@ -1,8 +1,10 @@
-//! Which values of a stored record a later run may replace, and which values are marked as reconstructed.
+//! Which values of a stored record a later run may replace, and which values are marked as
+//! reconstructed.
 //!
-//! The scheduled run of an hour that is in time observes: its values were true. A value that is counted
-//! later comes from a table that no longer has what was deleted or changed since. It fills an absent value
-//! and is marked, it adds late-arriving data to a flow, and it never replaces an observed stock.
+//! The scheduled run of an hour that is in time observes: its values were true. A value that is
+//! counted later comes from a table that no longer has what was deleted or changed since. It fills
+//! an absent value and is marked, it adds late-arriving data to a flow, and it never replaces an
+//! observed stock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -28,19 +30,19 @@ use crate::metrics::{
 pub enum Occasion {
     /// By the scheduled run of the period, in time: its values are observed.
     Scheduled,
-    /// Later: absent values are filled and marked, flows get late-arriving data, and an unchanged record is
-    /// not rewritten.
+    /// Later: absent values are filled and marked, flows get late-arriving data, and an unchanged
+    /// record is not rewritten.
     Recalculation,
-    /// Later, by a recalculation with `overwrite`: every value that can still be computed replaces the
-    /// stored one, and is marked.
+    /// Later, by a recalculation with `overwrite`: every value that can still be computed replaces
+    /// the stored one, and is marked.
     Overwrite,
-    /// From finer records: stored values that they no longer have stay, and an unchanged record is not
-    /// rewritten.
+    /// From finer records: stored values that they no longer have stay, and an unchanged record is
+    /// not rewritten.
     Rollup,
 }
 
-/// How long after its period a flow with a condition follows the table, because jobs finish and orders
-/// complete. After that, a lower value is taken for a deletion.
+/// How long after its period a flow with a condition follows the table, because jobs finish and
+/// orders complete. After that, a lower value is taken for a deletion.
 const SETTLES_AFTER: TimeDelta = TimeDelta::hours(48);
 
 /// One metric in a record.
@@ -79,7 +81,8 @@ impl MetricEntry {
         Self { mark, ..self }
     }
 
-    /// How much is counted: the value; of a mean the number of values; of groups and rankings their sum.
+    /// How much is counted: the value; of a mean the number of values; of groups and rankings their
+    /// sum.
     fn size(&self) -> Option<Decimal> {
         match &self.part {
             Some(Part::Average { count, .. }) => return Some(Decimal::from(*count)),
@@ -107,8 +110,8 @@ pub fn reconstruction(metric: &Metric) -> Reconstruction {
     }
 }
 
-/// The record to store: the values of `fresh` that may replace those of `stored`, and the other values of
-/// `stored`. Stored metrics that are not in the catalogue stay.
+/// The record to store: the values of `fresh` that may replace those of `stored`, and the other
+/// values of `stored`. Stored metrics that are not in the catalogue stay.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -272,9 +275,9 @@ fn flow(
     Ok(if grew { fresh.marked(mark) } else { stored })
 }
 
-/// The union of two sets of distinct values, if it has more values than either: some were deleted since
-/// and others arrived late. `None` if it has not, or if they are not sets. (A merged sketch estimates the
-/// same values slightly differently, so it is used only if its count is greater.)
+/// The union of two sets of distinct values, if it has more values than either: some were deleted
+/// since and others arrived late. `None` if it has not, or if they are not sets. (A merged sketch
+/// estimates the same values slightly differently, so it is used only if its count is greater.)
 fn union(stored: &MetricEntry, fresh: &MetricEntry) -> Result<Option<MetricEntry>, PartError> {
     let (Some(before), Some(now)) = (&stored.part, &fresh.part) else { return Ok(None) };
     let (Some(before), Some(now)) = (before.as_distinct()?, now.as_distinct()?) else {
@@ -290,8 +293,8 @@ fn union(stored: &MetricEntry, fresh: &MetricEntry) -> Result<Option<MetricEntry
     }))
 }
 
-/// Puts a ranking that was counted from the platform's items into a rolled-up record. It replaces a stored
-/// one if it `observes` or has more rows.
+/// Puts a ranking that was counted from the platform's items into a rolled-up record. It replaces a
+/// stored one if it `observes` or has more rows.
 pub(crate) fn settle_ranking(
     record: &mut Record,
     name: &str,
@@ -324,9 +327,9 @@ fn rows_in(ranking: &Json) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// Merges a rolled-up record with the stored one. The retention of finer records may have ended, and values
-/// that were computed from them before are still right. A fresh metric with a part was computed from all
-/// finer records, so if its value is absent, it is absent in the result.
+/// Merges a rolled-up record with the stored one. The retention of finer records may have ended,
+/// and values that were computed from them before are still right. A fresh metric with a part was
+/// computed from all finer records, so if its value is absent, it is absent in the result.
 fn merge_rollup(fresh: &Record, stored: Option<&Record>) -> Record {
     let mut merged = fresh.clone();
     let Some(stored) = stored else { return merged };

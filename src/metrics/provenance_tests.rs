@@ -1,4 +1,4 @@
-//! What stays of a stored record, case by case; every expected value is written out.
+//! Which values of a stored record stay, case by case. The expected values are written by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,7 @@ fn merged(fresh: &Record, stored: Option<&Record>, occasion: Occasion) -> Record
     merge(&fixture(METRICS), fresh, stored, occasion).unwrap()
 }
 
-/// What the merged record says of one metric: its value and its mark.
+/// One metric of the merged record: its value and its mark.
 fn said(record: &Record, name: &str) -> (Json, Option<Reconstruction>) {
     let value = record.metrics.get(name).cloned().unwrap_or(Json::Null);
     (value, record.reconstructed.get(name).copied())
@@ -138,7 +138,7 @@ fn a_run_in_time_observes_all_of_an_absent_record() {
 }
 
 #[test]
-fn a_later_calculation_fills_what_is_absent_and_marks_it() {
+fn a_later_run_fills_absent_values_and_marks_them() {
     let fresh = record(
         &json!({
             "stock": 7, "conditionalStock": 6, "flow": 2, "conditionalFlow": 1, "mean": 4.5,
@@ -163,10 +163,10 @@ fn a_later_calculation_fills_what_is_absent_and_marks_it() {
     }
 }
 
-/// Stored value, value counted later, and what stays: a day after the hour, three days after it, and
-/// where it is to be overwritten.
+/// The stored value, the value counted later, and the one that stays: a day after the hour, three
+/// days after it, and with `overwrite`.
 #[test]
-fn what_is_observed_stays_and_flows_get_what_came_late() {
+fn observed_values_stay_and_flows_get_late_arriving_data() {
     let cases: [(&str, i64, i64, i64, i64, i64); 10] = [
         ("stock", 7, 5, 7, 7, 5),
         ("stock", 7, 9, 7, 7, 9),
@@ -189,7 +189,7 @@ fn what_is_observed_stays_and_flows_get_what_came_late() {
             let merged = merged(&record(&json!({ name: now }), at), Some(&stored), occasion);
             let (value, mark) = said(&merged, name);
             assert_eq!(value, json!(expected), "{name} {before} {now} {occasion:?} at {at}");
-            // Only what was replaced on request is marked: what came late happened all the same.
+            // Only values that a request replaced are marked; late-arriving data is observed.
             let replaced = occasion == Occasion::Overwrite && expected != before;
             assert_eq!(mark.is_some(), replaced, "{name} {before} {now} {occasion:?}");
         }
@@ -213,7 +213,7 @@ fn a_mark_stays_until_a_run_in_time_observes() {
 }
 
 #[test]
-fn what_could_not_be_counted_again_stays() {
+fn a_value_that_cannot_be_recomputed_stays() {
     let stored = record(&json!({"stock": 5, "flow": 2, "now": 1}), soon());
     for occasion in [Occasion::Scheduled, Occasion::Recalculation, Occasion::Overwrite] {
         let merged = merged(&record(&json!({}), settled()), Some(&stored), occasion);
@@ -223,7 +223,7 @@ fn what_could_not_be_counted_again_stays() {
 }
 
 #[test]
-fn a_run_that_comes_twice_in_time_keeps_the_first_level() {
+fn a_second_run_in_time_keeps_the_first_stock() {
     let stored = record(&json!({"stock": 5, "now": 1, "flow": 2}), soon());
     let fresh = record(&json!({"stock": 6, "now": 2, "flow": 3, "conditionalStock": 4}), soon());
     let merged = merged(&fresh, Some(&stored), Occasion::Scheduled);
@@ -233,7 +233,7 @@ fn a_run_that_comes_twice_in_time_keeps_the_first_level() {
 }
 
 #[test]
-fn distinct_values_that_expired_and_that_came_late_count_together() {
+fn distinct_values_that_expired_and_that_arrived_late_are_united() {
     let with = |values: &[&str], at| {
         let set = Distinct::of(values.iter().copied()).unwrap();
         let mut record = record(&json!({"distinct": values.len()}), at);
@@ -272,7 +272,7 @@ fn the_mean_of_more_values_stays() {
 }
 
 #[test]
-fn what_this_build_does_not_know_is_kept_with_its_mark() {
+fn a_metric_that_is_not_in_the_catalogue_is_kept_with_its_mark() {
     let stored = record(&json!({"ofAnotherBuild": 9, "stock": 1}), soon());
     let stored = marked(stored, &[("ofAnotherBuild", Reconstruction::Estimate)]);
     let merged =
@@ -282,7 +282,7 @@ fn what_this_build_does_not_know_is_kept_with_its_mark() {
 }
 
 #[test]
-fn a_rolled_up_record_keeps_what_its_finer_ones_no_longer_tell() {
+fn a_rolled_up_record_keeps_values_that_its_finer_records_lack() {
     let stored = record(&json!({"stock": 1, "flow": 2}), soon());
     let stored = marked(stored, &[("flow", Reconstruction::LowerBound)]);
     let fresh =
@@ -292,9 +292,9 @@ fn a_rolled_up_record_keeps_what_its_finer_ones_no_longer_tell() {
     assert_eq!(said(&merged, "flow"), (json!(2), BOUND));
 }
 
-/// What was kept when the rest was made anew names its own maker, in both directions.
+/// A value that was kept when the others were recomputed keeps its maker, in both directions.
 #[test]
-fn what_is_kept_keeps_its_maker() {
+fn a_kept_value_keeps_its_maker() {
     let made =
         |metrics: &Json, maker: Maker| Record { made_by: maker.into(), ..record(metrics, soon()) };
     let stored = made(&json!({"stock": 1, "flow": 2}), Maker::Rollup);
@@ -325,10 +325,10 @@ fn a_ranking_of_more_rows_stays() {
     }
 }
 
-/// The marks of a day's metrics follow those of its hours: a level's the last hour's, all others the
-/// weakest of any hour, also where that hour has no value of its own.
+/// The marks of the metrics of a day follow from those of its hours: for a stock that of the last
+/// hour, otherwise the weakest of all hours, even if that hour has no value.
 #[test]
-fn a_day_says_what_it_is_made_from() {
+fn a_day_has_the_weakest_mark_of_its_hours() {
     let catalogue = fixture(METRICS);
     let hours: Vec<Record> = (0..24)
         .map(|number| {
@@ -359,7 +359,7 @@ fn a_day_says_what_it_is_made_from() {
     let expected: BTreeMap<_, _> = expected.map(|(name, mark)| (name.to_owned(), mark)).into();
     assert_eq!(marks_of(&day), expected);
 
-    // Up to the fourth hour only: what would be short is absent, and so is its mark.
+    // Up to the fourth hour only: a value that would be too small is absent, and so is its mark.
     let short: Vec<_> = (0..4).map(|_| None).chain(hours[..4].iter().map(Some)).collect();
     let expected = BTreeMap::from([("stock".to_owned(), Reconstruction::LowerBound)]);
     assert_eq!(marks_of(&short), expected);

@@ -1,9 +1,9 @@
-//! Rankings that can be merged: the targets with the most rows, and the greatest total of those that
-//! were dropped.
+//! Rankings that can be merged: the targets with the most rows, and the greatest total of those
+//! that were dropped.
 //!
-//! A record keeps at most [`MAXIMUM_TARGETS`] targets. The greatest total of the dropped ones is kept as
-//! the `cutoff`. If it is not 0, a target that was dropped may belong to the best ones after a merge, so
-//! the merged ranking is not certain, and is absent.
+//! A record keeps at most [`MAXIMUM_TARGETS`] targets. The greatest total of the dropped ones is
+//! kept as the `cutoff`. If it is not 0, a target that was dropped may belong to the best ones
+//! after a merge, so the merged ranking is not certain, and is absent.
 
 use std::{
     cmp::Reverse,
@@ -65,8 +65,8 @@ pub fn total(shares: &Shares) -> u64 {
 }
 
 impl Ranking {
-    /// Ranks `targets`. Equal totals are ordered by the attribute at position `tie` of the key, then by
-    /// the whole key.
+    /// Ranks `targets`. Equal totals are ordered by the attribute at position `tie` of the key,
+    /// then by the whole key.
     #[must_use]
     pub fn of(targets: HashMap<Vec<String>, Shares>, tie: usize) -> Self {
         let mut ranking = Self { targets: targets.into_iter().collect(), cutoff: 0, tie };
@@ -81,8 +81,8 @@ impl Ranking {
         });
     }
 
-    /// Drops all but the best [`MAXIMUM_TARGETS`] targets, and keeps the greatest total of the dropped
-    /// ones as the cutoff.
+    /// Drops all but the best [`MAXIMUM_TARGETS`] targets, and keeps the greatest total of the
+    /// dropped ones as the cutoff.
     pub fn drop_the_tail(&mut self) {
         let limit = MAXIMUM_TARGETS as usize;
         if let Some((_, dropped)) = self.targets.get(limit) {
@@ -111,8 +111,8 @@ impl Ranking {
         self.sort();
     }
 
-    /// The best `limit` targets, or all if there are fewer. `None` if targets were dropped somewhere, so
-    /// that it is not certain which are the best and how many rows they have.
+    /// The best `limit` targets, or all if there are fewer. `None` if targets were dropped
+    /// somewhere, so that it is not certain which are the best and how many rows they have.
     #[must_use]
     pub fn best(&self, limit: usize) -> Option<&[(Vec<String>, Shares)]> {
         let best = &self.targets[..limit.min(self.targets.len())];
@@ -120,8 +120,9 @@ impl Ranking {
     }
 }
 
-/// The value of a `top` metric: a list of the best targets, each with the attributes of its key, its rows
-/// by share and their `total`. `None` if the ranking is not certain, or the metric has another measure.
+/// The value of a `top` metric: a list of the best targets, each with the attributes of its key,
+/// its rows by share and their `total`. `None` if the ranking is not certain, or the metric has
+/// another measure.
 #[must_use]
 pub fn list_targets(metric: &Metric, ranking: &Ranking) -> Option<Json> {
     let Measure::Top { rows, key: names, limit, .. } = &metric.measure else { return None };
@@ -197,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_ranking_that_is_not_certain_is_absent() {
-        // More targets than a record keeps, all nearly equal: the day's best may be among the dropped.
+        // More targets than a record keeps, all nearly equal: the day's best may be among the
+        // dropped.
         let mut day = kept(hour(1, 1500));
         assert!(day.cutoff > 0);
         day.merge(&kept(hour(2, 1500)));
@@ -205,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_beyond_every_count_rank_nobody() {
+    fn impossible_numbers_of_rows_make_a_ranking_uncertain() {
         let mut ranking = kept([(1, u64::MAX)]);
         ranking.merge(&kept([(1, 1)]));
         assert!(ranking.best(10).is_none());
     }
 
     #[test]
-    fn what_is_dropped_is_remembered_by_its_greatest_total() {
+    fn dropped_targets_are_kept_as_their_greatest_total() {
         let size = u64::from(MAXIMUM_TARGETS);
         let ranking = kept((0..size + 2).map(|number| (number, size + 2 - number)));
         assert_eq!(ranking.targets.len(), MAXIMUM_TARGETS as usize);

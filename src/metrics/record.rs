@@ -23,10 +23,10 @@ pub struct Record {
     pub calculated_at: DateTime<Utc>,
     /// How many of its finer periods it was rolled up from; `None` if it was counted from items.
     pub coverage: Option<Coverage>,
-    /// The metrics whose values are reconstructed: computed later, from a table that no longer has what was
-    /// deleted or changed since. All other values are observed.
+    /// The metrics whose values are reconstructed: computed later, from a table that no longer has
+    /// what was deleted or changed since. All other values are observed.
     pub reconstructed: Reconstructed,
-    /// What its values were made from. A difference in this alone is not a change of the record.
+    /// How it was computed. Records that differ only in this are the same.
     pub made_by: MadeBy,
 }
 

@@ -1,5 +1,5 @@
-//! Retention: how long records are kept after the end of their period, and ledger entries and jobs after
-//! their start.
+//! Retention: how long records are kept after the end of their period, and ledger entries and jobs
+//! after their start.
 
 use std::fmt;
 
@@ -10,11 +10,12 @@ use crate::metrics::period::{Granularity, Period};
 /// The longest retention that can be configured, in days.
 pub const MAXIMUM_DAYS: u32 = 36_500;
 
-/// How long ledger entries and jobs are kept after their start, which is also their `ttl`. DynamoDB deletes
-/// an item up to days after its `ttl`, so older ones must not be shown.
+/// How long ledger entries and jobs are kept after their start, which is also their `ttl`. DynamoDB
+/// deletes an item up to days after its `ttl`, so older ones must not be shown.
 pub const RUNS_AND_JOBS: TimeDelta = TimeDelta::days(90);
 
-/// How many days records are kept after the end of their period, by granularity; 0 keeps them for ever.
+/// How many days records are kept after the end of their period, by granularity; 0 keeps them for
+/// ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Of hourly records.
@@ -53,7 +54,8 @@ impl Retention {
         (days > 0).then(|| period.next().start() + Days::new(u64::from(days)))
     }
 
-    /// Whether the retention of the record of `period` has ended at `now`, so that it must not be shown.
+    /// Whether the retention of the record of `period` has ended at `now`, so that it must not be
+    /// shown.
     #[must_use]
     pub fn has_ended(&self, period: Period, now: DateTime<Utc>) -> bool {
         self.expiry(period).is_some_and(|expiry| expiry <= now)

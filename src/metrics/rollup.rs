@@ -1,7 +1,7 @@
 //! Rollups: the record of a coarser period from the records of the finer periods in it.
 //!
-//! Days are rolled up from hours, weeks and months from days. A metric that a finer period lacks is absent
-//! in the coarser one, because a sum would be too small.
+//! Days are rolled up from hours, weeks and months from days. A metric that a finer period lacks is
+//! absent in the coarser one, because a sum would be too small.
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
@@ -21,10 +21,10 @@ use crate::metrics::{
     sketch::{Distinct, SketchError},
 };
 
-/// The finer granularity that `granularity` is rolled up from; `None` for hours, which are counted from
-/// items.
+/// The finer granularity that `granularity` is rolled up from; `None` for hours, which are counted
+/// from items.
 #[must_use]
-pub fn made_from(granularity: Granularity) -> Option<Granularity> {
+pub fn finer_granularity(granularity: Granularity) -> Option<Granularity> {
     match granularity {
         Granularity::Hourly => None,
         Granularity::Daily => Some(Granularity::Hourly),
@@ -35,7 +35,7 @@ pub fn made_from(granularity: Granularity) -> Option<Granularity> {
 
 /// The coarser granularities that are rolled up from `granularity`.
 #[must_use]
-pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
+pub fn coarser_granularities(granularity: Granularity) -> &'static [Granularity] {
     match granularity {
         Granularity::Hourly => &[Granularity::Daily],
         Granularity::Daily => &[Granularity::Weekly, Granularity::Monthly],
@@ -45,16 +45,16 @@ pub fn made_into(granularity: Granularity) -> &'static [Granularity] {
 
 /// All coarser granularities whose records depend on those of `granularity`, finest first.
 pub fn coarser_than(granularity: Granularity) -> impl Iterator<Item = Granularity> {
-    let direct = made_into(granularity);
-    direct
-        .iter()
-        .flat_map(|coarser| [*coarser].into_iter().chain(made_into(*coarser).iter().copied()))
+    let direct = coarser_granularities(granularity);
+    direct.iter().flat_map(|coarser| {
+        [*coarser].into_iter().chain(coarser_granularities(*coarser).iter().copied())
+    })
 }
 
 /// The finer periods in `period`, earliest first; none for an hour.
 #[must_use]
 pub fn finer_periods(period: Period) -> Vec<Period> {
-    let Some(finer) = made_from(period.granularity()) else { return Vec::new() };
+    let Some(finer) = finer_granularity(period.granularity()) else { return Vec::new() };
     let first = Period::containing(finer, period.start());
     std::iter::successors(Some(first), |finer| Some(finer.next()))
         .take_while(|finer| finer.start() <= period.end())
@@ -85,8 +85,8 @@ pub struct RolledUp {
     pub coverage: Coverage,
 }
 
-/// Rolls up the records of one type. `finer` has one entry for each finer period, earliest first, `None` for
-/// one without a record. Returns `None` if there is no record at all.
+/// Rolls up the records of one type. `finer` has one entry for each finer period, earliest first,
+/// `None` for one without a record. Returns `None` if there is no record at all.
 ///
 /// ```
 /// # use std::collections::BTreeMap;

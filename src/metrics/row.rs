@@ -11,7 +11,8 @@ use crate::metrics::{
     period::parse_instant,
 };
 
-/// A malformed attribute: what it must be, and what was found. Never contains a key or value of an item.
+/// A malformed attribute: what it must be, and what was found. Never contains a key or value of an
+/// item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault<'catalogue> {
     pub(crate) attribute: &'catalogue str,
@@ -191,9 +192,9 @@ pub(crate) fn time_of<'catalogue>(
     Err(absent(rows, attribute, Expected::Instant))
 }
 
-/// Whether the row meets the conditions. If it does: until when, if that depends on the span, and an
-/// attribute that could not be compared, if there is one. A row that fails one condition does not concern
-/// the metric, whatever its other attributes are.
+/// Whether the row meets the conditions. If it does: until when, if that depends on the span, and
+/// an attribute that could not be compared, if there is one. A row that fails one condition does
+/// not concern the metric, whatever its other attributes are.
 pub(crate) fn conditions<'catalogue>(
     rows: &'catalogue Rows,
     row: &Item,

@@ -111,8 +111,9 @@ impl Distinct {
     }
 }
 
-/// Rejects headers that the library accepts and then computes out of range with: all sketches have one
-/// precision, and registers are at most 63, of which up to 15 are stored relative to the smallest.
+/// Rejects headers that the library accepts and then computes out of range with: all sketches have
+/// one precision, and registers are at most 63, of which up to 15 are stored relative to the
+/// smallest.
 ///
 /// Source: [`PreambleUtil`](https://github.com/apache/datasketches-java/blob/master/src/main/java/org/apache/datasketches/hll/PreambleUtil.java).
 fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
@@ -147,8 +148,8 @@ mod tests {
         }
     }
 
-    /// Sets of 1 to 999 values, each merged from three overlapping parts. A value is lost only where
-    /// two share 32 bits of their hash, which is rare: none of these sets loses one.
+    /// Sets of 1 to 999 values, each merged from three overlapping parts. A value is lost only
+    /// where two share 32 bits of their hash, which is rare: none of these sets loses one.
     #[test]
     fn below_a_thousand_merged_counts_are_exact_but_for_collisions() {
         let mut sets = 0;
@@ -199,8 +200,8 @@ mod tests {
         assert!(Distinct::from_bytes(&[1, 2, 3]).is_err());
     }
 
-    /// Every byte of sketches of every kind (a list, a set, registers) changed, and the end cut off:
-    /// an error or a set that can be counted and merged, never a panic.
+    /// Every byte of sketches of every kind (a list, a set, registers) changed, and the end cut
+    /// off: an error or a set that can be counted and merged, never a panic.
     #[test]
     fn damage_anywhere_is_an_error_or_a_set() {
         for size in [0, 3, 700, 20_000] {

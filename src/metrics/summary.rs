@@ -21,11 +21,11 @@ pub struct Summary {
     pub total_data_points: usize,
     /// The mean of every numeric metric over the points that have it.
     pub averages: Map<String, Json>,
-    /// The sum of metrics with `rollup = "sum"`, the latest value of those with `rollup = "last"`. Distinct
-    /// counts, means and rankings have no total, because they cannot be added.
+    /// The sum of metrics with `rollup = "sum"`, the latest value of those with `rollup = "last"`.
+    /// Distinct counts, means and rankings have no total, because they cannot be added.
     pub totals: Map<String, Json>,
-    /// `up` or `down` if the latest value differs from the earliest by more than 5 % of the earliest,
-    /// otherwise `stable`.
+    /// `up` or `down` if the latest value differs from the earliest by more than 5 % of the
+    /// earliest, otherwise `stable`.
     pub trends: Map<String, Json>,
 }
 
@@ -168,8 +168,8 @@ impl MetricSummary<'_> {
 }
 
 fn trend(latest: Decimal, earliest: Decimal) -> &'static str {
-    // 5 % of the earliest value; from 0, any change is more than that. The latest value cannot be beyond
-    // a bound that is out of the range of decimals.
+    // 5 % of the earliest value; from 0, any change is more than that. The latest value cannot be
+    // beyond a bound that is out of the range of decimals.
     let margin = earliest.abs().checked_mul(Decimal::new(5, 2)).unwrap_or(Decimal::MAX);
     if numbers::add(earliest, margin).is_some_and(|bound| latest > bound) {
         "up"

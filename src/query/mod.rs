@@ -1,4 +1,5 @@
-//! Reading the platform's items: planning the fewest passes that serve the metrics, and reading them.
+//! Reading the platform's items: planning the fewest passes that serve the metrics, and reading
+//! them.
 
 pub mod plan;
 pub mod reading;

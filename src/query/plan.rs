@@ -1,8 +1,8 @@
 //! Planning: the fewest passes that serve the metrics of a run.
 //!
-//! Metrics that read the same partitions share one pass, with a projection of the attributes that they need.
-//! A pass that serves only flows reads key ranges, if the sort key begins with their time. A pass that
-//! serves a stock reads the whole partitions.
+//! Metrics that read the same partitions share one pass, with a projection of the attributes that
+//! they need. A pass that serves only flows reads key ranges, if the sort key begins with their
+//! time. A pass that serves a stock reads the whole partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// A gap between spans that is shorter than this is read too: its rows cost less than the request of a
-/// second key range.
+/// A gap between spans that is shorter than this is read too: its rows cost less than the request
+/// of a second key range.
 const BRIDGED_GAP: TimeDelta = TimeDelta::hours(6);
 
 /// One planned read of a source, and the folds of its rows.
@@ -124,8 +124,8 @@ pub fn is_key_range(source: &Source, metric: &Metric) -> bool {
 
 /// The key ranges that have the rows of the spans; one `None` if the whole partition must be read.
 ///
-/// A stock reads its partition without an upper bound: beyond it are only the rows of the running hour, and
-/// items whose malformed time sorts after every date, which are then reported.
+/// A stock reads its partition without an upper bound: beyond it are only the rows of the running
+/// hour, and items whose malformed time sorts after every date, which are then reported.
 fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Option<KeyRange>> {
     let Some(time) = &source.sort_key_time else { return vec![None] };
     if !metrics.iter().all(|metric| is_key_range(source, metric)) {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_concerns_the_hour_is_read_as_a_key_range() {
+    fn flows_are_read_as_key_ranges() {
         let catalogue = gallery();
         let spans = [hour().previous().into(), hour().into()];
         let passes = plan(&catalogue, catalogue.metrics(), &spans, "platform");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_apart_is_read_apart() {
+    fn distant_spans_are_read_as_separate_key_ranges() {
         let catalogue = gallery();
         let at = |text: &str| text.parse().unwrap();
         let now = at("2026-03-02T10:20:00Z");
@@ -267,11 +267,11 @@ mod tests {
         })
     }
 
-    // Not on wasm, where there is no proptest.
+    // Not on wasm, which proptest does not support.
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
-        /// Whatever lies in the span lies in the range, and the range is no more than a second
-        /// longer at each end.
+        /// Every time in the span is in the range, and the range is at most a second longer at each
+        /// end.
         #[test]
         fn a_range_holds_every_spelling_of_every_instant_of_its_span(
             start in 1_772_000_000_000_i64..1_773_000_000_000,

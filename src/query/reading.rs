@@ -19,8 +19,8 @@ pub const MAXIMUM_CONCURRENCY: usize = 6;
 /// The outcomes of the passes, and what was found while they were read.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The outcomes by metric, one for each span of the plan. A metric has none if one of its sources
-    /// could not be read to its end. It has no value in a span in which it is unreadable.
+    /// The outcomes by metric, one for each span of the plan. A metric has none if one of its
+    /// sources could not be read to its end. It has no value in a span in which it is unreadable.
     pub outcomes: BTreeMap<String, Vec<MetricOutcome>>,
     /// The metrics with a source that could not be read, and why.
     pub failures: BTreeMap<String, String>,
@@ -146,8 +146,8 @@ async fn read_pass<'catalogue>(
     ReadPass { pass, found, result: Ok(()) }
 }
 
-/// Whether the item was not read in an earlier partition of the pass. The items of the last partition need
-/// not be remembered.
+/// Whether the item was not read in an earlier partition of the pass. The items of the last
+/// partition need not be remembered.
 fn is_new(known: &mut HashSet<String>, identity: Option<&str>, row: &Item, is_last: bool) -> bool {
     let found = identity.and_then(|attribute| row.get(attribute));
     let Some(AttributeValue::S(identity) | AttributeValue::N(identity)) = found else {

@@ -1,10 +1,10 @@
-//! The lease of a refresh: one refresh at a time in the whole world, not too often, and within the writes
-//! that Workers KV includes in a day.
+//! The lease of a refresh: one refresh at a time in the whole world, not too often, and within the
+//! writes that Workers KV includes in a day.
 //!
-//! Workers KV is eventually consistent, so this is decided by an item of the table, `ANALYTICS_STATE` /
-//! `realtime`: who holds the lease and until when, when the snapshot was last written, how often on that
-//! day, and when a write last succeeded. The item changes by conditional writes: of two refreshes that
-//! read the same item, one fails. A damaged item is replaced.
+//! Workers KV is eventually consistent, so this is decided by an item of the table,
+//! `ANALYTICS_STATE` / `realtime`: who holds the lease and until when, when the snapshot was last
+//! written, how often on that day, and when a write last succeeded. The item changes by conditional
+//! writes: of two refreshes that read the same item, one fails. A damaged item is replaced.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -20,9 +20,9 @@ use crate::{
 /// The duration of the lease.
 const REFRESH_LEASE: TimeDelta = TimeDelta::seconds(30);
 
-/// How long before the end of the lease the snapshot is no longer written, so that two writes are never
-/// within one second, in which Workers KV accepts one.
-const WRITE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+/// How long before the end of the lease the snapshot is no longer written, so that two writes are
+/// never within one second, in which Workers KV accepts one.
+const SNAPSHOT_WRITE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// The time between writes, except for requests for fresh figures.
 pub const REFRESH_DISTANCE: TimeDelta = TimeDelta::seconds(60);
@@ -34,8 +34,8 @@ pub const FRESH_DISTANCE: TimeDelta = TimeDelta::seconds(10);
 /// Source: [Workers KV limits](https://developers.cloudflare.com/kv/platform/limits/).
 pub const DAILY_WRITES: u32 = 950;
 
-/// The number of writes in a day after which only cron events write. With 288 for the events, 600 is less
-/// than [`DAILY_WRITES`], so that requests never use up the writes of the events.
+/// The number of writes in a day after which only cron events write. With 288 for the events, 600
+/// is less than [`DAILY_WRITES`], so that requests never use up the writes of the events.
 pub const REQUESTED_DAILY_WRITES: u32 = 600;
 
 /// Why a refresh starts.
@@ -80,8 +80,8 @@ pub(super) struct RefreshLease {
 pub(super) enum Permission {
     /// Under a lease.
     Leased(RefreshLease),
-    /// Without a lease, because the writes of the day for requests are used up: nothing is written, and
-    /// no cron event must find the lease held by such a request.
+    /// Without a lease, because the writes of the day for requests are used up: nothing is written,
+    /// and no cron event must find the lease held by such a request.
     Unleased,
     /// No.
     Skipped(RefreshOutcome),
@@ -97,8 +97,8 @@ enum Due {
 /// The state item as it was read.
 struct KnownState {
     state: RealtimeState,
-    /// The item, if it is damaged. It is replaced unless it has changed, and the day's number of writes
-    /// is lost.
+    /// The item, if it is damaged. It is replaced unless it has changed, and the day's number of
+    /// writes is lost.
     damaged: Option<Item>,
 }
 
@@ -227,7 +227,7 @@ impl Refresher<'_> {
         let update = known.taking(self.table, &holder, may_write, writes_today, now);
         let permission = match self.client.send(&update).await {
             Ok(_) => {
-                let writes_until = may_write.then_some(now + REFRESH_LEASE - WRITE_MARGIN);
+                let writes_until = may_write.then_some(now + REFRESH_LEASE - SNAPSHOT_WRITE_MARGIN);
                 Ok(Permission::Leased(RefreshLease { holder, writes_until }))
             }
             Err(error) if error.is_condition_failure() => {
@@ -238,8 +238,8 @@ impl Refresher<'_> {
         (permission, problems)
     }
 
-    /// Releases the lease and stores when the snapshot was written and which items are malformed. A lease
-    /// that cannot be released expires. Returns the problems on the way.
+    /// Releases the lease and stores when the snapshot was written and which items are malformed. A
+    /// lease that cannot be released expires. Returns the problems on the way.
     pub(super) async fn release(
         &self,
         lease: &RefreshLease,

@@ -86,8 +86,8 @@ struct EndedRefresh {
 }
 
 impl Refresher<'_> {
-    /// Computes the counters and stores them, unless another refresh is running or none is due. Writes
-    /// one log line.
+    /// Computes the counters and stores them, unless another refresh is running or none is due.
+    /// Writes one log line.
     ///
     /// # Errors
     ///
@@ -165,8 +165,8 @@ impl Refresher<'_> {
         Ok(counted)
     }
 
-    /// Carries over totals of which there is no record from the stored snapshot: their values are still
-    /// right for the instant that they are as of. [`Snapshot::within`] removes them when the retention of
+    /// Carries over totals without a record from the stored snapshot: their values are still right
+    /// for the instant that they are as of. [`Snapshot::within`] removes them when the retention of
     /// their records ends.
     async fn carry(&self, snapshot: &mut Snapshot) -> Result<(), KvError> {
         let missing: Vec<&str> = self

@@ -16,8 +16,8 @@ pub const COUNTED_TTL: TimeDelta = TimeDelta::minutes(10);
 /// The time to live of a counter that is computed from hourly records alone.
 pub const CARRIED_TTL: TimeDelta = TimeDelta::hours(2);
 
-/// The version of the snapshot's format. Version 1 does not have the earliest record that a counter is
-/// computed from, so its retention is not known.
+/// The version of the snapshot's format. Version 1 does not have the earliest record that a counter
+/// is computed from, so its retention is not known.
 const SNAPSHOT_VERSION: u32 = 2;
 
 /// One counter.
@@ -49,12 +49,12 @@ impl Counter {
     }
 
     /// The same counter, computed from records of which that of `hour` is the earliest.
-    pub(super) fn made_from(self, hour: Option<Period>) -> Self {
+    pub(super) fn with_earliest_hour(self, hour: Option<Period>) -> Self {
         Self { earliest_hour: hour.map(|hour| format_instant(hour.start())), ..self }
     }
 
-    /// Whether the retention of a record that is included has ended at `now`, so that the counter must not
-    /// be shown either.
+    /// Whether the retention of a record that is included has ended at `now`, so that the counter
+    /// must not be shown either.
     fn has_ended(&self, retention: &Retention, now: DateTime<Utc>) -> bool {
         self.earliest_hour.as_deref().is_some_and(|start| {
             parse_instant(start)
@@ -96,7 +96,8 @@ impl Snapshot {
     /// Parses a stored snapshot; `None` if it is damaged or has another version.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // By way of a JSON value, as items are mapped, because the package has the code for that anyway.
+        // By way of a JSON value, as items are mapped, because the package has the code for that
+        // anyway.
         let value: Json = serde_json::from_str(text).ok()?;
         serde_json::from_value(value).ok().filter(|read: &Self| read.version == SNAPSHOT_VERSION)
     }

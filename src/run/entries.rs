@@ -4,11 +4,17 @@
 //! What a batch consumed is in its own entry only, so that all entries of a run add up to what the
 //! run consumed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::{self, PutItem, Usage},
-    metrics::period::{Granularity, Period, parse_instant},
+    dynamodb::{DynamoDbError, PutItem, Usage},
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, Period, format_instant, parse_instant},
+    },
+    settings::Prices,
     store::{
         lease::DeadHolder,
         ledger::{Entry, LedgerError, Status, Trigger},
@@ -18,7 +24,7 @@ use crate::{
 use super::{
     context::Context,
     problem::RunProblem,
-    report::{EntryHead, PeriodReport, RunSummary},
+    report::{PeriodReport, RunSummary, status_of},
     slice::{SliceAttempt, SliceResult},
 };
 
@@ -28,7 +34,7 @@ pub(super) enum EntryError {
     #[error(transparent)]
     Mapping(#[from] LedgerError),
     #[error(transparent)]
-    DynamoDb(#[from] dynamodb::Error),
+    DynamoDb(#[from] DynamoDbError),
 }
 
 /// Where a run stood when it started a batch.
@@ -170,5 +176,63 @@ impl Context<'_> {
         let sent = self.client.send(&PutItem::new(self.table, item)).await;
         sent.map_err(EntryError::from)?;
         Ok(())
+    }
+}
+
+/// What a ledger entry says of its run. The rest of it follows from the periods.
+struct EntryHead<'run> {
+    run_id: &'run str,
+    trigger: Trigger,
+    attempt: u32,
+    started: DateTime<Utc>,
+    finished: DateTime<Utc>,
+    usage: Usage,
+    job_id: Option<String>,
+}
+
+impl EntryHead<'_> {
+    /// The entry of work that was for `periods`, the first of which counts where only one is named.
+    /// `None` without a period.
+    fn entry(&self, periods: &[&PeriodReport], prices: &Prices) -> Option<Entry> {
+        let first = periods.iter().min_by_key(|report| report.period)?;
+        let last = periods.iter().max_by_key(|report| report.period)?;
+        let union = |types: fn(&PeriodReport) -> &Vec<String>| -> Vec<String> {
+            let all: BTreeSet<&String> =
+                periods.iter().flat_map(|report| types(report)).ordered_set();
+            all.into_iter().cloned().collect()
+        };
+        let types_written = union(|report| &report.types_written);
+        let types_unchanged = union(|report| &report.types_unchanged);
+        let mut types_failed = BTreeMap::new();
+        for (name, why) in periods.iter().flat_map(|report| &report.types_failed) {
+            types_failed.entry(name.clone()).or_insert_with(|| why.clone());
+        }
+        let nothing = types_written.is_empty() && types_unchanged.is_empty();
+        let is_whole = periods.iter().all(|report| report.short.is_empty());
+        let status = status_of(types_failed.is_empty(), is_whole, nothing);
+        let problems = periods.iter().flat_map(|report| report.shortages()).collect();
+        Some(Entry {
+            run_id: self.run_id.to_owned(),
+            granularity: first.granularity.to_owned(),
+            trigger: self.trigger,
+            attempt: self.attempt,
+            status,
+            timestamp: first.timestamp.clone(),
+            end_timestamp: format_instant(last.period.end()),
+            periods: periods.len(),
+            types_written,
+            types_unchanged,
+            types_superseded: union(|report| &report.types_superseded),
+            types_failed,
+            problems,
+            malformed: BTreeMap::new(),
+            left: 0,
+            started_at: format_instant(self.started),
+            finished_at: format_instant(self.finished),
+            milliseconds: (self.finished - self.started).num_milliseconds(),
+            usage: self.usage,
+            estimated_cost_usd: prices.of(&self.usage),
+            job_id: self.job_id.clone(),
+        })
     }
 }

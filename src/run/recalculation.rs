@@ -16,7 +16,7 @@ use crate::{
     metrics::{ordered::Ordered, period::format_instant},
     store::{
         job::{Job, JobError, MAXIMUM_SLICE_ATTEMPTS, Message, Slice},
-        jobs::{StartError, move_job, read_job, read_live_job},
+        jobs::{JobStoreError, move_job, read_job, read_live_job},
         marks::OwnMarks,
     },
 };
@@ -229,7 +229,7 @@ impl<'run> Delivery<'run> {
         match move_job(client, table, &job, seen).await {
             Ok(()) if job.finished_at.is_some() => Next::Nothing,
             Ok(()) => due,
-            Err(StartError::DynamoDb(error)) if error.is_condition_failure() => {
+            Err(JobStoreError::DynamoDb(error)) if error.is_condition_failure() => {
                 match read_job(client, table, &job.job_id).await {
                     // Our own write, of which only the answer was lost.
                     Ok(Some(stored)) if stored == job && job.finished_at.is_none() => due,
@@ -267,7 +267,7 @@ impl<'run> Delivery<'run> {
         self.engine.host.log(Severity::Error, &line);
     }
 
-    fn log_not_stored(&self, moved: Result<(), StartError>) {
+    fn log_not_stored(&self, moved: Result<(), JobStoreError>) {
         if let Err(error) = moved {
             self.log_problem(&format!("the job could not be stored: {error}"));
         }
@@ -279,10 +279,10 @@ impl<'run> Delivery<'run> {
     }
 
     /// What follows when the job could not be read or stored: another attempt, unless it is damaged.
-    fn after_error(&self, error: &StartError) -> Next {
+    fn after_error(&self, error: &JobStoreError) -> Next {
         match error {
-            StartError::Job(error) => self.drop_message(error),
-            StartError::DynamoDb(_) | StartError::Conflicts => {
+            JobStoreError::Job(error) => self.drop_message(error),
+            JobStoreError::DynamoDb(_) | JobStoreError::Conflicts => {
                 self.log_problem(&error.to_string());
                 self.after_failure()
             }

@@ -1,4 +1,4 @@
-//! What a run did: one structured log line, and entries of the ledger.
+//! What a run did: for one period, for a scheduled run, and as its log line.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,17 +13,12 @@ use crate::{
     metrics::{
         catalogue::Catalogue,
         fold::Unreadable,
-        ordered::Ordered,
         period::{Granularity, Period, format_instant},
         record::Coverage,
-        rollup::made_from,
+        rollup::finer_granularity,
     },
     settings::Prices,
-    store::{
-        ledger::{Entry, Status, Trigger},
-        record_writer::WriteOutcome,
-        run_state::Progress,
-    },
+    store::{ledger::Status, record_writer::WriteOutcome, run_state::Progress},
 };
 
 use super::problem::{RunProblem, TypeError};
@@ -77,8 +72,8 @@ impl PeriodReport {
     }
 
     /// Why metrics are absent although nothing failed, in words.
-    fn shortages(&self) -> impl Iterator<Item = String> {
-        let finer = made_from(self.period.granularity()).map_or("finer", Granularity::name);
+    pub(super) fn shortages(&self) -> impl Iterator<Item = String> {
+        let finer = finer_granularity(self.period.granularity()).map_or("finer", Granularity::name);
         self.short.iter().map(move |(name, Coverage { present, expected })| {
             format!(
                 "{name} of {}: {present} of {expected} {finer} records exist; metrics that need all of \
@@ -292,68 +287,11 @@ fn count<S: serde::Serializer>(
     periods.len().serialize(serializer)
 }
 
-fn status_of(nothing_failed: bool, is_whole: bool, nothing_written: bool) -> Status {
+/// How the work for some types ended.
+pub(super) fn status_of(nothing_failed: bool, is_whole: bool, nothing_written: bool) -> Status {
     match (nothing_failed, is_whole, nothing_written) {
         (true, true, _) => Status::Complete,
         (false, _, true) => Status::Failed,
         _ => Status::Partial,
-    }
-}
-
-/// What a ledger entry says of its run. The rest of it follows from the periods.
-pub(super) struct EntryHead<'run> {
-    pub(super) run_id: &'run str,
-    pub(super) trigger: Trigger,
-    pub(super) attempt: u32,
-    pub(super) started: DateTime<Utc>,
-    pub(super) finished: DateTime<Utc>,
-    pub(super) usage: Usage,
-    pub(super) job_id: Option<String>,
-}
-
-impl EntryHead<'_> {
-    /// The entry of work that was for `periods`, the first of which counts where only one is named.
-    /// `None` without a period.
-    pub(super) fn entry(&self, periods: &[&PeriodReport], prices: &Prices) -> Option<Entry> {
-        let first = periods.iter().min_by_key(|report| report.period)?;
-        let last = periods.iter().max_by_key(|report| report.period)?;
-        let union = |types: fn(&PeriodReport) -> &Vec<String>| -> Vec<String> {
-            let all: BTreeSet<&String> =
-                periods.iter().flat_map(|report| types(report)).ordered_set();
-            all.into_iter().cloned().collect()
-        };
-        let types_written = union(|report| &report.types_written);
-        let types_unchanged = union(|report| &report.types_unchanged);
-        let mut types_failed = BTreeMap::new();
-        for (name, why) in periods.iter().flat_map(|report| &report.types_failed) {
-            types_failed.entry(name.clone()).or_insert_with(|| why.clone());
-        }
-        let nothing = types_written.is_empty() && types_unchanged.is_empty();
-        let is_whole = periods.iter().all(|report| report.short.is_empty());
-        let status = status_of(types_failed.is_empty(), is_whole, nothing);
-        let problems = periods.iter().flat_map(|report| report.shortages()).collect();
-        Some(Entry {
-            run_id: self.run_id.to_owned(),
-            granularity: first.granularity.to_owned(),
-            trigger: self.trigger,
-            attempt: self.attempt,
-            status,
-            timestamp: first.timestamp.clone(),
-            end_timestamp: format_instant(last.period.end()),
-            periods: periods.len(),
-            types_written,
-            types_unchanged,
-            types_superseded: union(|report| &report.types_superseded),
-            types_failed,
-            problems,
-            malformed: BTreeMap::new(),
-            left: 0,
-            started_at: format_instant(self.started),
-            finished_at: format_instant(self.finished),
-            milliseconds: (self.finished - self.started).num_milliseconds(),
-            usage: self.usage,
-            estimated_cost_usd: prices.of(&self.usage),
-            job_id: self.job_id.clone(),
-        })
     }
 }

@@ -18,6 +18,11 @@ fn lookup(change: &'static str, value: Option<&'static str>) -> impl Fn(&str) ->
     }
 }
 
+/// Whether the text has an example, or the command that prints the value.
+fn has_example(text: &str) -> bool {
+    text.contains("such as") || text.contains("prints")
+}
+
 #[test]
 fn the_regional_endpoint_is_the_default() {
     let settings = Settings::read(lookup("", None)).unwrap();
@@ -48,7 +53,7 @@ fn every_partition_has_its_domain() {
 }
 
 #[test]
-fn what_is_no_region_is_refused_unless_dynamodb_is_elsewhere() {
+fn an_invalid_region_is_rejected_unless_there_is_an_endpoint() {
     for region in [
         "eu-central",
         "eu-central-",
@@ -132,7 +137,7 @@ fn an_arn_of_another_region_names_both_variables() {
 }
 
 #[test]
-fn what_is_no_tables_arn_is_refused() {
+fn an_invalid_table_arn_is_rejected() {
     for arn in [
         "arn:aws:dynamodb:eu-central-1:111122223333:table/",
         "arn:aws:dynamodb:eu-central-1:111122223333:table/ab",
@@ -161,7 +166,7 @@ fn what_is_no_tables_arn_is_refused() {
 }
 
 #[test]
-fn what_is_decided_about_runs_has_defaults() {
+fn options_of_runs_have_defaults() {
     let settings = Settings::read(lookup("", None)).unwrap();
     assert_eq!(settings.options, Options::default());
     assert_eq!(settings.realtime_cron, "*/5 * * * *");
@@ -181,12 +186,13 @@ fn every_required_variable_is_named_when_it_is_missing() {
             let names: Vec<_> =
                 problems.iter().map(|problem| (problem.variable, problem.is_missing)).collect();
             assert_eq!(names, [(variable, true)]);
+            assert!(has_example(problems[0].expected), "{}", problems[0].expected);
         }
     }
 }
 
 #[test]
-fn a_malformed_variable_is_named_and_its_value_is_not() {
+fn a_malformed_variable_is_named_with_an_example_and_without_its_value() {
     for (variable, value) in [
         ("AWS_REGION", "Frankfurt am Main"),
         ("AWS_SECRET_ACCESS_KEY", "two words"),
@@ -215,6 +221,7 @@ fn a_malformed_variable_is_named_and_its_value_is_not() {
         assert!(text.starts_with(&format!("{variable} is malformed")), "{text}");
         assert!(!text.contains(value), "{text}");
         assert!(!text.contains("hidden"), "{text}");
+        assert!(has_example(&text), "{text}");
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     dynamodb::{
-        AttributeValue, Client, Error, Item, PutItem, Read, TransactWriteItems, UpdateItem,
+        AttributeValue, Client, DynamoDbError, Item, PutItem, Read, TransactWriteItems, UpdateItem,
         from_item, number, string, text,
     },
     metrics::period::parse_instant,
@@ -29,10 +29,10 @@ const REVIVED_AT_ONCE: usize = 20;
 
 /// A job could not be read or stored.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum StartError {
+pub enum JobStoreError {
     /// DynamoDB failed.
     #[error(transparent)]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
     /// The stored job is damaged.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -41,7 +41,7 @@ pub enum StartError {
     Conflicts,
 }
 
-impl StartError {
+impl JobStoreError {
     fn is_condition_failure(&self) -> bool {
         matches!(self, Self::DynamoDb(error) if error.is_condition_failure())
     }
@@ -52,14 +52,14 @@ impl StartError {
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn start_job(
     client: &Client,
     table: &str,
     job: Job,
     token: u128,
     now: DateTime<Utc>,
-) -> Result<(Job, bool), StartError> {
+) -> Result<(Job, bool), JobStoreError> {
     let latest = latest_key(&job.request);
     let item = job.to_item()?;
     let mut attempts = 0;
@@ -100,12 +100,12 @@ pub async fn start_job(
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn read_job(
     client: &Client,
     table: &str,
     job_id: &str,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     let item = client.get(table, job_key(job_id), Read::Consistent).await?;
     Ok(item.map(Job::from_item).transpose()?)
 }
@@ -114,13 +114,13 @@ pub async fn read_job(
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn read_live_job(
     client: &Client,
     table: &str,
     job_id: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     end_if(client, table, job_id, |job| {
         let is_dead = job.is_dead(now);
         if is_dead {
@@ -136,14 +136,14 @@ pub async fn read_live_job(
 ///
 /// # Errors
 ///
-/// [`StartError`].
+/// [`JobStoreError`].
 pub async fn end_job(
     client: &Client,
     table: &str,
     job_id: &str,
     reason: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     end_if(client, table, job_id, |job| {
         let is_unfinished = job.finished_at.is_none();
         if is_unfinished {
@@ -160,7 +160,7 @@ async fn end_if(
     table: &str,
     job_id: &str,
     end: impl Fn(&mut Job) -> bool,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     for _ in 0..MAXIMUM_JOB_CONFLICTS {
         let Some(mut job) = read_job(client, table, job_id).await? else { return Ok(None) };
         let seen = job.next_slice;
@@ -174,20 +174,20 @@ async fn end_if(
             Err(error) => return Err(error),
         }
     }
-    Err(StartError::Conflicts)
+    Err(JobStoreError::Conflicts)
 }
 
 /// Stores a job that has changed, if the stored one is still at slice `seen` and has not finished.
 ///
 /// # Errors
 ///
-/// [`StartError`]; a condition failure means that the stored job has changed.
+/// [`JobStoreError`]; a condition failure means that the stored job has changed.
 pub async fn move_job(
     client: &Client,
     table: &str,
     job: &Job,
     seen: usize,
-) -> Result<(), StartError> {
+) -> Result<(), JobStoreError> {
     let put = PutItem::new(table, job.to_item()?).only_if(
         "nextSlice = :seen AND (attribute_not_exists(finishedAt) OR attribute_type(finishedAt, :null))",
         [(":seen", number(&seen)), (":null", string("NULL"))],
@@ -274,7 +274,7 @@ async fn revive(
     job_id: &str,
     now: DateTime<Utc>,
     revived: &mut Revived,
-) -> Result<Option<Job>, StartError> {
+) -> Result<Option<Job>, JobStoreError> {
     let Some(before) = read_job(client, table, job_id).await? else { return Ok(None) };
     if before.is_dead(now) {
         revived.ended.push(job_id.to_owned());
@@ -299,7 +299,7 @@ async fn revive(
 }
 
 /// Reads the unfinished jobs, each as `{jobId}#{startedAt}`.
-async fn read_unfinished(client: &Client, table: &str) -> Result<BTreeSet<String>, StartError> {
+async fn read_unfinished(client: &Client, table: &str) -> Result<BTreeSet<String>, JobStoreError> {
     let item = client.get(table, unfinished_key(), Read::Eventual).await?;
     let unfinished: Option<Unfinished> = item
         .map(from_item)
@@ -312,7 +312,7 @@ fn entry(job: &Job) -> String {
     format!("{}#{}", job.job_id, job.started_at)
 }
 
-async fn note_unfinished(client: &Client, table: &str, job: &Job) -> Result<(), Error> {
+async fn note_unfinished(client: &Client, table: &str, job: &Job) -> Result<(), DynamoDbError> {
     let entries = AttributeValue::Ss(vec![entry(job)]);
     let update = UpdateItem::new(
         table,
@@ -328,7 +328,7 @@ async fn forget_unfinished(
     client: &Client,
     table: &str,
     entries: impl IntoIterator<Item = String>,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     let entries = AttributeValue::Ss(entries.into_iter().collect());
     let update = UpdateItem::new(
         table,

@@ -1,5 +1,5 @@
-//! The items that the Worker itself stores in the table: their keys, their attributes, and the conditions
-//! under which they are written.
+//! The items that the Worker itself stores in the table: their keys, their attributes, and the
+//! conditions under which they are written.
 
 pub mod job;
 pub mod jobs;

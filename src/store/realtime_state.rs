@@ -16,8 +16,8 @@ use crate::{
 pub struct Quality {
     /// The number of malformed items, by metric or counter.
     pub malformed: BTreeMap<String, Malformed>,
-    /// The metrics and counters without a value for a part of their time because all items in it are
-    /// malformed, each with a sentence that does not have the number of items.
+    /// The metrics and counters without a value for a part of their time because all items in it
+    /// are malformed, each with a sentence that does not have the number of items.
     pub unreadable: BTreeMap<String, String>,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct RealtimeState {
 pub(crate) const ATTRIBUTES: [&str; 6] =
     ["leaseHolder", "leaseExpiresAt", "writtenAt", "writesOf", "writes", "refreshedAt"];
 
-/// How far in the future a stored instant may lie: more than the lease and the difference of clocks. A later
-/// one would stop every refresh until then.
+/// How far in the future a stored instant may lie: more than the lease and the difference of
+/// clocks. A later one would stop every refresh until then.
 const FUTURE: TimeDelta = TimeDelta::minutes(10);
 
 /// The item is damaged: it cannot be read, or has an impossible value.
@@ -85,8 +85,8 @@ impl RealtimeState {
     }
 }
 
-/// When the snapshot was last refreshed, from the state item as it was read at `now`; `None` before the
-/// first refresh.
+/// When the snapshot was last refreshed, from the state item as it was read at `now`; `None` before
+/// the first refresh.
 ///
 /// # Errors
 ///
@@ -100,7 +100,8 @@ pub fn refreshed_at(
     Ok(millis.and_then(DateTime::from_timestamp_millis))
 }
 
-/// The malformed items that the last refresh left out, from the state item; none before the first refresh.
+/// The malformed items that the last refresh left out, from the state item; none before the first
+/// refresh.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Records as items: their keys and attributes, and the queries that read them. `docs/reference.md` lists
-//! them.
+//! Records as items: their keys and attributes, and the queries that read them. `docs/reference.md`
+//! lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,10 +32,11 @@ pub enum RecordError {
     Attribute(&'static str),
     /// A newer version wrote the record.
     #[error(
-        "a stored record has schema version {0}; this build reads up to {SCHEMA_VERSION}; deploy a newer build"
+        "a stored record has schema version {0}, and this build reads versions up to {SCHEMA_VERSION}; \
+         deploy a newer build"
     )]
     Version(u32),
-    /// `madeBy` is not a maker.
+    /// `madeBy` has a value that this build does not know.
     #[error("a stored record has `madeBy` = {0:?}; it must be `items` or `rollup`")]
     Maker(String),
     /// The packed parts are damaged.
@@ -205,11 +206,11 @@ impl Record {
         Ok(Item::from(attributes))
     }
 
-    /// Reads a stored item; parts that were not read are empty.
+    /// Reads a stored item. Parts that were not projected are empty.
     ///
     /// # Errors
     ///
-    /// When the item is no record that we understand.
+    /// When the item is damaged, or a newer version wrote it.
     pub fn from_item(item: Item) -> Result<Self, RecordError> {
         let mut attributes = item.into_inner();
         let parts = match attributes.remove("parts") {

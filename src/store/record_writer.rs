@@ -1,7 +1,8 @@
-//! Writing a record: which stored values stay, and the conditions under which a stored record is replaced.
+//! Writing a record: which stored values stay, and the conditions under which a stored record is
+//! replaced.
 
 use crate::{
-    dynamodb::{Client, Error, PutItem, Read, string},
+    dynamodb::{Client, DynamoDbError, PutItem, Read, string},
     host::SharedHost,
     metrics::{
         catalogue::Catalogue,
@@ -46,7 +47,7 @@ pub(crate) enum Change {
 pub enum WriteError {
     /// DynamoDB failed.
     #[error(transparent)]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
     /// The stored record or the new one is damaged.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -69,8 +70,8 @@ pub(crate) struct Writer<'run> {
     pub(crate) fence: Option<Fence>,
     /// The marks that the run sets.
     pub(crate) marks: &'run OwnMarks,
-    /// Also write unchanged records, with the new time of calculation: because a request asked for it, or
-    /// after a dead holder, whose conditional writes then fail if it continues.
+    /// Also write unchanged records, with the new time of calculation: because a request asked for
+    /// it, or after a dead holder, whose conditional writes then fail if it continues.
     pub(crate) rewrites: bool,
 }
 
@@ -97,9 +98,9 @@ impl Writer<'_> {
         Ok(Change::Write(merged))
     }
 
-    /// Writes `fresh` over `stored`, the record as it was read before, unless it was computed later than
-    /// `fresh`. If the record has changed since, it is read and merged again, so that nothing that another
-    /// run stored is lost.
+    /// Writes `fresh` over `stored`, the record as it was read before, unless it was computed later
+    /// than `fresh`. If the record has changed since, it is read and merged again, so that nothing
+    /// that another run stored is lost.
     ///
     /// # Errors
     ///

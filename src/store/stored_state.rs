@@ -1,5 +1,6 @@
-//! Reading the run state. Damage is an error that names the item and the attribute and says what to do. A
-//! default instead would make a run start again from its own hour, or list the periods of thousands of years.
+//! Reading the run state. Damage is an error that names the item and the attribute and says what to
+//! do. A default instead would make a run start again from its own hour, or list the periods of
+//! thousands of years.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,7 +32,8 @@ pub struct StateError {
 }
 
 impl StateError {
-    /// The error of a damaged `attribute` in the state of `granularity`; `problem` says what it must be.
+    /// The error of a damaged `attribute` in the state of `granularity`; `problem` says what it
+    /// must be.
     fn new(granularity: &str, attribute: impl Into<String>, problem: impl Into<String>) -> Self {
         let attribute = attribute.into();
         let remedy = match attribute.split('.').next().unwrap_or_default() {
@@ -88,8 +90,8 @@ impl State {
         })
     }
 
-    /// Rejects a state with instants in the future at `now`: runs would do nothing until then. A day is
-    /// tolerated for clocks that differ.
+    /// Rejects a state with instants in the future at `now`: runs would do nothing until then. A
+    /// day is tolerated for clocks that differ.
     ///
     /// # Errors
     ///
@@ -177,8 +179,8 @@ impl StateReader<'_> {
         let fields = match self.item.get("runState") {
             Some(AttributeValue::M(fields)) => fields,
             Some(_) => return Err(self.error("runState", "must be a map")),
-            // The first run that takes the lease writes it. Periods of a coarser granularity can become
-            // stale before its first run.
+            // The first run that takes the lease writes it. Periods of a coarser granularity can
+            // become stale before its first run.
             None if self.granularity == Granularity::Hourly.name() => {
                 return Err(self.error("runState", "is missing"));
             }

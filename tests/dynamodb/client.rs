@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use edge_analytics::{
     dynamodb::{
-        Client, Error, ErrorKind, PutItem, Read, TransactWriteItems, UpdateItem, WriteRequest, key,
-        string,
+        Client, DynamoDbError, ErrorKind, PutItem, Read, TransactWriteItems, UpdateItem,
+        WriteRequest, key, string,
     },
     store::ledger::Status,
 };
@@ -120,7 +120,7 @@ async fn a_response_that_was_decoded_in_transit_is_accepted() {
 }
 
 /// One call of each kind, on a table where it succeeds.
-async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
+async fn call(name: &str, client: &Client, table: &str) -> Result<(), DynamoDbError> {
     let put = PutItem::new(table, note(1));
     let update = UpdateItem::new(
         table,
@@ -134,7 +134,7 @@ async fn call(name: &str, client: &Client, table: &str) -> Result<(), Error> {
         "PutItem" => client.send(&put).await.map(drop),
         "UpdateItem" => client.send(&update).await.map(drop),
         "UpdateItem, answering what was" => {
-            client.send(&update.answering_what_was()).await.map(drop)
+            client.send(&update.returning_old_item()).await.map(drop)
         }
         "BatchGetItem" => {
             client.batch_get(table, vec![key("NOTE#1", "METADATA")], Read::Eventual).await.map(drop)

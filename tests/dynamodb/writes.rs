@@ -1,8 +1,8 @@
 //! Batches and transactions.
 
 use edge_analytics::dynamodb::{
-    Cancellation, Error, ErrorKind, Item, PutItem, Read, TransactWriteItems, WriteRequest, key,
-    string,
+    Cancellation, DynamoDbError, ErrorKind, Item, PutItem, Read, TransactWriteItems, WriteRequest,
+    key, string,
 };
 use serde_json::Value;
 use support::{
@@ -52,7 +52,7 @@ async fn a_transaction_is_written_whole_or_not_at_all() {
 async fn cancelled(
     times: usize,
     answer: &'static str,
-) -> (Result<(), Error>, TestTable, Vec<Value>) {
+) -> (Result<(), DynamoDbError>, TestTable, Vec<Value>) {
     let table = TestTable::with(Backend::Dynoxide, &[]).await;
     let proxy = FaultProxy::start(&table.endpoint, move |seen| {
         if seen.number < times { Fault::Answer(400, answer) } else { Fault::None }

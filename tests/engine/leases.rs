@@ -408,7 +408,7 @@ async fn a_holder_past_its_lease_does_not_write() {
     let report = engine.run(Granularity::Hourly, event).await;
     assert_eq!(report.status, Status::Failed);
     let why = &report.period.types_failed["media"];
-    assert!(why.contains("the lease ran out"), "{report:?}");
+    assert!(why.contains("the lease expired"), "{report:?}");
     let writes =
         proxy.seen().iter().filter(|(operation, body)| writes_a_record(operation, body)).count();
     assert_eq!(writes, 0);

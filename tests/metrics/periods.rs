@@ -10,6 +10,17 @@ fn instants() -> impl Strategy<Value = DateTime<Utc>> {
         .prop_map(|milliseconds| DateTime::from_timestamp_millis(milliseconds).unwrap())
 }
 
+#[test]
+fn a_leap_second_is_the_end_of_its_minute() {
+    let instant = parse_instant("2026-12-31T23:59:60Z").unwrap();
+    assert_eq!(format_instant(instant), "2026-12-31T23:59:59.999Z");
+    for granularity in Granularity::ALL {
+        assert!(Period::containing(granularity, instant).contains(instant), "{granularity}");
+    }
+    let next = Period::starting_at_or_after(Granularity::Hourly, instant).start();
+    assert_eq!(format_instant(next), "2027-01-01T00:00:00.000Z");
+}
+
 fn granularities() -> impl Strategy<Value = Granularity> {
     prop::sample::select(Granularity::ALL.to_vec())
 }

@@ -193,7 +193,7 @@ async fn an_instant_finer_than_a_millisecond_invents_no_departure() {
     }
 }
 
-/// Truths in the shipped catalogue, as applications write them.
+/// Booleans in the shipped catalogue, in the forms in which applications store them.
 #[tokio::test]
 async fn a_truth_is_counted_however_it_is_written_and_never_as_its_opposite() {
     let yes = [

@@ -108,8 +108,8 @@ pub fn realtime_state(attributes: &Value) -> Item {
 async fn the_state_of_the_counters_is_part_of_health() {
     let millis = |at: DateTime<Utc>| json!({"N": at.timestamp_millis().to_string()});
     let since = |minutes: i64| millis(noon() - TimeDelta::minutes(minutes));
-    let old = "the realtime counters were last refreshed at 2026-05-20T10:59:00.000Z, though they \
-               are due every 5 minutes";
+    let old = "the realtime counters were last refreshed at 2026-05-20T10:59:00.000Z, but are due \
+               every 5 minutes; check the cron trigger that REALTIME_CRON names";
     let damaged = "the state of the realtime counters is damaged; the next refresh replaces it";
     for (attributes, expected) in [
         (json!({"refreshedAt": since(60), "writtenAt": since(0)}), None),

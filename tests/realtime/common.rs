@@ -7,7 +7,7 @@ use edge_analytics::{
     dynamodb::{Client, WriteRequest},
     host::SharedHost,
     metrics::period::{Granularity, Period},
-    realtime::{RefreshOutcome as Outcome, RefreshTrigger as Occasion, Refresher},
+    realtime::{RefreshOutcome, RefreshTrigger, Refresher},
     settings::Settings,
     store::ledger::Status,
 };
@@ -169,11 +169,11 @@ impl World {
     }
 
     /// A refresh, as the cron event asks for it.
-    pub async fn tick(&self) -> Outcome {
-        self.refresh(Occasion::Tick).await
+    pub async fn tick(&self) -> RefreshOutcome {
+        self.refresh(RefreshTrigger::Tick).await
     }
 
-    pub async fn refresh(&self, occasion: Occasion) -> Outcome {
+    pub async fn refresh(&self, occasion: RefreshTrigger) -> RefreshOutcome {
         refresh_at(&self.endpoint, &self.table.name, &self.host, &self.surroundings, occasion).await
     }
 
@@ -208,8 +208,8 @@ pub async fn refresh_at(
     table: &str,
     host: &Arc<StandingHost>,
     surroundings: &Surroundings,
-    occasion: Occasion,
-) -> Outcome {
+    occasion: RefreshTrigger,
+) -> RefreshOutcome {
     let catalogue = gallery();
     let shared: SharedHost = host.clone();
     let refresher = Refresher {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{UpdateItem, number, string},
-    realtime::{
-        DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome as Outcome, RefreshTrigger as Occasion,
-    },
+    realtime::{DAILY_WRITES, REQUESTED_DAILY_WRITES, RefreshOutcome, RefreshTrigger},
 };
 use serde_json::json;
 use support::{
@@ -40,7 +38,7 @@ async fn a_refresh_has_an_exact_cost_and_reads_no_whole_partition() {
         ("2026-06-01T03:00:00.000Z", REQUESTS - 12),
     ] {
         world.go_on_to(instant(at)).await;
-        world.refresh(Occasion::Fresh).await;
+        world.refresh(RefreshTrigger::Fresh).await;
         let all = proxy.seen();
         assert_eq!(all.len() - seen, requests, "{at}");
         for (operation, body) in &all[seen..] {
@@ -72,7 +70,7 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
         let before = surroundings.snapshots.puts();
         let outcome =
             refresh_at(&table.endpoint, &table.name, &host, &surroundings, occasion).await;
-        (matches!(outcome, Outcome::Counted(_)), surroundings.snapshots.puts() - before)
+        (matches!(outcome, RefreshOutcome::Counted(_)), surroundings.snapshots.puts() - before)
     };
     let wrote = async |writes: u32| {
         let update = UpdateItem::new(
@@ -86,8 +84,8 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
     };
     let minute = |minutes: i64| day + TimeDelta::minutes(minutes);
     wrote(REQUESTED_DAILY_WRITES - 2).await;
-    assert_eq!(refresh(minute(1), Occasion::Fresh).await, (true, 1));
-    assert_eq!(refresh(minute(2), Occasion::Stale).await, (true, 1));
+    assert_eq!(refresh(minute(1), RefreshTrigger::Fresh).await, (true, 1));
+    assert_eq!(refresh(minute(2), RefreshTrigger::Stale).await, (true, 1));
     // Enough was asked for today: it is still counted and answered, but not written, and leaves the
     // state alone, so that no tick finds it taken.
     let state = async || {
@@ -96,16 +94,16 @@ async fn the_writes_of_a_day_stay_within_the_free_plan() {
         table.client().get(&table.name, key, read).await.unwrap().unwrap().into_inner()
     };
     let before = state().await;
-    assert_eq!(refresh(minute(3), Occasion::Fresh).await, (true, 0));
+    assert_eq!(refresh(minute(3), RefreshTrigger::Fresh).await, (true, 0));
     assert_eq!(state().await, before);
-    assert_eq!(refresh(minute(4), Occasion::Stale).await, (false, 0));
-    assert_eq!(refresh(minute(5), Occasion::Tick).await, (true, 1));
-    assert_eq!(refresh(minute(10), Occasion::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(4), RefreshTrigger::Stale).await, (false, 0));
+    assert_eq!(refresh(minute(5), RefreshTrigger::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(10), RefreshTrigger::Tick).await, (true, 1));
     wrote(DAILY_WRITES - 1).await;
-    assert_eq!(refresh(minute(15), Occasion::Tick).await, (true, 1));
-    assert_eq!(refresh(minute(20), Occasion::Tick).await, (false, 0));
+    assert_eq!(refresh(minute(15), RefreshTrigger::Tick).await, (true, 1));
+    assert_eq!(refresh(minute(20), RefreshTrigger::Tick).await, (false, 0));
     // The next day begins anew.
-    assert_eq!(refresh(day + TimeDelta::hours(24), Occasion::Fresh).await, (true, 1));
+    assert_eq!(refresh(day + TimeDelta::hours(24), RefreshTrigger::Fresh).await, (true, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,11 +112,11 @@ async fn of_simultaneous_refreshes_one_counts() {
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
     let refresh = || async {
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Stale).await
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Stale).await
     };
     let outcomes = tokio::join!(refresh(), refresh(), refresh(), refresh(), refresh());
     let outcomes = [outcomes.0, outcomes.1, outcomes.2, outcomes.3, outcomes.4];
-    let counted = outcomes.iter().filter(|one| matches!(one, Outcome::Counted(_))).count();
+    let counted = outcomes.iter().filter(|one| matches!(one, RefreshOutcome::Counted(_))).count();
     assert_eq!((counted, surroundings.snapshots.puts()), (1, 1), "{outcomes:?}");
 }
 
@@ -137,11 +135,11 @@ async fn an_interrupted_refresh_is_replaced_when_its_lease_expires() {
     );
     table.client().send(&update).await.unwrap();
     let refresh = async || {
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await
     };
-    assert!(matches!(refresh().await, Outcome::Held));
+    assert!(matches!(refresh().await, RefreshOutcome::Held));
     host.set(expires);
-    assert!(matches!(refresh().await, Outcome::Counted(_)));
+    assert!(matches!(refresh().await, RefreshOutcome::Counted(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,10 +154,10 @@ async fn a_snapshot_is_not_written_twice_within_a_minute_unless_asked_for() {
         refresh_at(&table.endpoint, &table.name, &host, &surroundings, occasion).await;
         surroundings.snapshots.puts()
     };
-    assert_eq!(refresh(0, Occasion::Tick).await, 1);
-    assert_eq!(refresh(9, Occasion::Fresh).await, 1);
-    assert_eq!(refresh(10, Occasion::Fresh).await, 2);
-    assert_eq!(refresh(65, Occasion::Stale).await, 2);
-    assert_eq!(refresh(69, Occasion::Tick).await, 2);
-    assert_eq!(refresh(70, Occasion::Stale).await, 3);
+    assert_eq!(refresh(0, RefreshTrigger::Tick).await, 1);
+    assert_eq!(refresh(9, RefreshTrigger::Fresh).await, 1);
+    assert_eq!(refresh(10, RefreshTrigger::Fresh).await, 2);
+    assert_eq!(refresh(65, RefreshTrigger::Stale).await, 2);
+    assert_eq!(refresh(69, RefreshTrigger::Tick).await, 2);
+    assert_eq!(refresh(70, RefreshTrigger::Stale).await, 3);
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use edge_analytics::{
     metrics::period::{Granularity, Period},
-    realtime::{RefreshOutcome as Outcome, RefreshTrigger as Occasion},
+    realtime::{RefreshOutcome, RefreshTrigger},
 };
 use sample_platform::Item;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn every_counter_is_right_at_every_refresh_while_the_platform_changes() {
         };
         world.go_on_to(instant(at)).await;
         // What was stored before does not matter.
-        let Outcome::Counted(snapshot) = world.refresh(Occasion::Fresh).await else {
+        let RefreshOutcome::Counted(snapshot) = world.refresh(RefreshTrigger::Fresh).await else {
             panic!("{at} was not refreshed");
         };
         let counted = counters_in(&serde_json::to_value(&snapshot).unwrap());
@@ -146,7 +146,7 @@ async fn before_the_first_hour_countable_values_are_shown() {
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
-    refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await;
+    refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await;
     let counted = counters_in(&surroundings.snapshots.last());
     let mut expected = expected_counters(&items, end(), &items, end());
     expected.retain(|name, _| {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use edge_analytics::{
     host::Severity,
-    realtime::{RefreshOutcome as Outcome, RefreshTrigger as Occasion},
+    realtime::{RefreshOutcome, RefreshTrigger},
 };
 use sample_platform::Item;
 use serde_json::{Value, json};
@@ -64,9 +64,10 @@ async fn a_damaged_state_is_replaced_and_logged_once() {
         let host = StandingHost::at(end());
         let surroundings = Surroundings::default();
         let refresh = async || {
-            refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await
+            refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick)
+                .await
         };
-        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        assert!(matches!(refresh().await, RefreshOutcome::Counted(_)), "{damaged}");
         assert_eq!(surroundings.snapshots.puts(), 1, "{damaged}");
         let state = stored_state(&table).await;
         for name in STATE_ATTRIBUTES {
@@ -81,7 +82,7 @@ async fn a_damaged_state_is_replaced_and_logged_once() {
         );
         // The error names the item. Afterwards there is none.
         host.set(end() + TimeDelta::minutes(5));
-        assert!(matches!(refresh().await, Outcome::Counted(_)), "{damaged}");
+        assert!(matches!(refresh().await, RefreshOutcome::Counted(_)), "{damaged}");
         let named: Vec<_> = host
             .lines()
             .into_iter()
@@ -99,10 +100,12 @@ async fn of_simultaneous_replacements_of_a_damaged_state_one_counts() {
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let host = StandingHost::at(end());
     let surroundings = Surroundings::default();
-    let refreshes = (0..6)
-        .map(|_| refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick));
+    let refreshes = (0..6).map(|_| {
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick)
+    });
     let outcomes = futures_util::future::join_all(refreshes).await;
-    let counted = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Counted(_))).count();
+    let counted =
+        outcomes.iter().filter(|outcome| matches!(outcome, RefreshOutcome::Counted(_))).count();
     assert_eq!(counted, 1, "{outcomes:?}");
     assert_eq!(surroundings.snapshots.puts(), 1);
 }
@@ -114,7 +117,7 @@ async fn a_snapshot_that_could_not_be_stored_is_not_refreshed() {
     let surroundings = Surroundings::default();
     let refresh = async |minutes: i64| {
         host.set(end() + TimeDelta::minutes(minutes));
-        refresh_at(&table.endpoint, &table.name, &host, &surroundings, Occasion::Tick).await;
+        refresh_at(&table.endpoint, &table.name, &host, &surroundings, RefreshTrigger::Tick).await;
         stored_state(&table).await
     };
     let millis =

@@ -143,7 +143,8 @@ pub fn cursor(data: &[u8]) {
 pub fn date(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     // An offset can move an instant out of the years that RFC 3339 can write.
-    if let Some(instant) = parse_instant(text).filter(|instant| (0..=9999).contains(&instant.year()))
+    if let Some(instant) =
+        parse_instant(text).filter(|instant| (0..=9999).contains(&instant.year()))
     {
         let written = format_instant(instant);
         let again = parse_instant(&written).unwrap_or_else(|| panic!("{text}: {written}"));

@@ -34,7 +34,7 @@ fn use_catalogue(catalogue: &Catalogue) {
     for metric in catalogue.metrics() {
         assert!(catalogue.types().contains(&metric.type_name));
         assert_eq!(catalogue.metric(&metric.name).map(|found| &found.name), Some(&metric.name));
-        for (source, _) in metric.source_names() {
+        for (_, source) in metric.source_names() {
             assert!(catalogue.source(source).is_some(), "{source}");
         }
     }

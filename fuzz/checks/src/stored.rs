@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{AttributeValue, Item, string},
     metrics::{
+        catalogue::definition::MAXIMUM_TARGETS,
         part::{self, Part, Parts},
         period::{Granularity, Period},
-        ranking::MAXIMUM_TARGETS,
         record::Record,
         retention::Retention,
         sketch::Distinct,
@@ -74,7 +74,7 @@ fn use_part(part: &Part) {
         let mut merged = ranking.clone();
         merged.merge(ranking);
         merged.drop_the_tail();
-        assert!(merged.targets.len() <= MAXIMUM_TARGETS);
+        assert!(merged.targets.len() <= MAXIMUM_TARGETS as usize);
         assert!(merged.cutoff >= ranking.cutoff);
         assert!(merged.best(10).is_none_or(|best| best.len() <= 10));
     }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// How many inputs each check gets besides the seeds.
+/// How many inputs each check gets besides the seeds, unless the variable `FUZZ_INPUTS` says.
 const INPUTS: u64 = 2000;
 
 /// What parsers treat specially.
@@ -101,7 +101,8 @@ fn run(name: &str, check: fn(&[u8])) {
     let seeds = seeds(name);
     assert!(!seeds.is_empty());
     let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ name.len() as u64);
-    let mutations = (0..INPUTS).map(|_| input(&seeds, &mut random));
+    let count = std::env::var("FUZZ_INPUTS").map_or(INPUTS, |count| count.parse().unwrap());
+    let mutations = (0..count).map(|_| input(&seeds, &mut random));
     for input in seeds.iter().cloned().chain(mutations) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&input))) {
             eprintln!("{name} fails on b\"{}\"", input.escape_ascii());

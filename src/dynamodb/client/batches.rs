@@ -1,5 +1,5 @@
-//! Batches of any number of entries, in requests of the size that DynamoDB accepts. A request is sent
-//! again with its unprocessed entries until there are none.
+//! Batches of any number of entries, in requests of the size that DynamoDB accepts. A request is
+//! sent again with its unprocessed entries until there are none.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use crate::dynamodb::{
 };
 
 impl Client {
-    /// Reads the items at `keys`, any number of them. Items that do not exist are left out; the order
-    /// is not that of `keys`.
+    /// Reads the items at `keys`, any number of them. Items that do not exist are left out; the
+    /// order is not that of `keys`.
     ///
     /// # Errors
     ///

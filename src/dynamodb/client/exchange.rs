@@ -56,8 +56,8 @@ impl RawResponse {
     ///
     /// A Worker's `fetch` requests compressed responses by itself, decodes them, and leaves
     /// `content-encoding` in place: the compressed bytes are not available. If a proxy decodes a
-    /// response and removes that header, the length differs or is missing. DynamoDB always sends the
-    /// length; without it the checksum is not compared, so that no intact response is rejected.
+    /// response and removes that header, the length differs or is missing. DynamoDB always sends
+    /// the length; without it the checksum is not compared, so that no intact response is rejected.
     fn is_as_sent(&self) -> bool {
         let is_encoded = self
             .headers
@@ -138,16 +138,11 @@ fn service_error(response: &RawResponse) -> ErrorKind {
     let body = serde_json::from_slice(&response.body).unwrap_or(ErrorBody::default());
     let code = body.code.map_or_else(
         || format!("HTTP{status}"),
-        |code| code.rsplit('#').next().unwrap_or(&code).to_owned(),
+        |code| shortened(code.rsplit('#').next().unwrap_or(&code)),
     );
     let message = body.message.unwrap_or_default();
     let cancellation = Cancellation::of(body.reasons.iter().map(|reason| reason.code.as_deref()));
-    ErrorKind::Service {
-        code,
-        status,
-        message: message.chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect(),
-        cancellation,
-    }
+    ErrorKind::Service { code, status, message: shortened(&message), cancellation }
 }
 
 fn innermost_cause(error: &dyn std::error::Error) -> String {
@@ -155,5 +150,10 @@ fn innermost_cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string().chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect()
+    shortened(&cause.to_string())
+}
+
+/// The text in the length that an error may have, whatever the response contained.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(MAXIMUM_MESSAGE_CHARACTERS).collect()
 }

@@ -1,5 +1,5 @@
-//! Sending operations: one signed HTTP request for each attempt, retries until a deadline, and the sum
-//! of the consumed capacity.
+//! Sending operations: one signed HTTP request for each attempt, retries until a deadline, and the
+//! sum of the consumed capacity.
 //!
 //! `exchange` makes one HTTP request and checks its response, `reading` reads items and pages of
 //! queries, `batches` sends batches until nothing is unprocessed.
@@ -49,8 +49,8 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Waits from 50 ms up to 5 s, 10 s for an attempt, 30 s in all: a throttled index recovers within
-    /// seconds, and an admin's request does not hang for minutes.
+    /// Waits from 50 ms up to 5 s, 10 s for an attempt, 30 s in all: a throttled index recovers
+    /// within seconds, and an admin's request does not hang for minutes.
     fn default() -> Self {
         Self {
             base: Duration::from_millis(50),
@@ -199,7 +199,10 @@ impl Client {
             }
         };
         let body = response.success()?;
-        let malformed = |error: serde_json::Error| ErrorKind::MalformedResponse(error.to_string());
+        // The text can quote any part of the response.
+        let malformed = |error: serde_json::Error| {
+            ErrorKind::MalformedResponse(exchange::shortened(&error.to_string()))
+        };
         let consumed: Consumed = serde_json::from_slice(body).map_err(malformed)?;
         let is_metered = consumed.consumed_capacity.is_some();
         if let Some(capacity) = consumed.consumed_capacity {

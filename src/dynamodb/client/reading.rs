@@ -43,8 +43,8 @@ impl Client {
         .await
     }
 
-    /// Reads pages of at most `page_size` items of `query` and calls `on_page` with each, until that
-    /// returns `Break`. Later pages are not read.
+    /// Reads pages of at most `page_size` items of `query` and calls `on_page` with each, until
+    /// that returns `Break`. Later pages are not read.
     ///
     /// # Errors
     ///

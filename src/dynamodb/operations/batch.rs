@@ -54,13 +54,22 @@ lacks: |request, response| {
             None => left == wanted.keys.len(),
         }
     });
-    (!is_whole).then_some("Responses lacks the table, or has more items than requested")
+    let mut tables = response.responses.keys().chain(response.unprocessed_keys.keys());
+    let is_requested = tables.all(|table| is_requested(&request.request_items, table));
+    (!is_whole || !is_requested)
+        .then_some("Responses lacks the table, or has more items than requested")
 });
 
-/// The entry of the table in a response. AWS does not document whether a table that was requested by its
-/// ARN is listed under the ARN or under its name.
+/// The entry of the table in a response. AWS does not document whether a table that was requested
+/// by its ARN is listed under the ARN or under its name.
 fn entry_of<'map, T>(entries: &'map HashMap<String, T>, table: &str) -> Option<&'map T> {
     entries.get(table).or_else(|| entries.get(short_name(table)))
+}
+
+/// Whether a table in a response was requested, by its name or its ARN. Entries that are left would be
+/// sent to any other table again.
+fn is_requested<T>(request: &HashMap<String, T>, table: &str) -> bool {
+    request.keys().any(|requested| requested == table || short_name(requested) == table)
 }
 
 /// One entry of a batch of writes.
@@ -108,4 +117,9 @@ pub struct BatchWriteItemResponse {
 
 operation!(BatchWriteItem, BatchWriteItemResponse, writes: true,
     target: |request| request.request_items.keys().cloned().collect(),
+    lacks: |request, response| {
+        let mut tables = response.unprocessed_items.keys();
+        let is_requested = tables.all(|table| is_requested(&request.request_items, table));
+        (!is_requested).then_some("UnprocessedItems has a table that was not requested")
+    },
     known_by_capacity: |response| response.unprocessed_items.is_empty());

@@ -136,7 +136,7 @@ impl UpdateItem {
 
     /// Makes the response have the item before the update, or none if there was none.
     #[must_use]
-    pub fn answering_what_was(mut self) -> Self {
+    pub fn returning_old_item(mut self) -> Self {
         self.return_values = "ALL_OLD";
         self
     }

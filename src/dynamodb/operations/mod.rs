@@ -26,14 +26,14 @@ pub trait Operation {
     /// When a value cannot be written as JSON.
     fn body(&self) -> Result<String, serde_json::Error>;
 
-    /// What is missing from a response that deserialized; `None` if it is complete. A required member
-    /// that is absent fails to deserialize, so it needs no check here.
+    /// What is missing from a response that deserialized; `None` if it is complete. A required
+    /// member that is absent fails to deserialize, so it needs no check here.
     fn lacks(&self, _response: &Self::Response) -> Option<&'static str> {
         None
     }
 
-    /// Whether only `ConsumedCapacity` distinguishes this response from an empty object. It is always
-    /// requested, so its absence then means that the response is not DynamoDB's.
+    /// Whether only `ConsumedCapacity` distinguishes this response from an empty object. It is
+    /// always requested, so its absence then means that the response is not DynamoDB's.
     fn is_known_by_capacity(&self, _response: &Self::Response) -> bool {
         false
     }

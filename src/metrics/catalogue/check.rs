@@ -268,8 +268,8 @@ fn check_departures(
     Ok(())
 }
 
-/// Flows must be sums, headlines single numbers, sources of recent rows readable by hour, and names of
-/// counters unique.
+/// Flows must be sums, headlines single numbers, sources of recent rows readable by hour, and names
+/// of counters unique.
 fn check_realtime(entry: &CatalogueEntry<Realtime>, file: &File) -> Result<(), Mistake> {
     let realtime = &entry.value;
     let metrics = || file.metrics.iter().map(|entry| &entry.value);

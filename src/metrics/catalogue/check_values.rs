@@ -1,5 +1,5 @@
-//! The kinds of values that a metric reads: each attribute is of one kind, and the conditions exclude no
-//! group.
+//! The kinds of values that a metric reads: each attribute is of one kind, and the conditions
+//! exclude no group.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ impl Kind {
         }
     }
 
-    /// Whether one attribute can be both: a boolean may be stored as 1, an amount of money as a string
-    /// or a number.
+    /// Whether one attribute can be both: a boolean may be stored as 1, an amount of money as a
+    /// string or a number.
     fn fits(self, other: Self) -> bool {
         self == other
             || [(self, other), (other, self)].iter().any(|pair| {
@@ -68,8 +68,8 @@ pub fn check_values(entry: &CatalogueEntry<Metric>) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The attributes that the metric reads, each as the field of the entry, the place in the field, the
-/// attribute, and its kind.
+/// The attributes that the metric reads, each as the field of the entry, the place in the field,
+/// the attribute, and its kind.
 fn uses(metric: &Metric) -> Vec<(&'static str, String, &str, Kind)> {
     let mut uses = Vec::new();
     for (attribute, condition) in metric.conditions().into_iter().flatten() {

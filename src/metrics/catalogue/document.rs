@@ -1,4 +1,5 @@
-//! `metrics.toml` as tables whose keys and values have their lines, so that every error names a line.
+//! `metrics.toml` as tables whose keys and values have their lines, so that every error names a
+//! line.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -237,7 +238,8 @@ impl Node {
         Ok(texts)
     }
 
-    /// The array of different strings that `name` must be, which must not be empty, each with its line.
+    /// The array of different strings that `name` must be, which must not be empty, each with its
+    /// line.
     ///
     /// # Errors
     ///

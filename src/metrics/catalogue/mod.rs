@@ -16,6 +16,8 @@ mod parse;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod parse_metric;
 
+use std::collections::BTreeMap;
+
 use definition::{Definition, Metric, Realtime, Source};
 
 /// A catalogue for a test: one type, `things`, one source, `posts`, and `metrics`.
@@ -51,7 +53,8 @@ pub(crate) fn gallery() -> Catalogue {
 
 /// The sources and metrics of a `metrics.toml`.
 ///
-/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a [`Definition`]:
+/// A Worker has the one of its build, [`Catalogue::embedded`]. Tests create others from a
+/// [`Definition`]:
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -149,10 +152,17 @@ impl Catalogue {
         self.definition.sources.get(name)
     }
 
-    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has none.
+    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has
+    /// none.
     #[must_use]
     pub fn ttl(&self) -> Option<&str> {
         self.definition.ttl.as_deref()
+    }
+
+    /// The table with this name: amounts by the value of an attribute.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.definition.tables.get(name)
     }
 
     /// The amount that `table` has for `key`.

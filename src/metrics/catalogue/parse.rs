@@ -1,5 +1,5 @@
-//! From the tables of `metrics.toml` to sources, tables of prices and realtime, each entry by itself.
-//! `parse_metric` parses metrics; `check` checks entries against each other.
+//! From the tables of `metrics.toml` to sources, tables of prices and realtime, each entry by
+//! itself. `parse_metric` parses metrics; `check` checks entries against each other.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ impl<T> CatalogueEntry<T> {
         self.lines.get(field).copied().unwrap_or(self.line)
     }
 
-    /// Parses a table with `read`. A field that it does not take is rejected; `known` are the valid ones.
+    /// Parses a table with `read`. A field that it does not take is rejected; `known` are the valid
+    /// ones.
     pub fn read(
         mut table: Table,
         read: impl FnOnce(&mut Table) -> Result<T, Mistake>,

@@ -1,5 +1,5 @@
-//! From a `[[metrics]]` entry to a metric: the fields that its measure requires, and those that are not
-//! valid with it.
+//! From a `[[metrics]]` entry to a metric: the fields that its measure requires, and those that are
+//! not valid with it.
 
 use std::collections::BTreeMap;
 

@@ -68,8 +68,8 @@ impl Accumulator {
                 let shares = targets.entry(key).or_default();
                 *shares.entry(share.to_owned()).or_default() += 1;
             }
-            // A value that is in the set already. Other pairs do not occur: a measure has one kind of
-            // contribution.
+            // A value that is in the set already. Other pairs do not occur: a measure has one kind
+            // of contribution.
             _ => {}
         }
     }

@@ -13,7 +13,8 @@ use crate::metrics::{
 };
 
 /// The contribution of one row.
-pub(super) enum Contribution<'row> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contribution<'row> {
     /// The row is in no group.
     Nothing,
     Row,
@@ -25,7 +26,7 @@ pub(super) enum Contribution<'row> {
 
 impl<'row> Contribution<'row> {
     /// The contribution of `row` to `metric`, of which `rows` are the rows.
-    pub(super) fn of<'catalogue: 'row>(
+    pub(crate) fn of<'catalogue: 'row>(
         catalogue: &'catalogue Catalogue,
         metric: &'catalogue Metric,
         rows: &'catalogue Rows,

@@ -3,11 +3,11 @@
 //! A fold computes one metric from the rows of one pass. The folds of a metric that reads several
 //! sources are merged, then finished.
 //!
-//! A malformed row is left out and counted. If every row that can lie in a span is malformed, the metric
-//! has no value there, because a zero would look like a fact; `readable` decides on it.
+//! A malformed row is left out and counted. If every row that can lie in a span is malformed, the
+//! metric has no value there, because a zero would look like a fact; `readable` decides on it.
 
 mod accumulator;
-mod contribution;
+pub(crate) mod contribution;
 mod readable;
 
 use chrono::{DateTime, Utc};
@@ -66,13 +66,14 @@ pub struct Fold<'catalogue> {
     accumulators: Vec<Accumulator>,
     rows: u64,
     malformed: u64,
-    /// Whether the rows of this pass can be read; not merged, because each pass is judged by itself.
+    /// Whether the rows of this pass can be read; not merged, because each pass is judged by
+    /// itself.
     evidence: Evidence<'catalogue>,
 }
 
 impl<'catalogue> Fold<'catalogue> {
-    /// A fold of `metric` over the rows of `source`, which count for `share`, before the first row. The
-    /// `spans` may overlap.
+    /// A fold of `metric` over the rows of `source`, which count for `share`, before the first row.
+    /// The `spans` may overlap.
     #[must_use]
     pub fn new(
         catalogue: &'catalogue Catalogue,
@@ -99,7 +100,8 @@ impl<'catalogue> Fold<'catalogue> {
         self.metric
     }
 
-    /// The number of rows that concern the metric in its spans: those that count and malformed ones.
+    /// The number of rows that concern the metric in its spans: those that count and malformed
+    /// ones.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
@@ -111,8 +113,8 @@ impl<'catalogue> Fold<'catalogue> {
         self.malformed
     }
 
-    /// The spans in which the metric has no value because their rows, from `source`, are malformed, and
-    /// why. `None` if there is no such span.
+    /// The spans in which the metric has no value because their rows, from `source`, are malformed,
+    /// and why. `None` if there is no such span.
     ///
     /// `is_whole` says that the partitions were read whole, not only the key ranges of some spans.
     #[must_use]

@@ -1,7 +1,7 @@
 //! The spans in which a metric has no value because their rows are malformed.
 //!
-//! A malformed row is placed in time by its sort key, if that begins with the time of the metric, or by what
-//! its time attribute looks like. A row that cannot be placed can lie in any span.
+//! A malformed row is placed in time by its sort key, if that begins with the time of the metric,
+//! or by what its time attribute looks like. A row that cannot be placed can lie in any span.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use crate::metrics::{
     row::{Fault, present, text_of},
 };
 
-/// The number of malformed rows of a span from which on they are not exceptions, even if more rows of the
-/// rest of a whole partition can be read.
+/// The number of malformed rows of a span from which on they are not exceptions, even if more rows
+/// of the rest of a whole partition can be read.
 const SYSTEMATIC: u64 = 3;
 
 /// An epoch from this number on is in milliseconds: in seconds it would be the year 5138.
@@ -28,7 +28,8 @@ const EPOCH_MILLISECONDS: i64 = 100_000_000_000;
 /// Why a metric has no value in some spans: they have rows, and all are malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// A sentence with the metric, the source, the span and the attribute, without the number of items.
+    /// A sentence with the metric, the source, the span and the attribute, without the number of
+    /// items.
     pub reason: String,
     /// The number of items that it is about, in the first of the spans.
     pub items: u64,
@@ -74,7 +75,7 @@ pub(super) struct Evidence<'catalogue> {
 }
 
 /// The time of a malformed row, as far as it can be read.
-enum Place<'row> {
+enum RowTime<'row> {
     /// A text that begins with a date and an hour.
     Text(&'row str, SortKeyFormat),
     Instant(DateTime<Utc>),
@@ -138,22 +139,22 @@ impl<'catalogue> Evidence<'catalogue> {
         }
     }
 
-    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<Place<'row>> {
+    fn place<'row>(&self, attribute: &str, row: &'row Item) -> Option<RowTime<'row>> {
         let by_key = self.sort_key.and_then(|(name, format)| {
             let key = text_of(row, name).ok()?.filter(|key| begins_with_an_hour(key))?;
-            Some(Place::Text(key, format))
+            Some(RowTime::Text(key, format))
         });
         by_key.or_else(|| match present(row, attribute)? {
             AttributeValue::S(text) if begins_with_an_hour(text) => {
-                Some(Place::Text(text, SortKeyFormat::Instant))
+                Some(RowTime::Text(text, SortKeyFormat::Instant))
             }
-            AttributeValue::N(number) => Place::of_epoch(number),
+            AttributeValue::N(number) => RowTime::of_epoch(number),
             _ => None,
         })
     }
 
-    /// The spans without a value, and why. `is_whole` says that the partitions were read whole, so that rows
-    /// outside of the spans are evidence as well.
+    /// The spans without a value, and why. `is_whole` says that the partitions were read whole, so
+    /// that rows outside of the spans are evidence as well.
     pub(super) fn unreadable(
         &self,
         metric: &Metric,
@@ -214,7 +215,7 @@ fn begins_with_an_hour(text: &str) -> bool {
         })
 }
 
-impl Place<'_> {
+impl RowTime<'_> {
     /// Seconds or milliseconds since 1970.
     fn of_epoch(number: &str) -> Option<Self> {
         let number = i64::try_from(numbers::parse_number(number)?.trunc()).ok()?;

@@ -20,7 +20,7 @@ fn at(text: &str) -> Json {
     json!({"at": {"S": text}})
 }
 
-/// A post whose sort key says when it was and whose time does not.
+/// A post whose time is malformed, but not its sort key.
 fn keyed(key: &str, created: &Json) -> Json {
     json!({"createdAtKey": {"S": format!("{key}#1")}, "createdAt": created})
 }
@@ -34,7 +34,7 @@ fn some(count: usize, row: &Json) -> Vec<Json> {
 }
 
 #[test]
-fn rows_of_which_none_can_be_read_say_nothing() {
+fn a_span_with_only_malformed_rows_has_no_value() {
     let good = at("2026-03-01T11:30:00Z");
     let outside = at("2026-02-01T11:30:00Z");
     let number = json!({"at": {"N": "1772364600"}});
@@ -71,11 +71,11 @@ fn hours() -> [Span; 3] {
 }
 
 #[test]
-fn malformed_items_take_the_value_of_their_own_hour() {
+fn malformed_items_remove_the_value_of_their_own_hour() {
     let number = json!({"N": "1772364600"});
     let wrong = keyed("2026-03-01T11:30:00.000Z", &number);
     let impossible = keyed("2026-03-01T11:30:75.000Z", &json!({"S": "2026-03-01T11:30:75.000Z"}));
-    // 11:30 in seconds and in milliseconds, where the sort key says nothing.
+    // 11:30 in seconds and in milliseconds, if the sort key is malformed too.
     let seconds = keyed("1772364600", &number);
     let milliseconds = keyed("1772364600000", &json!({"N": "1772364600000"}));
     let zoneless = keyed("x", &json!({"S": "2026-03-01T11:30:00"}));
@@ -106,7 +106,7 @@ fn malformed_items_take_the_value_of_their_own_hour() {
 /// The hour's value, where so many malformed items lie in it, so many lie somewhere unknown, and so
 /// many of other days can be read.
 #[test]
-fn an_hour_without_a_readable_item_is_absent_where_the_malformed_ones_are_no_exceptions() {
+fn an_hour_without_a_readable_item_is_absent_unless_malformed_ones_are_exceptions() {
     let placed = keyed("2026-03-01T11:30:00.000Z", &json!({"N": "5"}));
     let elsewhere = keyed("2026-02-20T11:30:00.000Z", &json!({"S": "long ago"}));
     let unplaced = keyed("not-a-date", &json!({"S": "not-a-date"}));
@@ -131,7 +131,7 @@ fn an_hour_without_a_readable_item_is_absent_where_the_malformed_ones_are_no_exc
         (true, 0, 0, 3, 100, Some(0)),
         (true, 0, 3, 0, 100, Some(0)),
         (true, 0, 3, 0, 4, Some(0)),
-        // Where most cannot be read, nothing is known.
+        // As many malformed as readable items: no value.
         (true, 0, 3, 0, 3, None),
         (true, 1, 2, 0, 3, None),
         // Where none can be read, not even the hours in which none lies.
@@ -170,7 +170,7 @@ fn a_readable_item_of_the_hour_makes_the_others_exceptions() {
 }
 
 #[test]
-fn an_empty_span_has_nothing_to_be_read() {
+fn an_empty_span_has_no_rows_to_read() {
     let start = hour().start();
     let rows = some(9, &keyed("2026-03-01T11:00:00.000Z", &json!({"N": "5"})));
     let folded = fold_from(false, BY_KEY, &rows, &[Span::until(start, start), hour().into()]);
@@ -179,7 +179,7 @@ fn an_empty_span_has_nothing_to_be_read() {
 
 /// The count in the sentence is that of the items that it is about.
 #[test]
-fn the_sentence_counts_what_it_speaks_of() {
+fn the_reason_counts_the_items_that_it_is_about() {
     let wrong = keyed("2026-03-01T11:30:00.000Z", &json!({"N": "5"}));
     let unplaced = keyed("x", &json!({"S": "x"}));
     let rows = [some(4, &wrong), some(2, &unplaced), some(100, &good("2026-02-01T09:00:00.000Z"))];
@@ -203,9 +203,9 @@ fn the_sentence_counts_what_it_speaks_of() {
     assert_eq!(folded.values, [None]);
 }
 
-/// One malformed item says nothing of those that fail the condition, if their time can be read.
+/// One malformed item is an exception if items that fail the condition have a readable time.
 #[test]
-fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
+fn an_item_that_fails_the_condition_shows_that_its_hour_can_be_read() {
     let done = &format!("{NEW}\nwhere = {{ state = \"done\" }}");
     let item = |state: &str, at: &str| json!({"state": {"S": state}, "at": {"S": at}});
     let wrong = item("done", "yesterday");
@@ -213,7 +213,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
     let folded = fold(done, &[wrong.clone(), open]);
     assert_eq!((folded.values, folded.malformed), (vec![Some(json!(0))], 1));
     assert_eq!(folded.unreadable, None);
-    // Where theirs cannot be read either, nothing is known.
+    // If theirs is malformed too, there is no value.
     let folded = fold(done, &[wrong, item("open", "yesterday")]);
     assert_eq!(folded.values, [None]);
     assert!(folded.unreadable.unwrap().ends_with("(2 items)"));
@@ -221,7 +221,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
     let seen = &format!("{NEW}\nabsent = \"skip\"");
     let folded = fold(seen, &[json!({"at": {"N": "1"}}), json!({})]);
     assert_eq!((folded.values, folded.unreadable), (vec![Some(json!(0))], None));
-    // Rows as they are now: one that fails the condition is understood.
+    // Rows as they are now: one that fails the condition can be read.
     let now = &format!("{NOW}\nwhere = {{ flag = true }}");
     let flag = |word: &str| json!({"flag": {"S": word}});
     assert_eq!(fold(now, &[flag("maybe"), flag("false")]).values, [Some(json!(0))]);
@@ -229,7 +229,7 @@ fn an_item_that_fails_the_condition_shows_that_its_hour_is_understood() {
 }
 
 #[test]
-fn a_value_of_which_none_can_be_read_says_nothing() {
+fn a_span_with_only_malformed_values_has_no_value() {
     let metric = "measure = \"sum\"\nvalue = { money = \"amount\" }\nwindow = \"period\"\n\
                   time = [\"at\"]\nrollup = \"sum\"";
     let order = |at: &str, amount: &Json| json!({"at": {"S": at}, "amount": amount});
@@ -242,7 +242,7 @@ fn a_value_of_which_none_can_be_read_says_nothing() {
         (vec![bad_inside.clone(), good_outside.clone(), good_outside.clone()], Some(0.0), 1),
         ([some(3, &bad_inside), some(50, &good_outside)].concat(), None, 3),
         (vec![bad_inside.clone(), order(inside, &good)], Some(1.1), 1),
-        // Of another period: nobody asked.
+        // A malformed item of another period does not concern this one.
         (vec![order(outside, &bad)], Some(0.0), 0),
     ] {
         let folded = fold(metric, &rows);
@@ -263,7 +263,7 @@ fn a_value_of_which_none_can_be_read_says_nothing() {
 }
 
 #[test]
-fn a_level_of_which_nothing_can_be_read_before_its_end_is_absent() {
+fn a_stock_with_only_malformed_rows_before_its_end_is_absent() {
     let wrong = json!({"at": {"S": "2026-03-01T11:30:00"}});
     let later = at("2026-03-01T13:30:00Z");
     let rows = [some(3, &wrong), some(9, &later)].concat();

@@ -1,4 +1,4 @@
-//! What rows come to, by tables of cases: the expected values are written down by hand.
+//! Values of rows, by tables of cases. The expected values are written by hand.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) fn row(attributes: &Json) -> Item {
     Item::from(attributes)
 }
 
-/// What a fold came to: the values of the spans, and what was left out.
+/// The result of a fold: the values of the spans, and what was left out.
 #[derive(Debug, PartialEq)]
 pub(super) struct Folded {
     pub(super) values: Vec<Option<Json>>,
@@ -69,7 +69,7 @@ pub(super) const NEW: &str =
 pub(super) const NOW: &str = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"";
 
 #[test]
-fn what_is_finer_than_a_millisecond_belongs_to_the_same_period_for_every_window() {
+fn a_time_finer_than_a_millisecond_is_in_the_same_period_for_every_window() {
     let ending = "measure = \"count\"\nwindow = \"now\"\nrollup = \"last\"\n\
                   where = { at = { after_period = true } }";
     // In the period, up to its end, after its end.
@@ -116,7 +116,7 @@ fn every_end_must_lie_after_the_period() {
 
 /// The row counts (1), does not (0), or is malformed (`None`).
 #[test]
-fn a_truth_is_understood_however_it_is_written() {
+fn a_boolean_is_read_in_every_form() {
     let yes = [
         json!({"BOOL": true}),
         json!({"S": "true"}),
@@ -166,7 +166,7 @@ fn a_truth_is_understood_however_it_is_written() {
 }
 
 #[test]
-fn a_condition_on_a_string_does_not_guess_about_other_kinds() {
+fn a_condition_on_a_string_rejects_other_kinds() {
     for (condition, of_text, of_other_text, of_absent) in [
         ("\"ready\"", 1, 0, 0),
         ("{ not = \"ready\" }", 0, 1, 1),
@@ -177,7 +177,7 @@ fn a_condition_on_a_string_does_not_guess_about_other_kinds() {
             (json!({"state": {"S": "ready"}}), Some(of_text), 0),
             (json!({"state": {"S": "other"}}), Some(of_other_text), 0),
             (json!({}), Some(of_absent), 0),
-            // The only item says nothing.
+            // The only item is malformed.
             (json!({"state": {"N": "3"}}), None, 1),
             (json!({"state": {"BOOL": true}}), None, 1),
             (json!({"state": {"L": [{"S": "ready"}]}}), None, 1),
@@ -207,7 +207,7 @@ fn a_row_that_fails_one_condition_is_not_malformed_by_another() {
 }
 
 #[test]
-fn groups_compare_strings_and_truths() {
+fn groups_compare_strings_and_booleans() {
     let by = |groups: &str| format!("{NOW}\nby = {{ attribute = \"kind\", groups = {groups} }}");
     let kinds = by("{ a = \"A\", b = \"B\" }");
     let rows = [
@@ -234,14 +234,14 @@ fn groups_compare_strings_and_truths() {
     assert_eq!(folded.malformed, 2);
     let folded = fold(&one, &rows);
     assert_eq!((folded.values, folded.malformed), (vec![Some(json!(1))], 2));
-    let truths = by("{ on = \"TRUE\", off = false }");
+    let booleans = by("{ on = \"TRUE\", off = false }");
     let rows = [
         json!({"kind": {"BOOL": true}}),
         json!({"kind": {"S": "True"}}),
         json!({"kind": {"N": "0"}}),
         json!({"kind": {"S": "maybe"}}),
     ];
-    let folded = fold(&truths, &rows);
+    let folded = fold(&booleans, &rows);
     assert_eq!((folded.rows, folded.malformed), (4, 1));
     assert_eq!(folded.values, [Some(json!({"on": 2, "off": 1}))]);
 }
@@ -259,7 +259,7 @@ fn an_item_past_its_time_to_live_does_not_exist_but_has_happened() {
         (expiring("2026-03-01T11:30:00Z"), [0, 0, 0], "had expired when it was made"),
         (expiring("2021-03-05T00:00:00Z"), [0, 0, 0], "expired nearly five years ago"),
         (expiring("2021-02-20T00:00:00Z"), [1, 1, 1], "so long ago that DynamoDB ignores it"),
-        (json!({"S": epoch("2026-03-01T11:45:00Z")}), [1, 1, 1], "a string is no expiry"),
+        (json!({"S": epoch("2026-03-01T11:45:00Z")}), [1, 1, 1], "a string is not an expiry"),
         (json!({"N": "1772366400000"}), [1, 1, 1], "milliseconds are far away"),
         (json!({"N": "1E+80"}), [1, 1, 1], "beyond every date"),
     ] {
@@ -273,7 +273,7 @@ fn an_item_past_its_time_to_live_does_not_exist_but_has_happened() {
 }
 
 #[test]
-fn an_expiry_ends_a_level_in_the_spans_after_it_only() {
+fn an_expiry_ends_a_stock_in_the_spans_after_it_only() {
     let rows = [json!({
         "at": {"S": "2026-03-01T11:30:00Z"},
         "expiresAt": {"N": "1772368200"}, // 2026-03-01T12:30:00Z
@@ -285,7 +285,7 @@ fn an_expiry_ends_a_level_in_the_spans_after_it_only() {
 }
 
 #[test]
-fn what_is_skipped_where_it_is_absent_is_malformed_where_it_is_wrong() {
+fn an_absent_value_is_skipped_and_a_wrong_one_malformed() {
     let metric = "measure = \"count_distinct\"\nvalue = \"user\"\nabsent = \"skip\"\n\
                   window = \"period\"\ntime = [\"at\"]\nrollup = \"merge\"";
     let at = json!({"S": "2026-03-01T11:30:00Z"});

@@ -8,11 +8,12 @@ use crate::{
     store::realtime_state::{Quality, RealtimeStateError},
 };
 
-/// The age of the realtime counters from which on health is degraded: twelve events of five minutes.
+/// The age of the realtime counters from which on health is degraded: twelve events of five
+/// minutes.
 const COUNTERS_EXPECTED_WITHIN: TimeDelta = TimeDelta::hours(1);
 
-/// The reason that the realtime counters give, if any. Their snapshot was last `refreshed` then; `None`
-/// before the first refresh. An unreadable state is replaced by the next refresh.
+/// The reason that the realtime counters give, if any. Their snapshot was last `refreshed` then;
+/// `None` before the first refresh. An unreadable state is replaced by the next refresh.
 #[must_use]
 pub fn judge_counters(
     refreshed: &Result<Option<DateTime<Utc>>, RealtimeStateError>,
@@ -33,8 +34,8 @@ pub fn judge_counters(
 }
 
 impl Health {
-    /// Adds what the last refresh of the realtime counters found of malformed items: their shares, and
-    /// the counters without a value.
+    /// Adds what the last refresh of the realtime counters found of malformed items: their shares,
+    /// and the counters without a value.
     #[must_use]
     pub fn with_quality(mut self, quality: &Quality) -> Self {
         self.realtime_malformed_percent = malformed::percents(&quality.malformed);

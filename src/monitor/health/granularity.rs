@@ -1,5 +1,5 @@
-//! The health of one granularity: how far behind it is, what is incomplete or stale, and what its last run
-//! could not compute.
+//! The health of one granularity: how far behind it is, what is incomplete or stale, and what its
+//! last run could not compute.
 
 use std::collections::BTreeMap;
 
@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// How long after the end of an hour its run counts as late: an invocation by a cron event ends after 15
-/// minutes, finished or not.
+/// How long after the end of an hour its run counts as late: an invocation by a cron event ends
+/// after 15 minutes, finished or not.
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#wall-time-limits-by-invocation-type).
 const GRACE_OF_HOURS: TimeDelta = TimeDelta::minutes(15);
 
-/// The same for days, weeks and months: their events come up to 15 minutes after midnight, and their runs
-/// may have to wait for hours that are computed first.
+/// The same for days, weeks and months: their events come up to 15 minutes after midnight, and
+/// their runs may have to wait for hours that are computed first.
 const GRACE_OF_ROLLUPS: TimeDelta = TimeDelta::hours(1);
 
-/// The lag from which on hours are failing. The next run repairs one or two missed runs. With a lag of
-/// more than the trailing hours, late-arriving data may never be counted.
+/// The lag from which on hours are failing. The next run repairs one or two missed runs. With a lag
+/// of more than the trailing hours, late-arriving data may never be counted.
 const FAILING_HOURS: u64 = 3;
 
 /// The lag from which on days, weeks and months are failing: two runs in a row had no result.
@@ -108,7 +108,7 @@ impl GranularityHealth {
         }
     }
 
-    /// The reasons that the granularity gives, the most specific last.
+    /// The reasons that the granularity gives.
     pub(super) fn reasons(
         &self,
         granularity: Granularity,
@@ -124,7 +124,8 @@ impl GranularityHealth {
         reasons
     }
 
-    /// The reason if the granularity is behind, or periods are incomplete, which `left` is the number of.
+    /// The reason if the granularity is behind, or otherwise if `left` of its periods, some of them
+    /// listed as holes, are incomplete.
     fn behind(&self, granularity: Granularity, left: usize) -> Option<Reason> {
         if self.lag > 0 {
             let failing_from = match granularity {

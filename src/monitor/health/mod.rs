@@ -1,6 +1,6 @@
-//! Health of the runs, judged from the states that they store: whether each granularity has reached the
-//! period that is expected by now, what the last run could not compute, and whether the realtime counters
-//! are refreshed.
+//! Health of the runs, judged from the states that they store: whether each granularity has reached
+//! the period that is expected by now, what the last run could not compute, and whether the
+//! realtime counters are refreshed.
 
 mod counters;
 mod granularity;
@@ -57,14 +57,14 @@ pub struct Health {
     pub reasons: Vec<Reason>,
     /// The granularities, the finest first.
     pub granularities: Vec<GranularityHealth>,
-    /// The malformed items that the last refresh of the realtime counters left out, in percent of all, by
-    /// metric or counter.
+    /// The malformed items that the last refresh of the realtime counters left out, in percent of
+    /// all, by metric or counter.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub realtime_malformed_percent: BTreeMap<String, f64>,
 }
 
-/// Judges the run states of the granularities, including the hourly one, at `now`. A state that cannot be
-/// read is failing, because no run can read it either.
+/// Judges the run states of the granularities, including the hourly one, at `now`. A state that
+/// cannot be read is failing, because no run can read it either.
 #[must_use]
 pub fn judge(states: &[(Granularity, Result<State, StateError>)], now: DateTime<Utc>) -> Health {
     let hours = states.iter().find(|(granularity, _)| *granularity == Granularity::Hourly);

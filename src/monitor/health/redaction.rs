@@ -1,11 +1,11 @@
-//! Texts of failures without the names of AWS resources: those are for the operator's log, not for the
-//! readers of `/health`.
+//! Texts of failures without the names of AWS resources: those are for the operator's log, not for
+//! the readers of `/health`.
 
 /// The length to which the text of a failure is shortened.
 const MAXIMUM_TEXT_CHARACTERS: usize = 300;
 
-/// The text without ARNs and without the table or index of a failed request, shortened. AWS names users,
-/// accounts and tables in its texts.
+/// The text without ARNs and without the table or index of a failed request, shortened. AWS names
+/// users, accounts and tables in its texts.
 pub(super) fn redacted(text: &str) -> String {
     let all: Vec<&str> = text.split(' ').collect();
     let is_target = |at: usize| {

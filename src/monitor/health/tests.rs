@@ -48,7 +48,7 @@ fn lags(health: &Health) -> Vec<u64> {
 const NOON: &str = "2026-05-12T10:20:00Z";
 
 #[test]
-fn what_keeps_up_is_ok() {
+fn runs_that_keep_up_are_ok() {
     let health = judge(&healthy(), instant(NOON));
     assert_eq!((health.status, lags(&health)), (Level::Ok, vec![0, 0, 0, 0]));
     assert!(health.reasons.is_empty(), "{:?}", health.reasons);
@@ -139,7 +139,7 @@ fn lag_degrades_and_then_fails() {
 }
 
 #[test]
-fn what_the_last_run_could_not_make_is_named() {
+fn types_that_the_last_run_could_not_compute_are_named() {
     let failed = |progress: &mut Progress, status| {
         progress.last_status = Some(status);
         for name in ["media", "users"] {
@@ -182,7 +182,7 @@ fn a_known_hole_behind_the_watermark_degrades() {
 }
 
 #[test]
-fn what_is_stale_for_more_than_an_hour_degrades() {
+fn a_period_that_is_stale_for_more_than_an_hour_degrades() {
     let marked = |marks: &[&str]| {
         change(Granularity::Daily, |state| {
             state.marks = marks.iter().map(|mark| (*mark).to_owned()).collect();

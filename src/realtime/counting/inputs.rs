@@ -40,7 +40,8 @@ pub(super) struct CounterInputs<'run> {
     /// The start of the running hour.
     running: DateTime<Utc>,
     recorded: HourlyMetrics,
-    /// The full hours that are read by key range, in the order of the plan's spans from [`MISSING`] on.
+    /// The full hours that are read by key range, in the order of the plan's spans from [`MISSING`]
+    /// on.
     missing: Vec<Period>,
     findings: Findings,
 }
@@ -57,8 +58,8 @@ impl<'run> CounterInputs<'run> {
         Self { catalogue, at, running, recorded, missing, findings }
     }
 
-    /// Reads the items of `readable` metrics, by key range, of the parts of hours at both ends of the
-    /// last 24 hours and of the full hours that no record has.
+    /// Reads the items of `readable` metrics, by key range, of the parts of hours at both ends of
+    /// the last 24 hours and of the full hours that no record has.
     pub(super) async fn read_items(
         &mut self,
         client: &Client,
@@ -149,8 +150,8 @@ impl<'run> CounterInputs<'run> {
         hours(start, end).find(|hour| self.recorded(metric, *hour).is_some())
     }
 
-    /// The counter of a total: as of now if it `grows` only by new items and those are known, otherwise
-    /// as of the latest record.
+    /// The counter of a total: as of now if it `grows` only by new items and those are known,
+    /// otherwise as of the latest record.
     pub(super) fn total(&self, metric: &Metric, grows: bool) -> Option<Counter> {
         let latest = self.latest(metric)?;
         let stored = self.recorded(metric, latest)?;
@@ -167,7 +168,7 @@ impl<'run> CounterInputs<'run> {
             Some(value) => Counter::new(name, value, self.at, COUNTED_TTL),
             None => Counter::new(name, stored.clone(), latest.next().start(), CARRIED_TTL),
         };
-        Some(counter.made_from(Some(latest)))
+        Some(counter.with_earliest_hour(Some(latest)))
     }
 
     /// The counters of a flow: since midnight, and in the last 24 hours.
@@ -186,7 +187,8 @@ impl<'run> CounterInputs<'run> {
             ttl = COUNTED_TTL;
         } else {
             let Some(latest) = self.latest(metric) else { return Vec::new() };
-            // Full hours up to this instant are summed; of a day that has just begun there are none.
+            // Full hours up to this instant are summed; of a day that has just begun there are
+            // none.
             end = latest.next().start();
             since_midnight = self.over(metric, today, end);
             first = Period::containing(Granularity::Hourly, end - TimeDelta::hours(24));
@@ -197,7 +199,7 @@ impl<'run> CounterInputs<'run> {
         let counter = |time: &str, value: Option<Amount>, as_of, first| {
             let name = format!("{}{time}", metric.name);
             let counter = Counter::new(name, value?.to_json(), as_of, ttl);
-            Some(counter.made_from(self.earliest(metric, first, end)))
+            Some(counter.with_earliest_hour(self.earliest(metric, first, end)))
         };
         [
             counter("Today", since_midnight, as_of.0, today),

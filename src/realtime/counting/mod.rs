@@ -1,11 +1,12 @@
-//! Computing the counters from the hourly records of the last day and, by key range, from the items since
-//! then. No partition is read whole.
+//! Computing the counters from the hourly records of the last day and, by key range, from the items
+//! since then. No partition is read whole.
 //!
-//! A flow over a span of time is the sum of the records of the full hours in it and of what key ranges
-//! find in the rest: the running hour, the part of an hour at the other end, hours without a record. If
-//! the items cannot be read by key range, only full hours are summed, and the counter is as of the last
-//! one. A total is that of the latest record. If it can grow only by new items, the items since then are
-//! added, and it is as of now. Deletions appear in it with the next hourly run.
+//! A flow over a span of time is the sum of the records of the full hours in it and of what key
+//! ranges find in the rest: the running hour, the part of an hour at the other end, hours without a
+//! record. If the items cannot be read by key range, only full hours are summed, and the counter is
+//! as of the last one. A total is that of the latest record. If it can grow only by new items, the
+//! items since then are added, and it is as of now. Deletions appear in it with the next hourly
+//! run.
 
 mod inputs;
 mod recent;
@@ -36,8 +37,8 @@ use crate::{
     store::{realtime_state::Quality, record::query_of_all_types},
 };
 
-/// How many hours back records are read: the last 24 full hours, even if the hourly run is three hours
-/// late.
+/// How many hours back records are read: the last 24 full hours, even if the hourly run is three
+/// hours late.
 const HOURS: i64 = 27;
 
 /// The counters, and what was found while they were computed.
@@ -117,8 +118,8 @@ async fn read_hours(
     Ok((metrics, damaged))
 }
 
-/// The totals that grow only by new items and whose new items can be read by key range, each as the flow
-/// of its new items.
+/// The totals that grow only by new items and whose new items can be read by key range, each as the
+/// flow of its new items.
 fn arrivals(catalogue: &Catalogue) -> Vec<Metric> {
     catalogue
         .metrics()
@@ -129,9 +130,9 @@ fn arrivals(catalogue: &Catalogue) -> Vec<Metric> {
         .collect()
 }
 
-/// Whether a total changes only by created and deleted items: it counts every item, by the time of its
-/// creation. An item that must meet conditions, or whose value is summed, can enter, leave or change long
-/// after that, which only a pass over the whole partition sees.
+/// Whether a total changes only by created and deleted items: it counts every item, by the time of
+/// its creation. An item that must meet conditions, or whose value is summed, can enter, leave or
+/// change long after that, which only a pass over the whole partition sees.
 fn grows_by_arrivals(metric: &Metric) -> bool {
     metric.rollup == Rollup::Last
         && metric.past() == Past::Survivors

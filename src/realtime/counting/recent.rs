@@ -95,8 +95,8 @@ fn span_of(minutes: u32, at: DateTime<Utc>) -> Span {
     Span::until(at - TimeDelta::minutes(minutes.into()), at)
 }
 
-/// Counts what was seen in the last minutes before `at`: one query for each partition of each source, of
-/// the hours in which the rows can have been seen.
+/// Counts what was seen in the last minutes before `at`: one query for each partition of each
+/// source, of the hours in which the rows can have been seen.
 pub(super) async fn count_recent(
     client: &Client,
     table: &str,
@@ -131,8 +131,8 @@ pub(super) async fn count_recent(
     Ok(found)
 }
 
-/// The queries of the rows of `source` that `wanted` counts; `None` if its sort key does not begin with a
-/// time, which the build rejects.
+/// The queries of the rows of `source` that `wanted` counts; `None` if its sort key does not begin
+/// with a time, which the build rejects.
 fn queries(
     table: &str,
     source: &Source,

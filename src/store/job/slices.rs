@@ -14,7 +14,7 @@ use crate::metrics::{
     maker::{Maker, Makers},
     period::{Granularity, Period, format_instant},
     retention::Retention,
-    rollup::made_into,
+    rollup::coarser_granularities,
 };
 
 /// How many periods are rolled up in one slice: each reads up to 31 finer records a type.
@@ -172,7 +172,7 @@ impl Plan {
         }
         let mut above: Vec<Period> = asked.to_vec();
         while let Some(period) = above.pop() {
-            for coarser in made_into(period.granularity()) {
+            for coarser in coarser_granularities(period.granularity()) {
                 let coarser = Period::containing(*coarser, period.start());
                 if self.can_have_record(coarser) {
                     computed.entry(coarser.granularity()).or_default().insert(coarser);

@@ -117,18 +117,14 @@ impl Running {
         let mut settings = source.settings.clone();
         settings.extend(own_settings(&token, options.port));
         let worker = Worker::start(project, &tools, options.port, &settings, &token).await?;
-        match &mut source.embedded {
-            Some((database, stored)) => {
-                let hours = options.hours.unwrap_or(0);
-                send_due_events(&worker, database, stored, &folder, hours).await?;
-                // Computes the realtime counters, which would otherwise be missing for up to five
-                // minutes.
-                worker.cron_sender().send_cron(TICK, Utc::now()).await?;
-            }
-            None => {
-                let hours = options.hours.unwrap_or(3);
-                count_missing_hours(&worker, current_hour(), hours).await?;
-            }
+        if let Some((database, stored)) = &mut source.embedded {
+            let hours = options.hours.unwrap_or(0);
+            send_due_events(&worker, database, stored, &folder, hours).await?;
+            // Computes the realtime counters, which would otherwise be missing for up to five minutes.
+            worker.cron_sender().send_cron(TICK, Utc::now()).await?;
+        } else {
+            let hours = options.hours.unwrap_or(3);
+            count_missing_hours(&worker, current_hour(), hours).await?;
         }
         Ok(Self { worker, source, token, folder, _lock: lock })
     }

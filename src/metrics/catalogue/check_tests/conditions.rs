@@ -74,9 +74,9 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn a_condition_compares_with_one_supported_value() {
-    for (from, to, says) in CONDITIONS {
-        let says = format!("metric `turnover`: {says}");
-        reject("name = \"turnover\"", from, to, "where =", &says);
+fn conditions_must_be_supported() {
+    for (from, to, message) in CONDITIONS {
+        let message = format!("metric `turnover`: {message}");
+        reject("name = \"turnover\"", from, to, "where =", &message);
     }
 }

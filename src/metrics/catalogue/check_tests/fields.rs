@@ -148,12 +148,12 @@ const FIELDS: &[Case] = &[
 
 #[test]
 fn a_measure_has_the_fields_it_needs_and_no_others() {
-    for (metric, from, to, at, says) in FIELDS {
-        let says = format!("metric `{metric}`: {says}");
-        reject(&format!("name = \"{metric}\""), from, to, at, &says);
+    for (metric, from, to, at, message) in FIELDS {
+        let message = format!("metric `{metric}`: {message}");
+        reject(&format!("name = \"{metric}\""), from, to, at, &message);
     }
     // What is missing is missing in the entry.
-    for (metric, from, says) in [
+    for (metric, from, message) in [
         ("joined", "source = \"people\"\n", "`source` is required with `measure = \"count\"`"),
         ("joined", "window = \"period\"\n", "`window` is required with `measure = \"count\"`"),
         (
@@ -175,6 +175,6 @@ fn a_measure_has_the_fields_it_needs_and_no_others() {
         let (before, after) = SHOP.split_at(begin);
         let error = parse(&format!("{before}{}", after.replacen(from, "", 1))).unwrap_err();
         let line = before.matches('\n').count() + 1;
-        assert_eq!(error.to_string(), format!("line {line}: metric `{metric}`: {says}"));
+        assert_eq!(error.to_string(), format!("line {line}: metric `{metric}`: {message}"));
     }
 }

@@ -160,9 +160,9 @@ fn line(text: &str, fragment: &str) -> usize {
     position.unwrap_or_else(|| panic!("{fragment} is not in the text")) + 1
 }
 
-/// Replaces the first `from` after `place` and compares the error. Its line is that of the first `at` after
-/// `place`.
-fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
+/// Replaces the first `from` after `place` and compares the error. Its line is that of the first
+/// `at` after `place`.
+fn reject(place: &str, from: &str, to: &str, at: &str, message: &str) {
     let begin = SHOP.find(place).unwrap_or_else(|| panic!("{place} is not in the text"));
     let offset = SHOP[begin..].find(from).unwrap_or_else(|| panic!("{from} is not after {place}"));
     let (before, after) = SHOP.split_at(begin + offset);
@@ -172,12 +172,12 @@ fn reject(place: &str, from: &str, to: &str, at: &str, says: &str) {
         Err(error) => error.to_string(),
     };
     let lines_before = text[..begin].matches('\n').count();
-    let expected = format!("line {}: {says}", lines_before + line(&text[begin..], at));
+    let expected = format!("line {}: {message}", lines_before + line(&text[begin..], at));
     assert_eq!(error, expected, "{place}: {from} -> {to}");
 }
 
 #[test]
-fn every_kind_of_entry_is_understood() {
+fn every_kind_of_entry_is_parsed() {
     let shop = parse(SHOP).unwrap();
     assert_eq!(shop.ttl.as_deref(), Some("expiresAt"));
     assert_eq!(shop.metrics.len(), 9);
@@ -222,14 +222,17 @@ fn every_kind_of_entry_is_understood() {
 }
 
 #[test]
-fn what_is_no_toml_is_named_with_its_entry() {
-    for (text, says) in [
+fn errors_of_the_toml_parser_name_the_entry() {
+    for (text, message) in [
         (SHOP.replace("measure = \"avg\"", "measure = avg\""), "metric `packingTime`: "),
         (SHOP.replace("[sources.seen]", "[sources.orders]"), "`[sources.orders]`: "),
         (SHOP.replace("large = \"L\"", "small = \"L\""), "metric `placedBySize`: "),
     ] {
         let error = parse(&text).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("line {}: {says}", error.line)), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("line {}: {message}", error.line)),
+            "{error}"
+        );
     }
     let error = parse("types = [\"orders\"]\n").unwrap_err();
     assert_eq!(error.to_string(), "line 1: `metrics` is required");

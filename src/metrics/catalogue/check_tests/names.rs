@@ -126,15 +126,15 @@ const NAMES: &[Case] = &[
 ];
 
 #[test]
-fn names_are_names_and_stand_once() {
-    for (place, from, to, at, says) in NAMES {
-        reject(place, from, to, at, says);
+fn names_are_valid_and_unique() {
+    for (place, from, to, at, message) in NAMES {
+        reject(place, from, to, at, message);
     }
 }
 
 /// Wherever an attribute is named, it is one of the item itself.
 #[test]
-fn a_path_is_no_attribute_wherever_it_stands() {
+fn a_path_is_not_an_attribute_in_any_field() {
     for (place, from, to, at, entry) in [
         ("[sources.people]", "\"name\"]", "\"a.b\"]", "keys", "source `people`"),
         ("[sources.orders]", "\"orderId\"", "\"a.b\"", "identity", "source `orders`"),
@@ -163,39 +163,39 @@ fn a_path_is_no_attribute_wherever_it_stands() {
         ("[[realtime.recent]]", "\"lastSeen\"", "\"a.b\"", "time =", "realtime"),
     ] {
         for path in ["a.b", "a[0]"] {
-            let says = format!(
+            let message = format!(
                 "{entry}: attribute `{path}`: paths are not supported; use a top-level attribute \
                  of the item"
             );
-            reject(place, from, &to.replace("a.b", path), at, &says);
+            reject(place, from, &to.replace("a.b", path), at, &message);
         }
     }
 }
 
 #[test]
-fn an_identity_tells_items_apart() {
-    for (identity, says) in [
+fn an_identity_is_different_in_every_item() {
+    for (identity, message) in [
         ("state", "is the partition key, which all items of a partition share"),
         ("placedKey", "is the sort key, which items of different partitions can share"),
         ("placedAt", "is a time, which several items can share"),
     ] {
-        let says = format!(
-            "source `orders`: `identity = \"{identity}\"` {says}; use an attribute that is \
+        let message = format!(
+            "source `orders`: `identity = \"{identity}\"` {message}; use an attribute that is \
              different in every item"
         );
         let to = format!("\"{identity}\"");
-        reject("[sources.orders]", "\"orderId\"", &to, "identity", &says);
+        reject("[sources.orders]", "\"orderId\"", &to, "identity", &message);
     }
     for (identity, metric) in
         [("size", "placedBySize"), ("kind", "turnover"), ("paidAt", "turnover")]
     {
-        let says = format!(
+        let message = format!(
             "metric `{metric}`: `identity = \"{identity}\"` of source `orders` is a state or a \
              time in this metric, which several items can share; use an attribute that is \
              different in every item"
         );
         let to = format!("\"{identity}\"");
-        reject("[sources.orders]", "\"orderId\"", &to, "identity", &says);
+        reject("[sources.orders]", "\"orderId\"", &to, "identity", &message);
     }
     reject(
         "[sources.orders]",

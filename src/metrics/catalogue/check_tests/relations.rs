@@ -3,8 +3,8 @@
 use super::{Case, SHOP, line, parse, reject};
 
 #[test]
-fn departures_follow_from_a_level_and_a_flow() {
-    for (from, to, says) in [
+fn departures_follow_from_a_stock_and_a_flow() {
+    for (from, to, message) in [
         ("stock = \"members\"", "stock = \"guests\"", "`stock`: metric `guests` does not exist"),
         (
             "stock = \"members\"",
@@ -36,7 +36,7 @@ fn departures_follow_from_a_level_and_a_flow() {
              \"period\"`",
         ),
     ] {
-        reject("name = \"left\"", from, to, to, &format!("metric `left`: {says}"));
+        reject("name = \"left\"", from, to, to, &format!("metric `left`: {message}"));
     }
 }
 
@@ -110,8 +110,8 @@ const COUNTERS: &[Case] = &[
 
 #[test]
 fn counters_have_unique_names_and_flows_are_sums() {
-    for (place, from, to, at, says) in COUNTERS {
-        reject(place, from, to, at, &format!("realtime: {says}"));
+    for (place, from, to, at, message) in COUNTERS {
+        reject(place, from, to, at, &format!("realtime: {message}"));
     }
     let text = SHOP.replacen("    \"joined\"", "    \"placedBySize\"", 1);
     let second = line(&text, "    \"placedBySize\"") + 1;

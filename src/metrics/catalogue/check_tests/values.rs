@@ -187,9 +187,9 @@ const VALUES: &[Case] = &[
 ];
 
 #[test]
-fn values_and_groups_say_one_thing_that_is_supported() {
-    for (metric, from, to, at, says) in VALUES {
-        let says = format!("metric `{metric}`: {says}");
-        reject(&format!("name = \"{metric}\""), from, to, at, &says);
+fn values_and_groups_must_be_supported() {
+    for (metric, from, to, at, message) in VALUES {
+        let message = format!("metric `{metric}`: {message}");
+        reject(&format!("name = \"{metric}\""), from, to, at, &message);
     }
 }

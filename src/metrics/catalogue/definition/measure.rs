@@ -54,8 +54,8 @@ pub enum Measure {
         /// How many targets are listed, at most [`MAXIMUM_TARGETS`].
         limit: usize,
     },
-    /// How many left: the stock before, plus the arrivals, minus the stock now, never below 0. Absent if
-    /// there is no period before.
+    /// How many left: the stock before, plus the arrivals, minus the stock now, never below 0.
+    /// Absent if there is no period before.
     Departures {
         /// The name of the metric with the stock.
         stock: String,
@@ -69,8 +69,8 @@ pub enum Measure {
 pub struct Grouping {
     /// The attribute that decides on the group.
     pub attribute: String,
-    /// The groups: the name in the result and the value of the attribute. All values are booleans, or
-    /// all are strings. A row with another value is in no group.
+    /// The groups: the name in the result and the value of the attribute. All values are booleans,
+    /// or all are strings. A row with another value is in no group.
     pub groups: BTreeMap<String, Literal>,
 }
 

@@ -50,8 +50,8 @@ pub enum Past {
 }
 
 impl Metric {
-    /// What can be computed for a past period from the table as it is now. It follows from the window,
-    /// unless an attribute is overwritten in place (`moves`).
+    /// What can be computed for a past period from the table as it is now. It follows from the
+    /// window, unless an attribute is overwritten in place (`moves`).
     #[must_use]
     pub fn past(&self) -> Past {
         match self.window() {
@@ -62,8 +62,9 @@ impl Metric {
         }
     }
 
-    /// Whether the metric has a condition or groups, so that a row can start or stop to count without
-    /// being created or deleted. Without one, a count of a past period can only fall, by deletion.
+    /// Whether the metric has a condition or groups, so that a row can start or stop to count
+    /// without being created or deleted. Without one, a count of a past period can only fall, by
+    /// deletion.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
         self.conditions().is_some_and(|conditions| !conditions.is_empty()) || self.by().is_some()
@@ -117,8 +118,8 @@ impl Metric {
         }
     }
 
-    /// Its sources as pairs of the name of the share, which is empty for a single source, and the name
-    /// of the source.
+    /// Its sources as pairs of the name of the share, which is empty for a single source, and the
+    /// name of the source.
     pub fn source_names(&self) -> impl Iterator<Item = (&str, &str)> {
         let sources = self.rows().into_iter().flat_map(|rows| &rows.sources);
         sources.map(|(share, source)| (share.as_str(), source.as_str()))

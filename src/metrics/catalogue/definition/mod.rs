@@ -21,7 +21,8 @@ pub const ALL_TYPES: &str = "all";
 /// The whole content of `metrics.toml`, in its order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Definition {
-    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has none.
+    /// The attribute that DynamoDB's time to live uses, in epoch seconds; `None` if the table has
+    /// none.
     pub ttl: Option<String>,
     /// The metric types, in the order in which the API lists them.
     pub types: Vec<String>,
@@ -35,8 +36,8 @@ pub struct Definition {
     pub realtime: Realtime,
 }
 
-/// The realtime counters that `[realtime]` lists. Every metric with `rollup = "last"` is a counter as
-/// well.
+/// The realtime counters that `[realtime]` lists. Every metric with `rollup = "last"` is a counter
+/// as well.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Realtime {
     /// Metrics that are counted since midnight and in the last 24 hours.
@@ -71,8 +72,8 @@ pub struct Source {
     pub keys: [String; 2],
     /// The partitions, in the order in which an item moves through them.
     pub partitions: Vec<String>,
-    /// The attribute that is different in every item. Required with several partitions, so that an item
-    /// that moves while they are read is counted once.
+    /// The attribute that is different in every item. Required with several partitions, so that an
+    /// item that moves while they are read is counted once.
     pub identity: Option<String>,
     /// The time that the sort key begins with, if it begins with one.
     pub sort_key_time: Option<SortKeyTime>,

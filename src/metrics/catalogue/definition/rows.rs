@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The rows that a measure counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
-    /// The sources, by the name of their share in a ranking. The share of a single source has an empty
-    /// name.
+    /// The sources, by the name of their share in a ranking. The share of a single source has an
+    /// empty name.
     pub sources: BTreeMap<String, String>,
     /// The conditions that a row must meet, all of them, by attribute.
     pub conditions: BTreeMap<String, Condition>,
@@ -38,8 +38,8 @@ pub enum Condition {
 
 /// A value with which an attribute is compared, in conditions and in groups.
 ///
-/// A boolean is compared with booleans, with `"true"` or `"false"` in any case, and with 1 or 0. A string,
-/// including `"1"`, is compared with strings only.
+/// A boolean is compared with booleans, with `"true"` or `"false"` in any case, and with 1 or 0. A
+/// string, including `"1"`, is compared with strings only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Literal {
     /// A boolean, in whatever form it is stored.
