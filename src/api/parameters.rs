@@ -82,7 +82,7 @@ impl Parameters {
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(
                     format!("{name} is repeated"),
-                    format!("Remove all values of {name} but one"),
+                    format!("Send {name} only once"),
                     json!({ "parameter": name }),
                 ));
             }
@@ -129,7 +129,7 @@ impl Parameters {
             if parameters.contains_key(&name) {
                 return Err(ApiError::bad_request(
                     format!("{name} is repeated"),
-                    format!("Remove all values of {name} but one"),
+                    format!("Send {name} only once"),
                     json!({ "parameter": name }),
                 ));
             }
@@ -224,7 +224,7 @@ fn wrong_type(name: &str, is_flag: bool) -> ApiError {
     let (what, how) = if is_flag {
         ("true or false", "true or false without quotes")
     } else {
-        ("a string", "a JSON string")
+        ("a string", "a string in double quotes")
     };
     ApiError::bad_request(
         format!("{name} must be {what}"),

@@ -63,7 +63,7 @@ impl RequestedRange {
         if start >= end {
             return Err(ApiError::bad_request(
                 "startDate must be before endDate",
-                "Swap the dates, or move endDate to a later time",
+                "Swap the dates, or choose a later endDate",
                 json!({ "startDate": format_instant(start), "endDate": format_instant(end) }),
             ));
         }
@@ -84,15 +84,14 @@ fn periods_in(
         .take_while(|period| period.start() <= end)
         .take(maximum + 1)
         .collect();
-    if let Some(beyond) = periods.get(maximum) {
+    if periods.len() > maximum {
         let last = periods[maximum - 1].start();
         let or = or_coarser(granularity);
         return Err(ApiError::bad_request(
             "Range too large",
             format!(
-                "The range of a request has at most {maximum} periods; with this startDate use an \
-                 endDate before {}, at most {}{or}",
-                format_instant(beyond.start()),
+                "The range has more than {maximum} periods; with this startDate, use an endDate up \
+                 to {}{or}",
                 format_instant(last),
             ),
             json!({ "maximumPeriods": maximum, "latestEndDate": format_instant(last) }),

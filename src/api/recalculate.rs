@@ -262,8 +262,8 @@ fn nothing_to_recalculate(range: &RequestedRange, begin: Option<DateTime<Utc>>) 
     ApiError::bad_request(
         "Nothing to recalculate",
         format!(
-            "Choose a range with {} periods that have ended, are within retention, and have a \
-             recorded type; records start with {from}",
+            "Choose a recorded type, and a range with {} periods that have ended and are within \
+             retention; records start with {from}",
             range.granularity
         ),
         json!({ "begin": begin }),

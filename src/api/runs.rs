@@ -123,7 +123,7 @@ impl RunsRequest {
         {
             return Err(ApiError::bad_request(
                 "from must be before to",
-                "Swap the dates, or move to to a later time",
+                "Swap the values of from and to, or choose a later one for to",
                 json!({ "from": format_instant(from), "to": format_instant(to) }),
             ));
         }

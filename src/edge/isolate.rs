@@ -123,11 +123,11 @@ fn configuration(env: &Env) -> Result<(Settings, WorkersQueue, WorkersSnapshots)
     let settings = Settings::read(|variable| env.var(variable).ok().map(|value| value.to_string()));
     let missing = |variable, expected| Problem { variable, is_missing: true, expected };
     let queue = env.queue(QUEUE_BINDING).map_err(|_| {
-        missing(QUEUE_BINDING, "a Cloudflare Queue, bound as a producer in wrangler.toml")
+        missing(QUEUE_BINDING, "a Cloudflare Queue, in [[queues.producers]] of wrangler.toml")
     });
-    let namespace = env
-        .kv(CACHE_BINDING)
-        .map_err(|_| missing(CACHE_BINDING, "a Workers KV namespace, bound in wrangler.toml"));
+    let namespace = env.kv(CACHE_BINDING).map_err(|_| {
+        missing(CACHE_BINDING, "a Workers KV namespace, in [[kv_namespaces]] of wrangler.toml")
+    });
     match (settings, namespace, queue) {
         (Ok(settings), Ok(namespace), Ok(queue)) => {
             Ok((settings, WorkersQueue(queue), WorkersSnapshots(namespace)))

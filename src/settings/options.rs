@@ -132,7 +132,8 @@ fn read_retention<Lookup: Fn(&str) -> Option<String>>(
     defaults: Retention,
 ) -> Retention {
     let mut days = |variable, default: u32| {
-        let expected = "a whole number of days from 1 to 36500, such as 30, or 0 to keep for ever";
+        let expected =
+            "a whole number of days from 1 to 36500, such as 30, or to 0 to keep records forever";
         let days = reader
             .optional(variable, expected, |text| whole_number(text, u64::from(MAXIMUM_DAYS)))
             .unwrap_or_else(|| u64::from(default));
