@@ -17,7 +17,7 @@ use support::{
 
 support::engine_suite!(Backend::DynamoDbLocal);
 support::rollup_suite!(Backend::DynamoDbLocal);
-support::catch_up_suite!(Backend::DynamoDbLocal);
+support::backfill_suite!(Backend::DynamoDbLocal);
 support::source_suite!(Backend::DynamoDbLocal);
 
 #[tokio::test(flavor = "multi_thread")]

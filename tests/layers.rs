@@ -79,6 +79,16 @@ fn used(text: &str) -> BTreeSet<String> {
     used
 }
 
+/// Whether an import of the file reaches the root of the crate by `super::`, where [`used`] does not see
+/// it. Indented lines are those of modules inside the file.
+fn leaves_through_super(inside: &Path, text: &str) -> bool {
+    let is_folder = inside.file_name().is_some_and(|name| name == "mod.rs");
+    let depth = inside.iter().count() - usize::from(is_folder);
+    text.lines()
+        .filter(|line| !line.starts_with(' ') && !line.starts_with("//"))
+        .any(|line| line.matches("super::").count() >= depth)
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -106,7 +116,11 @@ fn every_import_follows_the_arrows() {
         folders.insert(folder.to_owned());
         let allowed = ALLOWED.iter().find(|(name, _)| *name == folder);
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("{folder} has no layer"));
-        for used in used(&fs::read_to_string(&path).unwrap()) {
+        let text = fs::read_to_string(&path).unwrap();
+        if leaves_through_super(inside, &text) {
+            against.push(format!("{} uses super:: for crate::", inside.display()));
+        }
+        for used in used(&text) {
             if used != folder && !allowed.contains(&used.as_str()) {
                 against.push(format!("{} uses {used}", inside.display()));
             }
@@ -140,5 +154,18 @@ fn imports_are_found_however_they_are_written() {
     ] {
         let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
         assert_eq!(used(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn super_is_no_way_out_of_a_folder() {
+    for (file, text, expected) in [
+        ("run/mod.rs", "use super::api;", true),
+        ("run/hourly.rs", "use super::super::api;", true),
+        ("run/hourly.rs", "use super::report::Report;", false),
+        ("store/job/slices.rs", "use super::super::ledger;", false),
+        ("run/mod.rs", "mod tests {\n    use super::*;\n}", false),
+    ] {
+        assert_eq!(leaves_through_super(Path::new(file), text), expected, "{file}: {text}");
     }
 }

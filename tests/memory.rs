@@ -176,7 +176,7 @@ async fn asked(api: &Api, query: &str) -> (StatusCode, usize) {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         length += frame.unwrap().into_data().unwrap().len();
-        // Other requests go on meanwhile.
+        // Other requests are served at the same time.
         tokio::task::yield_now().await;
     }
     (status, length)

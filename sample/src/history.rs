@@ -59,7 +59,7 @@ pub fn history(
     teller.orders(counts.orders);
     teller.jobs(counts.jobs);
     teller.views(counts.visitor_hours);
-    // Stable: what happens at the same time happens in the order in which it was told.
+    // Stable: what happens at the same time happens in the order in which it was generated.
     teller.changes.sort_by_key(|change| change.at);
     teller.changes
 }
@@ -103,7 +103,7 @@ struct Teller {
 impl Teller {
     /// Tells an item's life: it shows at `shown`, then `steps` happen to it in the order of their
     /// times. What would happen after the end does not.
-    fn tell(
+    fn add(
         &mut self,
         created: Draft,
         shown: DateTime<Utc>,
@@ -234,7 +234,7 @@ impl Teller {
                 steps.push((self.after(at), Step::Delete));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::USERS, number));
+            self.add(draft, shown, steps, Self::fault(malformed::USERS, number));
             self.users.push(Known { id, created: at });
         }
         self.users.sort_by_key(|user| user.created);
@@ -341,7 +341,7 @@ impl Teller {
                 steps.push((self.after(at), Step::Delete));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::MEDIA, number));
+            self.add(draft, shown, steps, Self::fault(malformed::MEDIA, number));
             self.media.push(Known { id, created: at });
         }
         self.media.sort_by_key(|medium| medium.created);
@@ -384,7 +384,7 @@ impl Teller {
                 steps.push((self.after(at), Step::Delete));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::ALBUMS, number));
+            self.add(draft, shown, steps, Self::fault(malformed::ALBUMS, number));
             self.albums.push(Known { id, created: at });
         }
         self.albums.sort_by_key(|album| album.created);
@@ -410,7 +410,7 @@ impl Teller {
                 .text("content", format!("Reminds me of lake {}.", self.random.pick(&LAKES)));
             let steps = self.perhaps_undone(at, 8);
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, None);
+            self.add(draft, shown, steps, None);
             self.comments.push(Known { id, created: at });
         }
         self.comments.sort_by_key(|comment| comment.created);
@@ -453,7 +453,7 @@ impl Teller {
                     .text("createdAt", created);
             let steps = self.perhaps_undone(at, 14);
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::INTERACTIONS, number));
+            self.add(draft, shown, steps, Self::fault(malformed::INTERACTIONS, number));
         }
     }
 
@@ -499,9 +499,9 @@ impl Teller {
                     .clone()
                     .text("SK", format!("{}#{address}", &stamp(hour)[..13]))
                     .text("clientIP", address);
-                self.tell(companion, shown, Steps::new(), None);
+                self.add(companion, shown, Steps::new(), None);
             }
-            self.tell(draft, shown, steps, fault);
+            self.add(draft, shown, steps, fault);
         }
     }
 
@@ -557,7 +557,7 @@ impl Teller {
                 steps.push((self.after(at), Step::Delete));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::ORDERS, number));
+            self.add(draft, shown, steps, Self::fault(malformed::ORDERS, number));
         }
     }
 
@@ -625,7 +625,7 @@ impl Teller {
                 steps.push((self.after(at), Step::Delete));
             }
             let shown = self.shown(at);
-            self.tell(draft, shown, steps, Self::fault(malformed::JOBS, number));
+            self.add(draft, shown, steps, Self::fault(malformed::JOBS, number));
         }
     }
 
@@ -654,7 +654,7 @@ impl Teller {
                 let sum = sums.entry(period).or_insert(0);
                 *sum += views;
                 let draft = view_count(period.0, period.1).number("newViews", *sum);
-                self.tell(draft, shown, Steps::new(), None);
+                self.add(draft, shown, Steps::new(), None);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A deterministic sample platform: every entity of the contract's table, for development, tests
+//! A deterministic sample platform: every entity of the gallery's table, for development, tests
 //! and measurements.
 //!
 //! The same [`Shape`] gives the same items, byte for byte, on every machine: all randomness comes

@@ -1,4 +1,4 @@
-//! The platform's items, entity by entity, with the keys of the contract's section 1.
+//! The platform's items, entity by entity, with the keys of the gallery's table.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -320,7 +320,7 @@ impl Platform<'_> {
             let kind = self.random.weighted(&[(55, "media"), (37, "album"), (8, "comment")]);
             let user = self.someone(moment.at);
             let mut target = self.target(kind, moment.at);
-            // Nobody likes a thing twice; something else, long deleted, can be liked at any time.
+            // No user likes a thing twice; something else, long deleted, can be liked at any time.
             if !taken.insert((action, user.clone(), target.clone())) {
                 target = self.random.id();
             }

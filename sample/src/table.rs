@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The body of a `CreateTable` request: table and indexes as in the contract's section 1, on-demand.
+/// The body of a `CreateTable` request: table and indexes of the gallery, on-demand.
 ///
 /// `with_stream` adds the stream of new and old images that the platform's table has; without it,
 /// imports into a local DynamoDB are much faster.

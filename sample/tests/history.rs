@@ -26,7 +26,7 @@ fn counts() -> Counts {
     }
 }
 
-fn told() -> Vec<Change> {
+fn generated() -> Vec<Change> {
     history(&counts(), 1, start(), end())
 }
 
@@ -36,8 +36,8 @@ fn text<'a>(item: &'a Item, name: &str) -> &'a str {
 
 #[test]
 fn the_same_seed_tells_the_same_in_order() {
-    let changes = told();
-    assert_eq!(changes, told());
+    let changes = generated();
+    assert_eq!(changes, generated());
     assert_ne!(changes, history(&counts(), 2, start(), end()));
     assert!(changes.is_sorted_by_key(|change| change.at));
     assert!(changes.iter().all(|change| start() <= change.at && change.at <= end()));
@@ -46,7 +46,7 @@ fn the_same_seed_tells_the_same_in_order() {
 #[test]
 fn a_change_is_of_the_item_it_names_and_a_deleted_item_was_there() {
     let mut there: BTreeMap<Key, Item> = BTreeMap::new();
-    for change in told() {
+    for change in generated() {
         match change.item {
             None => assert!(there.remove(&change.key).is_some(), "{:?}", change.key),
             Some(item) => {
@@ -61,12 +61,12 @@ fn a_change_is_of_the_item_it_names_and_a_deleted_item_was_there() {
     assert!((2500..4500).contains(&there.len()), "{} items at the end", there.len());
 }
 
-/// Every kind of change that the contract's metrics are sensitive to, more than once.
+/// Every kind of change that the metrics are sensitive to, more than once.
 #[test]
 fn everything_that_can_happen_happens() {
     let mut happened: BTreeMap<String, u32> = BTreeMap::new();
     let mut there: BTreeMap<Key, Item> = BTreeMap::new();
-    for change in told() {
+    for change in generated() {
         let before = match change.item.clone() {
             Some(item) => there.insert(change.key, item),
             None => there.remove(&change.key),

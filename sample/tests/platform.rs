@@ -33,7 +33,7 @@ fn entity(item: &Item) -> &str {
     text(item, "EntityType").unwrap_or("visitor")
 }
 
-/// An instant in the contract's format, or nothing.
+/// An instant in the format of the platform, or nothing.
 fn instant(stamp: &str) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(stamp).ok()?.to_utc();
     (at.to_rfc3339_opts(SecondsFormat::Millis, true) == stamp).then_some(at)

@@ -18,7 +18,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    dynamodb::{Error, Item, Read},
+    dynamodb::{DynamoDbError, Item, Read},
     host::SharedBackground,
     metrics::{
         catalogue::definition::{Metric, Rollup},
@@ -136,7 +136,7 @@ fn periods_before(running: Period, count: usize) -> impl Iterator<Item = Period>
 }
 
 /// Reads the records of the last `count` periods before `running`.
-async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, Error> {
+async fn read(app: &App, running: Period, count: usize) -> Result<Vec<Item>, DynamoDbError> {
     let first = periods_before(running, count).last().unwrap_or(running).start();
     let last = running.previous().start();
     let query = query_of_all_types(&app.settings.table, running.granularity(), first, last);
@@ -153,7 +153,7 @@ async fn days(
     app: &App,
     running: Period,
     request_id: &RequestId,
-) -> Result<(Vec<Item>, StaleSince), Error> {
+) -> Result<(Vec<Item>, StaleSince), DynamoDbError> {
     let key = state_key(Granularity::Daily);
     // Consistently, so that a mark that was set before a change is seen.
     let item = app.client.get(&app.settings.table, key, Read::Consistent).await?;

@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    dynamodb, host::RandomnessError, settings::Misconfigured, store::stored_state::StateError,
+    dynamodb::DynamoDbError, host::RandomnessError, settings::Misconfigured,
+    store::stored_state::StateError,
 };
 
 use super::json_response;
@@ -65,7 +66,7 @@ pub enum ApiError {
         cause: Option<String>,
     },
     /// DynamoDB failed.
-    Database(dynamodb::Error),
+    Database(DynamoDbError),
     /// Any other failure that the operator has to fix. With the cause for the log.
     Internal(String),
 }
@@ -169,7 +170,7 @@ impl ApiError {
 
 /// The stable text of a failure of DynamoDB and what to do about it. AWS's own text is only in the log:
 /// it names users and tables.
-fn database_texts(error: &dynamodb::Error) -> (&'static str, &'static str) {
+fn database_texts(error: &DynamoDbError) -> (&'static str, &'static str) {
     if error.is_retryable() {
         (
             "Database unavailable",
@@ -184,8 +185,8 @@ fn database_texts(error: &dynamodb::Error) -> (&'static str, &'static str) {
     }
 }
 
-impl From<dynamodb::Error> for ApiError {
-    fn from(error: dynamodb::Error) -> Self {
+impl From<DynamoDbError> for ApiError {
+    fn from(error: DynamoDbError) -> Self {
         Self::Database(error)
     }
 }

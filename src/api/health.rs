@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::store::realtime_state;
 use crate::{
-    dynamodb::{Error, Item, Read, text},
+    dynamodb::{DynamoDbError, Item, Read, text},
     host::Severity,
     metrics::period::Granularity,
     monitor::health::{Health, Level, judge, judge_counters},
@@ -114,7 +114,7 @@ fn with_counters(
 }
 
 /// Why the health is unknown. AWS's own text is left out, because it names users and tables.
-fn unreachable(error: &Error) -> String {
+fn unreachable(error: &DynamoDbError) -> String {
     let code = error.code().map_or_else(String::new, |code| format!(" ({code})"));
     if error.is_retryable() {
         format!("DynamoDB could not be reached or is overloaded{code}")

@@ -43,7 +43,7 @@ use super::{
     json_body_response,
     paging::{RequestedPage, cursor_at},
     parameters::{Parameters, echo},
-    range::{ALL_TYPES, Range},
+    range::{ALL_TYPES, RequestedRange},
     running,
     series::{Collected, Collection, MAXIMUM_RECORDS},
 };
@@ -149,13 +149,13 @@ impl MetricsRequest {
             "cursor",
         ];
         let parameters = Parameters::parse(query, &known)?;
-        let range = Range::parse(&parameters, catalogue, MAXIMUM_METRICS_PERIODS)?;
+        let range = RequestedRange::parse(&parameters, catalogue, MAXIMUM_METRICS_PERIODS)?;
         let only = parameters
             .optional("metrics")
             .map(|names| metric_names(names, range.metric_type.as_deref(), catalogue))
             .transpose()?;
         let current = parameters.optional_flag("current")?;
-        let Range { metric_type, granularity, start, end, mut periods } = range;
+        let RequestedRange { metric_type, granularity, start, end, mut periods } = range;
         periods.reverse();
         let types = if metric_type.is_some() { 1 } else { catalogue.types().len() };
         let mut request =

@@ -20,7 +20,7 @@ pub const RANGE_PARAMETERS: [&str; 4] = ["metricType", "granularity", "startDate
 
 /// A checked range.
 #[derive(Debug)]
-pub struct Range {
+pub struct RequestedRange {
     /// One type; `None` means all types.
     pub metric_type: Option<String>,
     /// The granularity.
@@ -33,7 +33,7 @@ pub struct Range {
     pub periods: Vec<Period>,
 }
 
-impl Range {
+impl RequestedRange {
     /// Reads a range of at most `maximum` periods.
     ///
     /// # Errors

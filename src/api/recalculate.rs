@@ -33,7 +33,7 @@ use super::{
     error::ApiError,
     json_response,
     parameters::Parameters,
-    range::{ALL_TYPES, RANGE_PARAMETERS, Range},
+    range::{ALL_TYPES, RANGE_PARAMETERS, RequestedRange},
 };
 
 /// The largest body that is read.
@@ -92,7 +92,7 @@ impl From<JobStoreError> for ApiError {
 
 /// The checked body of a request for a recalculation.
 struct RecalculationBody {
-    range: Range,
+    range: RequestedRange,
     overwrite: bool,
 }
 
@@ -107,7 +107,7 @@ impl RecalculationBody {
             .map_err(|_| ApiError::BodyTooLarge { maximum: MAXIMUM_BODY_BYTES })?;
         let parameters = Parameters::from_json(&body, &RANGE_PARAMETERS, &["overwrite"])?;
         let overwrite = parameters.optional_flag("overwrite")?;
-        let range = Range::parse(&parameters, &app.catalogue, MAXIMUM_JOB_PERIODS)?;
+        let range = RequestedRange::parse(&parameters, &app.catalogue, MAXIMUM_JOB_PERIODS)?;
         Ok(Self { range, overwrite })
     }
 
@@ -234,7 +234,7 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &Range, plan: Option<Plan>, periods: &[Period]) -> Json {
+fn preview(range: &RequestedRange, plan: Option<Plan>, periods: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
@@ -256,7 +256,7 @@ fn preview(range: &Range, plan: Option<Plan>, periods: &[Period]) -> Json {
     })
 }
 
-fn nothing_to_recalculate(range: &Range, begin: Option<DateTime<Utc>>) -> ApiError {
+fn nothing_to_recalculate(range: &RequestedRange, begin: Option<DateTime<Utc>>) -> ApiError {
     let begin = begin.map(format_instant);
     let from = begin.as_deref().unwrap_or("the first scheduled run, which has not started yet");
     ApiError::bad_request(

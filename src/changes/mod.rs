@@ -4,10 +4,12 @@
 //! * [`positions`]: how far each shard has been read, and which shard may be read next;
 //! * [`reading`]: one reading of the stream, from the positions to the present;
 //! * [`window`], [`ranges`]: the hand-off, which makes the first sums from rows and changes that
-//!   overlap.
+//!   overlap;
+//! * [`balance`]: the sums, hour by hour, with the positions that they are exact at.
 //!
 //! Nothing here has a clock. Scheduled runs do not use it yet.
 
+pub mod balance;
 pub mod positions;
 pub mod ranges;
 pub mod reading;

@@ -15,7 +15,7 @@ mod table_name;
 mod usage;
 
 pub use client::{Client, Connection, RetryPolicy};
-pub use error::{Cancellation, DynamoDbError, DynamoDbError as Error, ErrorKind};
+pub use error::{Cancellation, DynamoDbError, ErrorKind};
 pub use expression::{KeyRange, NamedAttributes};
 pub use mapping::{MappingError, from_item, to_attribute, to_item};
 pub use operations::{

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, Item, Read, key, text},
+    dynamodb::{AttributeValue, Client, DynamoDbError, Item, Read, key, text},
     metrics::{numbers, period::parse_instant, row::boolean_of},
 };
 
@@ -45,7 +45,7 @@ pub async fn find_session(
     table: &str,
     session_id: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Session>, Error> {
+) -> Result<Option<Session>, DynamoDbError> {
     let get = async |partition: String| {
         client.get(table, key(partition, "METADATA"), Read::Eventual).await
     };

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    completeness::{Lacking, keep, note_made},
+    completeness::{Lacking, keep, note_computed},
     context::Context,
     counting::count,
     problem::RunProblem,
@@ -114,7 +114,7 @@ impl<'run> HourBackfill<'run> {
         let entered = context.enter_backfilled(&start, &counted.periods).await;
         self.problems.extend(entered.err());
         for period in &counted.periods {
-            note_made(&mut self.lacking, &types, period);
+            note_computed(&mut self.lacking, &types, period);
         }
         let failing = types.iter().filter(|name| {
             counted.periods.iter().all(|period| period.types_failed.contains_key(**name))

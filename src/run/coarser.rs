@@ -86,9 +86,9 @@ impl<'run> CoarserPeriods<'run> {
         let mut backfilled = FinerPeriods::default();
         if !missing.is_empty() {
             // What is computed now need not mark this period, which is computed next.
-            context.marks.making(period, true);
+            context.marks.computing(period, true);
             backfilled = self.backfill(missing).await;
-            context.marks.making(period, false);
+            context.marks.computing(period, false);
             rollup = match PeriodRollup::read(context, types.clone(), period).await {
                 Ok(rollup) => rollup,
                 Err(error) => {

@@ -86,7 +86,11 @@ pub(super) fn keep(lacking: &mut Lacking<'_>, is_kept: impl Fn(Period, &str) -> 
 }
 
 /// Removes from `lacking` what the period's report says was computed of `types`.
-pub(super) fn note_made(lacking: &mut Lacking<'_>, types: &BTreeSet<&str>, report: &PeriodReport) {
+pub(super) fn note_computed(
+    lacking: &mut Lacking<'_>,
+    types: &BTreeSet<&str>,
+    report: &PeriodReport,
+) {
     if let Some(names) = lacking.get_mut(&report.period) {
         names.retain(|name| !types.contains(name) || report.lacks(name));
         if names.is_empty() {

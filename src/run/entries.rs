@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::{self, PutItem, Usage},
+    dynamodb::{DynamoDbError, PutItem, Usage},
     metrics::{
         ordered::Ordered,
         period::{Granularity, Period, format_instant, parse_instant},
@@ -34,7 +34,7 @@ pub(super) enum EntryError {
     #[error(transparent)]
     Mapping(#[from] LedgerError),
     #[error(transparent)]
-    DynamoDb(#[from] dynamodb::Error),
+    DynamoDb(#[from] DynamoDbError),
 }
 
 /// Where a run stood when it started a batch.

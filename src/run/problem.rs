@@ -1,7 +1,7 @@
 //! What can go wrong in a run, as values. Their text reaches the report and the ledger at the end.
 
 use crate::{
-    dynamodb,
+    dynamodb::DynamoDbError,
     host::RandomnessError,
     metrics::{period::Granularity, rollup::RollupError},
     store::{
@@ -18,7 +18,7 @@ use super::{entries::EntryError, hours::MAXIMUM_TURNS};
 /// The stored records could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored records could not be read: {0}")]
-pub(super) struct ReadError(#[from] dynamodb::Error);
+pub(super) struct ReadError(#[from] DynamoDbError);
 
 /// Why the record of one type was not computed or not written.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub(super) enum TypeError {
     #[error("none of its finer periods has a record")]
     NothingFiner,
     #[error("its coarser periods could not be marked as stale: {0}")]
-    Mark(Box<dynamodb::Error>),
+    Mark(Box<DynamoDbError>),
 }
 
 impl From<WriteError> for TypeError {
@@ -63,9 +63,9 @@ pub(super) enum RunProblem {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("the run state could not be read: {0}")]
-    States(dynamodb::Error),
+    States(DynamoDbError),
     #[error("the {0} run state could not be read: {1}")]
-    StateOf(Granularity, dynamodb::Error),
+    StateOf(Granularity, DynamoDbError),
     #[error("the {0} run state could not be read: {1}")]
     DamagedStateOf(Granularity, StateError),
     #[error(transparent)]
@@ -75,15 +75,15 @@ pub(super) enum RunProblem {
     #[error("{}", emptied(.0))]
     EmptiedSource(String),
     #[error("coarser periods could not be marked as stale: {0}")]
-    Mark(dynamodb::Error),
+    Mark(DynamoDbError),
     #[error("the refreshed periods could not be noted in the run state: {0}")]
-    NoteRefreshed(dynamodb::Error),
+    NoteRefreshed(DynamoDbError),
     #[error("the marks of refreshed {0} periods could not be removed: {1}")]
-    RemoveMarks(Granularity, dynamodb::Error),
+    RemoveMarks(Granularity, DynamoDbError),
     #[error("`markedBy` in the run state could not be updated: {0}")]
-    Withdraw(dynamodb::Error),
+    Withdraw(DynamoDbError),
     #[error("the `ttl` of {0} records could not be changed to the new retention: {1}")]
-    Retention(Granularity, dynamodb::Error),
+    Retention(Granularity, DynamoDbError),
     #[error("the ledger entry could not be written: {0}")]
     Entry(#[from] EntryError),
 }

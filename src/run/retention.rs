@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    dynamodb::{self, AttributeValue, Item, UpdateItem, key, number, text},
+    dynamodb::{AttributeValue, DynamoDbError, Item, UpdateItem, key, number, text},
     metrics::{
         period::{Granularity, Period, parse_instant},
         retention::Retention,
@@ -72,7 +72,7 @@ pub(super) async fn apply_retention(
 async fn change_expiries(
     context: &Context<'_>,
     granularity: Granularity,
-) -> Result<bool, dynamodb::Error> {
+) -> Result<bool, DynamoDbError> {
     if !context.has_budget() {
         return Ok(false);
     }
@@ -113,10 +113,7 @@ fn change(record: &Item, granularity: Granularity, retention: Retention) -> Opti
     (is != wanted).then(|| ExpiryChange { key: key(partition, sort), expiry })
 }
 
-async fn change_expiry(
-    context: &Context<'_>,
-    change: &ExpiryChange,
-) -> Result<(), dynamodb::Error> {
+async fn change_expiry(context: &Context<'_>, change: &ExpiryChange) -> Result<(), DynamoDbError> {
     let (expression, values) = match change.expiry {
         Some(expiry) => ("SET #ttl = :expiry", vec![(":expiry", number(&expiry.timestamp()))]),
         None => ("REMOVE #ttl", Vec::new()),

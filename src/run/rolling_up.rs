@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::{self, TransactWriteItems},
+    dynamodb::{DynamoDbError, TransactWriteItems},
     metrics::{
         maker::{Maker, of_metric},
         ordered::Ordered,
@@ -245,7 +245,7 @@ impl<'run> PeriodRollup<'run> {
 #[derive(Debug, thiserror::Error)]
 enum TransactionError {
     #[error(transparent)]
-    DynamoDb(#[from] dynamodb::Error),
+    DynamoDb(#[from] DynamoDbError),
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error("no randomness for the transaction's token")]

@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     coarser::{CoarserPeriods, ComputedPeriod},
-    completeness::{Lacking, keep, note_made},
+    completeness::{Lacking, keep, note_computed},
     context::Context,
     problem::RunProblem,
     refreshing::{COARSER, Refreshed, RefreshedPeriods, StalePeriods, read_states},
@@ -215,7 +215,7 @@ impl<'run> ScheduledRollup<'run> {
         self.stale.note_unwritten(&finer);
         self.done.reports.extend(finer);
         self.done.problems.extend(problems);
-        note_made(&mut self.lacking, types, &report);
+        note_computed(&mut self.lacking, types, &report);
         if is_refreshed && !self.stale.is_left_within(report.period) {
             self.refreshed.push((report.period, at));
             self.stale.note_refreshed(report.period);

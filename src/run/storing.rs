@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    dynamodb::{self, Read, text},
+    dynamodb::{DynamoDbError, Read, text},
     metrics::{
         period::{Granularity, Period},
         provenance::Occasion,
@@ -126,7 +126,7 @@ pub(super) async fn mark_coarser(
     changing: &[(Record, Occasion)],
     new: &[(Record, Occasion)],
     stored: &StoredRecords,
-) -> Result<(), dynamodb::Error> {
+) -> Result<(), DynamoDbError> {
     let now = writer.host.now();
     let mut stale: BTreeSet<Period> = BTreeSet::new();
     let mut touched: BTreeSet<Granularity> = BTreeSet::new();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     dynamodb::{
-        AttributeValue, Client, Error, Item, PutItem, Read, TransactWriteItems, UpdateItem,
+        AttributeValue, Client, DynamoDbError, Item, PutItem, Read, TransactWriteItems, UpdateItem,
         from_item, number, string, text,
     },
     metrics::period::parse_instant,
@@ -32,7 +32,7 @@ const REVIVED_AT_ONCE: usize = 20;
 pub enum JobStoreError {
     /// DynamoDB failed.
     #[error(transparent)]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
     /// The stored job is damaged.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -312,7 +312,7 @@ fn entry(job: &Job) -> String {
     format!("{}#{}", job.job_id, job.started_at)
 }
 
-async fn note_unfinished(client: &Client, table: &str, job: &Job) -> Result<(), Error> {
+async fn note_unfinished(client: &Client, table: &str, job: &Job) -> Result<(), DynamoDbError> {
     let entries = AttributeValue::Ss(vec![entry(job)]);
     let update = UpdateItem::new(
         table,
@@ -328,7 +328,7 @@ async fn forget_unfinished(
     client: &Client,
     table: &str,
     entries: impl IntoIterator<Item = String>,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     let entries = AttributeValue::Ss(entries.into_iter().collect());
     let update = UpdateItem::new(
         table,

@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    dynamodb::{Client, Error},
+    dynamodb::{Client, DynamoDbError},
     metrics::{
         ordered::Ordered,
         period::{Granularity, Period, format_instant, parse_instant},
@@ -67,7 +67,7 @@ pub(crate) struct OwnMarks {
 struct Kept {
     marks: BTreeMap<Period, String>,
     /// Periods that the run computes after what it computes now.
-    making: BTreeSet<Period>,
+    computing: BTreeSet<Period>,
     /// The run's entry in `markedBy` of the state of the hours.
     announcement: Option<String>,
     /// The run's lease announces it: a run that takes over from a dead holder looks for marks.
@@ -75,7 +75,7 @@ struct Kept {
     /// Writes were stopped in the middle: they may still arrive.
     is_interrupted: bool,
     /// Why marks could not be set.
-    failures: Vec<Error>,
+    failures: Vec<DynamoDbError>,
 }
 
 impl OwnMarks {
@@ -128,12 +128,12 @@ impl OwnMarks {
     }
 
     /// Notes whether the run is about to compute `period`.
-    pub(crate) fn making(&self, period: Period, is_computed: bool) {
+    pub(crate) fn computing(&self, period: Period, is_computed: bool) {
         let mut kept = self.kept();
         if is_computed {
-            kept.making.insert(period);
+            kept.computing.insert(period);
         } else {
-            kept.making.remove(&period);
+            kept.computing.remove(&period);
         }
     }
 
@@ -144,12 +144,12 @@ impl OwnMarks {
         let kept = self.kept();
         coarser_than(period.granularity())
             .map(|coarser| Period::containing(coarser, period.start()))
-            .filter(|above| event_of(*above) <= due_at && !kept.making.contains(above))
+            .filter(|above| event_of(*above) <= due_at && !kept.computing.contains(above))
             .collect()
     }
 
     /// Why marks could not be set, since the last call.
-    pub(crate) fn failures(&self) -> Vec<Error> {
+    pub(crate) fn failures(&self) -> Vec<DynamoDbError> {
         std::mem::take(&mut self.kept().failures)
     }
 
@@ -164,7 +164,7 @@ impl OwnMarks {
         table: &str,
         periods: BTreeSet<Period>,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DynamoDbError> {
         let set = self.try_to_set(client, table, periods, now).await;
         if let Err(error) = &set {
             self.kept().failures.push(error.clone());
@@ -178,7 +178,7 @@ impl OwnMarks {
         table: &str,
         periods: BTreeSet<Period>,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DynamoDbError> {
         let mut new: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
         let is_to_be_announced = {
             let kept = self.kept();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_record_makes_stale_what_was_due_and_is_not_made_anyway() {
+    fn a_new_record_makes_stale_what_was_due_and_is_not_computed_anyway() {
         let hour = Period::containing(Granularity::Hourly, instant("2026-05-31T23:00:00Z"));
         let day = Period::containing(Granularity::Daily, hour.start());
         for (scheduled, due) in [
@@ -282,7 +282,7 @@ mod tests {
             let found: Vec<Granularity> =
                 marks.due_above(hour).into_iter().map(Period::granularity).collect();
             assert_eq!(found, due, "{scheduled}");
-            marks.making(day, true);
+            marks.computing(day, true);
             assert!(!marks.due_above(hour).contains(&day), "{scheduled}");
         }
         assert_eq!(OwnMarks::of("job").due_above(hour), []);

@@ -2,7 +2,7 @@
 //! replaced.
 
 use crate::{
-    dynamodb::{Client, Error, PutItem, Read, string},
+    dynamodb::{Client, DynamoDbError, PutItem, Read, string},
     host::SharedHost,
     metrics::{
         catalogue::Catalogue,
@@ -47,7 +47,7 @@ pub(crate) enum Change {
 pub enum WriteError {
     /// DynamoDB failed.
     #[error(transparent)]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
     /// The stored record or the new one is damaged.
     #[error(transparent)]
     Record(#[from] RecordError),

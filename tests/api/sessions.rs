@@ -201,7 +201,7 @@ async fn a_user_is_active_by_a_boolean_a_word_or_a_number() {
         (json!({"S": "false"}), 401),
         (json!({"N": "1"}), 200),
         (json!({"N": "0"}), 401),
-        // What cannot be understood lets nobody in.
+        // What cannot be parsed is rejected.
         (json!({"N": "2"}), 401),
         (json!({"N": "-1"}), 401),
         (json!({"S": "yes"}), 401),

@@ -155,12 +155,14 @@ impl Engine {
     pub async fn is_exact_at_the_end(&mut self, stream: &Stream) -> Result<bool, Stopped> {
         stream.world().is_frozen = true;
         // A shard that is missing in one listing is in a later one.
-        for _ in 0..8 {
+        let mut quiet = 0;
+        while quiet < 3 {
             stream.pass(90 * SECOND);
-            self.poll(stream).await?;
+            let tally = self.poll(stream).await?;
             if self.cells == stream.world().truth() {
                 return Ok(true);
             }
+            quiet = if tally.records == 0 { quiet + 1 } else { 0 };
         }
         Ok(false)
     }

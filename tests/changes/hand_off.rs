@@ -294,34 +294,35 @@ fn assert_exact(figures: Figures) {
 
 #[test]
 fn one_window_over_consistent_reads_is_exact() {
-    let world = |seed| within_the_assumptions(seed, false);
+    let world = |seed: u64| within_the_assumptions(seed, false);
     assert_exact(hand_off("one window, consistent reads", Way::OneWindow, SEEDS, world));
 }
 
 #[test]
 fn one_window_over_a_stale_index_is_exact() {
-    let world = |seed| within_the_assumptions(seed + 10_000, true);
+    let world = |seed: u64| within_the_assumptions(seed + 10_000, true);
     assert_exact(hand_off("one window, stale index", Way::OneWindow, SEEDS, world));
 }
 
 #[test]
 fn ranges_are_exact() {
-    let world = |seed| within_the_assumptions(seed + 20_000, seed % 2 == 0);
+    let world = |seed: u64| within_the_assumptions(seed + 20_000, seed.is_multiple_of(2));
     assert_exact(hand_off("ranges", Way::Ranges { kills: 0 }, SEEDS / 2, world));
 }
 
 #[test]
 fn ranges_that_are_cut_off_and_resumed_are_exact() {
-    let world = |seed| within_the_assumptions(seed + 30_000, seed % 2 == 0);
+    let world = |seed: u64| within_the_assumptions(seed + 30_000, seed.is_multiple_of(2));
     assert_exact(hand_off("ranges, cut off", Way::Ranges { kills: 40 }, SEEDS / 2, world));
 }
 
 /// The stream publishes later than assumed: whatever is wrong is noticed.
 #[test]
 fn a_publication_lag_that_is_too_small_is_noticed() {
-    let world = |seed| {
+    let world = |seed: u64| {
         let mut settings = settings(seed + 40_000);
-        (settings.publication_lag, settings.is_in_commit_order) = (60 * SECOND, seed % 2 == 0);
+        (settings.publication_lag, settings.is_in_commit_order) =
+            (60 * SECOND, seed.is_multiple_of(2));
         (settings, lags(2 * SECOND, 0))
     };
     for (what, way) in [("one window", Way::OneWindow), ("ranges", Way::Ranges { kills: 0 })] {
@@ -335,7 +336,7 @@ fn a_publication_lag_that_is_too_small_is_noticed() {
 /// make wrong sums, or it would not see when the window were missing.
 #[test]
 fn an_index_that_is_staler_than_assumed_makes_wrong_sums() {
-    let world = |seed| {
+    let world = |seed: u64| {
         let mut settings = settings(seed + 50_000);
         (settings.index_lag, settings.roll_within) = (60 * SECOND, 30 * SECOND);
         settings.listing_lag = SECOND;

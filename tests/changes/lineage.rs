@@ -85,7 +85,7 @@ fn our_own_records_alone_change_nothing() {
 }
 
 #[test]
-fn positions_that_cannot_be_read_are_refused() {
+fn positions_that_cannot_be_read_are_rejected() {
     for text in [
         "{}",
         r#"{"stream":"a"}"#,

@@ -14,7 +14,7 @@ use edge_analytics::{
         reading::EMPTY_PAGES,
         stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
     },
-    dynamodb::{Error, ErrorKind},
+    dynamodb::{DynamoDbError, ErrorKind},
     host::BoxFuture,
 };
 
@@ -93,12 +93,11 @@ impl Stream {
 
     fn list(&self, after: Option<&str>) -> Listing {
         let mut world = self.world();
-        let (now, stream) = (world.now, world.stream);
+        let stream = world.stream;
         let mut shards = Vec::new();
         let mut next = None;
-        for index in 0..world.shards.len() {
-            let id = shard_id(stream, index);
-            if after.is_some_and(|after| id.as_str() <= after) || !is_listed(&mut world, index) {
+        for index in after.map_or(0, |after| shard_index(after) + 1)..world.shards.len() {
+            if !is_listed(&mut world, index) {
                 continue;
             }
             if shards.len() == SHARDS_A_PAGE {
@@ -106,9 +105,8 @@ impl Stream {
                 break;
             }
             let parent = world.shards[index].parent.map(|parent| shard_id(stream, parent));
-            shards.push(Shard { id, parent });
+            shards.push(Shard { id: shard_id(stream, index), parent });
         }
-        debug_assert!(now <= world.now);
         Listing { stream: format!("stream/{stream}"), is_enabled: world.is_enabled, shards, next }
     }
 
@@ -203,7 +201,7 @@ fn record(logged: &Logged) -> Record {
 }
 
 fn failure(code: &str) -> StreamError {
-    StreamError::Failed(Error {
+    StreamError::Failed(DynamoDbError {
         operation: "GetRecords",
         target: "platform".to_owned(),
         attempts: 1,

@@ -28,7 +28,7 @@ fn busy(seed: u64) -> Settings {
     Settings {
         write_within: 120,
         publication_lag: 5 * SECOND,
-        is_in_commit_order: seed % 2 == 0,
+        is_in_commit_order: seed.is_multiple_of(2),
         ..Settings::default()
     }
 }

@@ -13,7 +13,7 @@ use support::{
 support::engine_suite!(Backend::Dynoxide);
 support::rollup_suite!(Backend::Dynoxide);
 support::source_suite!(Backend::Dynoxide);
-support::catch_up_suite!(Backend::Dynoxide);
+support::backfill_suite!(Backend::Dynoxide);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_every_hour_is_exact() {
@@ -43,7 +43,7 @@ async fn an_hourly_run_costs_what_it_should() {
         report.usage.write_units,
         report.milliseconds,
     );
-    // Exact, because the sample is: a request or a unit more is a change that somebody should see.
+    // Exact, because the sample is: a request or a unit more is a change that must be reviewed.
     // The budget is 80 requests and 9,000 units.
     assert_eq!((report.usage.requests, report.usage.pages), (70, 60));
     let units = report.usage.read_units + report.usage.write_units;

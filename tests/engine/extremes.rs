@@ -294,7 +294,7 @@ async fn a_date_at_the_ends_of_time_is_understood_or_reported() {
         let (records, report) = counted(&items).await;
         let media = if is_past { 2.0 } else { 1.0 };
         assert_metric(&records, "media", "totalMedia", Some(media), date);
-        // One medium can be read, and one that cannot may be of this hour: nobody knows. The day that
+        // One medium can be read, and one that cannot may be of this hour. The day that
         // February does not have is another one all the same.
         let new = (!is_malformed || date.starts_with("2026-02")).then_some(0.0);
         assert_metric(&records, "media", "newMedia", new, date);

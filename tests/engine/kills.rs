@@ -19,7 +19,8 @@ use support::{
     host::TestHost,
     timeline::{
         ADDED, Truth, all_items, assert_records, assert_settled, at, day, engine_with, every_hour,
-        from_to, hour, medium, on_time, run_at, state, stored_types, told_for, watermark, without,
+        from_to, hour, medium, observed_or_late, on_time, run_at, state, stored_types, watermark,
+        without,
     },
 };
 
@@ -41,7 +42,7 @@ struct Killed {
 }
 
 impl Killed {
-    /// The same event again, when every lease of the dead run has run out, and still in time.
+    /// The same event again, when every lease of the interrupted run has expired, and still in time.
     async fn repeat(&self) -> Report {
         let now = self.event + TimeDelta::minutes(4);
         let report =
@@ -145,13 +146,13 @@ async fn an_hourly_run_is_followed_by_the_next() {
         let there = stored_types(&killed.table, own).await;
         killed.next(Granularity::Hourly, "2026-06-01T04:00").await;
         let when = killed.when("the next one");
-        let told = told_for(&truth.expected(own), &truth.late(own), &there);
-        assert_records(&killed.table, own, &told, &when).await;
-        let mut told = truth.expected(next);
+        let wanted = observed_or_late(&truth.expected(own), &truth.late(own), &there);
+        assert_records(&killed.table, own, &wanted, &when).await;
+        let mut wanted = truth.expected(next);
         if !there.contains(&"users") {
-            told = without(told, &["deletedUsers"]);
+            wanted = without(wanted, &["deletedUsers"]);
         }
-        assert_records(&killed.table, next, &told, &when).await;
+        assert_records(&killed.table, next, &wanted, &when).await;
         assert_settled(&killed.table, Granularity::Hourly, next, &when).await;
     })
     .await;
@@ -168,18 +169,18 @@ async fn the_first_run_is_followed_by_the_next() {
         killed.next(Granularity::Hourly, "2026-06-01T04:00").await;
         let when = killed.when("the next one");
         if killed.after > 0 {
-            // Nobody knows how many were there before the first hour.
+            // How many were there before the first hour is unknown.
             let first = without(truth.expected(own), &["deletedUsers"]);
-            let told = told_for(&first, &truth.late(own), &there);
-            assert_records(&killed.table, own, &told, &when).await;
+            let wanted = observed_or_late(&first, &truth.late(own), &there);
+            assert_records(&killed.table, own, &wanted, &when).await;
         } else {
             assert!(stored_types(&killed.table, own).await.is_empty(), "{when}");
         }
-        let mut told = truth.expected(next);
+        let mut wanted = truth.expected(next);
         if !there.contains(&"users") {
-            told = without(told, &["deletedUsers"]);
+            wanted = without(wanted, &["deletedUsers"]);
         }
-        assert_records(&killed.table, next, &told, &when).await;
+        assert_records(&killed.table, next, &wanted, &when).await;
         assert_settled(&killed.table, Granularity::Hourly, next, &when).await;
     })
     .await;
@@ -187,7 +188,7 @@ async fn the_first_run_is_followed_by_the_next() {
 
 /// A run that fills five hours that were missed, some of them as its trailing hours.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_catches_up() {
+async fn a_run_that_backfills() {
     let items = platform(12);
     let truth = Truth::of(&items);
     let snapshot = {
@@ -212,15 +213,15 @@ async fn a_run_that_catches_up() {
             }
             // How many were there before is not known where the hour before was made late.
             let first = without(truth.expected(own), &["deletedUsers"]);
-            let told = told_for(&first, &truth.late(own), &there);
-            assert_records(&killed.table, own, &told, &when).await;
+            let wanted = observed_or_late(&first, &truth.late(own), &there);
+            assert_records(&killed.table, own, &wanted, &when).await;
             let mut last = own;
             if !repeats {
-                let mut told = truth.expected(next);
+                let mut wanted = truth.expected(next);
                 if !there.contains(&"users") {
-                    told = without(told, &["deletedUsers"]);
+                    wanted = without(wanted, &["deletedUsers"]);
                 }
-                assert_records(&killed.table, next, &told, &when).await;
+                assert_records(&killed.table, next, &wanted, &when).await;
                 last = next;
             }
             assert_settled(&killed.table, Granularity::Hourly, last, &when).await;
@@ -276,8 +277,8 @@ async fn a_run_whose_trailing_hours_change() {
             if repeats {
                 assert_records(&killed.table, own, &truth.expected(own), &when).await;
             } else {
-                let told = told_for(&truth.expected(own), &truth.late(own), &there);
-                assert_records(&killed.table, own, &told, &when).await;
+                let wanted = observed_or_late(&truth.expected(own), &truth.late(own), &there);
+                assert_records(&killed.table, own, &wanted, &when).await;
             }
             assert_settled(&killed.table, Granularity::Hourly, last, &when).await;
             // The day that these hours had been made into is refreshed by the same run; only the marks
@@ -326,12 +327,12 @@ async fn a_daily_run_with_hours_missing() {
                 there
             };
             let when = killed.when(if repeats { "repeated" } else { "the next ones" });
-            let of_hole = told_for(&truth.late(hole), &truth.expected(hole), &["media"]);
+            let of_hole = observed_or_late(&truth.late(hole), &truth.expected(hole), &["media"]);
             assert_records(&killed.table, hole, &of_hole, &when).await;
-            let told = told_for(&truth.expected(last), &truth.late(last), &there);
-            assert_records(&killed.table, last, &told, &when).await;
-            let told = told_for(&truth.expected(own), &truth.late(own), &there);
-            assert_records(&killed.table, own, &told, &when).await;
+            let wanted = observed_or_late(&truth.expected(last), &truth.late(last), &there);
+            assert_records(&killed.table, last, &wanted, &when).await;
+            let wanted = observed_or_late(&truth.expected(own), &truth.late(own), &there);
+            assert_records(&killed.table, own, &wanted, &when).await;
             let reached = watermark(&killed.table, Granularity::Daily).await;
             assert_eq!(reached, Some(format_instant(own.start())), "{when}");
         })
@@ -403,8 +404,8 @@ async fn a_weekly_run_with_a_day_missing() {
     let truth = Truth::of(&items);
     let snapshot = last_day_missing(&items, "2026-05-25T01:00").await;
     let own = Period::containing(Granularity::Weekly, at("2026-05-25T00:00"));
-    // The last hour was told in time, those before were not.
-    let told = without(truth.expected(own), &ADDED);
+    // The last hour was observed, those before were not.
+    let wanted = without(truth.expected(own), &ADDED);
     for repeats in [true, false] {
         cut_off_everywhere(&snapshot, Granularity::Weekly, "2026-06-01T00:10", async |killed| {
             if repeats {
@@ -413,7 +414,7 @@ async fn a_weekly_run_with_a_day_missing() {
                 killed.next_for_what_is_left(Granularity::Weekly, "2026-06-08T00:10").await;
             }
             let when = killed.when(if repeats { "repeated" } else { "the next one" });
-            assert_records(&killed.table, own, &told, &when).await;
+            assert_records(&killed.table, own, &wanted, &when).await;
             let reached = watermark(&killed.table, Granularity::Weekly).await;
             assert_eq!(reached, Some(format_instant(own.start())), "{when}");
         })
@@ -432,11 +433,11 @@ async fn a_monthly_run_with_a_day_missing() {
         let when = killed.when("repeated");
         // The first two days are before our time: what needs every day is absent.
         let short = ["new", "visitors", "mostEngaged", "successful", "failed", "average"];
-        let mut told = without(truth.expected(own), &ADDED);
-        for metrics in told.values_mut() {
+        let mut wanted = without(truth.expected(own), &ADDED);
+        for metrics in wanted.values_mut() {
             metrics.retain(|name, _| !short.iter().any(|short| name.starts_with(short)));
         }
-        assert_records(&killed.table, own, &told, &when).await;
+        assert_records(&killed.table, own, &wanted, &when).await;
         assert_settled(&killed.table, Granularity::Monthly, own, &when).await;
         let progress = state(&killed.table, Granularity::Monthly).await.progress;
         assert_eq!(progress.latest, Some(format_instant(own.start())), "{when}");

@@ -1,4 +1,4 @@
-//! Two runs on one table: whoever holds the lease writes, who holds it no longer does not.
+//! Two runs on one table: the holder of the lease writes, a former holder does not.
 
 use std::{
     sync::{
@@ -92,7 +92,7 @@ async fn the_same_hour_twice() {
     }
 }
 
-/// Two hours at once, in either order: the later one may be first, and then the earlier one is told
+/// Two hours at once, in either order: the later one may be first, and then the earlier one is counted
 /// late.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hour_and_the_next() {
@@ -163,9 +163,9 @@ async fn two_days_of_hours(items: &[Item]) -> Vec<Item> {
     .await
 }
 
-/// What the records of a period hold whose last hour alone was told in time, if it was.
-fn rolled_up(items: &[Item], period: Period, is_last_told: bool) -> Expected {
-    if is_last_told { without(expected(items, period), &ADDED) } else { late(items, period) }
+/// What the records of a period hold of which only the last hour was observed, if it was.
+fn rolled_up(items: &[Item], period: Period, observes_last_hour: bool) -> Expected {
+    if observes_last_hour { without(expected(items, period), &ADDED) } else { late(items, period) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,10 +213,10 @@ async fn a_day_and_its_week() {
     }
 }
 
-/// A day that makes its missing hours gives way to the scheduled run of the last one, and is whole
+/// A day that makes its missing hours yields to the scheduled run of the last one, and is whole
 /// all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_gives_way_to_a_scheduled_hour() {
+async fn a_daily_run_yields_to_a_scheduled_hourly_run() {
     let items = platform(12);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     on_time(&table, Granularity::Hourly, "2026-05-31T01:00").await;
@@ -348,7 +348,7 @@ async fn a_late_holder_replaces_nothing() {
             let media = &after[&("media".to_owned(), *at)].metrics;
             assert_eq!(media["newMedia"], expected(&items, *at)["media"]["newMedia"], "{at:?}");
         }
-        // The ledger has the run as dead, and then says how it ended after all.
+        // The ledger has the run as failed, and then how it ended.
         let its_own = |entry: &Entry| entry.run_id == report.run_id;
         let ledger: Vec<_> = entries(&table).await.into_iter().filter(its_own).collect();
         let says = |entry: &Entry| !entry.problems.is_empty();
@@ -357,9 +357,9 @@ async fn a_late_holder_replaces_nothing() {
 }
 
 /// A run that waited for the lease counts what it finds when it has it: what a holder that began
-/// later, and died, sends afterwards does not replace it.
+/// later, and was interrupted, sends afterwards does not replace it.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waited_for_the_lease_is_the_newer() {
+async fn a_run_that_waited_for_the_lease_is_the_newer() {
     let items = platform(12);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let event = at("2026-06-01T03:00");
@@ -417,7 +417,7 @@ async fn a_holder_past_its_lease_does_not_write() {
 
 /// A request for the lease whose answer is lost is asked again: the run knows that it is its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_not_a_dead_holder() {
+async fn a_lost_response_is_not_an_expired_lease() {
     let items = platform(12);
     let table = TestTable::with(Backend::Dynoxide, &items).await;
     let event = at("2026-06-01T03:00");

@@ -148,7 +148,7 @@ async fn health_sentences(table: &TestTable, now: &str) -> Vec<String> {
 /// A job that completes and an order that is written after midnight are in their hour, day, week and
 /// month after the run of 01:00. A run without a late change costs what it always did.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_after_midnight_reaches_every_granularity_at_once() {
+async fn data_after_midnight_reaches_every_granularity() {
     let table = after_midnight().await;
     assert_eq!(shown(&table, "2026-06-01T00:16").await, all(1, 0, 0, [false, false]));
     // At 00:20 and at 00:25.
@@ -268,7 +268,7 @@ impl Failing {
 /// One type fails for 325 hours: the last of them costs what the second did, and so does the last
 /// day. When it works again, every hour and every day is filled.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_type_that_fails_for_weeks_costs_no_more_than_itself() {
+async fn a_type_that_fails_for_weeks_affects_no_other() {
     let items = [medium("one", "2026-05-03T10:30"), medium("two", "2026-05-09T08:15")];
     let world = Failing::with(&items).await;
     let begin = at("2026-05-01T00:00");
@@ -438,7 +438,7 @@ async fn damage_is_named_and_nothing_is_overwritten() {
             let is_named = sentence.contains(&begins);
             is_named && (sentence.contains("Delete the") || sentence.contains("Replace it"))
         };
-        // Before the run, which replaces what a lease of nobody says.
+        // Before the run, which replaces a lease without a holder.
         let health = health_sentences(&table, now).await;
         assert!(health.iter().any(|sentence| named(sentence)), "{what}: {health:?}");
         let is_of_future = what.contains("2027-");

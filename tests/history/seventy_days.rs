@@ -93,7 +93,7 @@ fn short_random_histories_leave_nothing_wrong() {
         .unwrap();
 }
 
-/// The daily run cannot read the users of its last hour, whose own event comes two hours after it:
+/// The daily run cannot read the users of its last hour, whose scheduled run comes two hours after it:
 /// the day is refreshed then, not at the next midnight.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hour_that_comes_after_its_day_refreshes_it() {

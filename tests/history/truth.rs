@@ -24,7 +24,7 @@ use support::{
     timeline::at,
 };
 
-/// The month of May 2026, with one hour before it so that its first departures can be told.
+/// The month of May 2026, with one hour before it so that its first departures can be computed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_month_on_time_is_true_and_stays_so() {
     let (begin, end) = (at("2026-04-30T23:00"), at("2026-06-01T00:00"));
@@ -127,10 +127,10 @@ async fn what_was_missed_or_late_is_absent_or_marked() {
     world.check(&expected, "and recalculated").await;
 }
 
-/// What comes later than the runs look is told by a recalculation as far as it can be: flows grow,
+/// Data later than the trailing hours is counted by a recalculation as far as possible: flows grow,
 /// what was observed stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_later_than_runs_look_is_told_by_a_recalculation() {
+async fn data_later_than_the_trailing_hours_is_counted_by_a_recalculation() {
     let start = at("2026-05-05T10:00");
     let mut world = World::new(one_hour(), at("2026-05-05T09:30")).await;
     for hours in [0, 1, 2, 3, 4, 5, 6, 7] {

@@ -46,11 +46,11 @@ const MISTAKES: [(&str, &str); 16] = [
 ];
 
 pub fn met() -> String {
-    let mut met = String::from("As met\n\n");
+    let mut met = vec!["As met\n".to_owned()];
     for (from, to) in MISTAKES {
         assert!(FORUM.contains(from), "{from}");
         let error = read(&FORUM.replacen(from, to, 1)).err().unwrap_or_else(|| panic!("{to}"));
-        met += &format!("    {}\n        {error}\n", to.replace('\n', "; "));
+        met.push(format!("    {}\n        {error}", to.replace('\n', "; ")));
     }
-    met
+    met.join("\n") + "\n"
 }

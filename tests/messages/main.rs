@@ -18,16 +18,16 @@ use source::{Text, texts};
 
 /// The texts of the files whose path starts with one of `folders`, file by file.
 fn all_texts(texts: &[Text], is_in: impl Fn(&str) -> bool) -> String {
-    let mut listed = String::new();
+    let mut listed = Vec::new();
     let mut file = "";
     for text in texts.iter().filter(|text| is_in(&text.file)) {
         if text.file != file {
             file = &text.file;
-            listed += &format!("\n{file}\n");
+            listed.push(format!("\n{file}"));
         }
-        listed += &format!("    {}\n", text.template);
+        listed.push(format!("    {}", text.template));
     }
-    listed
+    listed.join("\n") + "\n"
 }
 
 fn is_of_authors(file: &str) -> bool {

@@ -41,18 +41,18 @@ fn problem(name: &str, value: Option<&str>) -> Option<String> {
 /// Each variable where it is missing, if it must be there, and where it is malformed; then the
 /// errors of DynamoDB.
 pub fn met() -> String {
-    let mut met = String::from("As met: settings\n\n");
+    let mut met = vec!["As met: settings\n".to_owned()];
     for name in variables() {
         for (state, value) in [("missing", None), ("malformed", Some("\u{1} wrong \u{1}"))] {
             match problem(&name, value) {
-                Some(problem) => met += &format!("    {problem}\n"),
+                Some(problem) => met.push(format!("    {problem}")),
                 None if state == "missing" => {}
-                None => met += &format!("    {name}: any value is valid\n"),
+                None => met.push(format!("    {name}: any value is valid")),
             }
         }
     }
     let both = Settings::read(|_| None).unwrap_err();
-    met += &format!("    {both}\n\nAs met: DynamoDB\n\n");
+    met.push(format!("    {both}\n\nAs met: DynamoDB\n"));
     for kind in [
         ErrorKind::Service {
             code: "ThrottlingException".to_owned(),
@@ -73,7 +73,7 @@ pub fn met() -> String {
             attempts: 3,
             kind,
         };
-        met += &format!("    {error}\n");
+        met.push(format!("    {error}"));
     }
-    met
+    met.join("\n") + "\n"
 }

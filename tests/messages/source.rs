@@ -92,10 +92,10 @@ impl Scan<'_> {
             self.item();
         } else if rest.starts_with("#[") || rest.starts_with("#![") {
             self.attribute();
-        } else if rest.starts_with("r#\"") {
-            let end = rest[3..].find("\"#").unwrap() + 3;
-            self.keep(&rest[3..end], counts);
-            self.rest = &rest[end + 2..];
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            let (literal, behind) = raw.split_once("\"#").unwrap();
+            self.keep(literal, counts);
+            self.rest = behind;
         } else if rest.starts_with('"') {
             let end = end_of_literal(rest);
             self.keep(&rest[1..end], counts);
@@ -198,7 +198,7 @@ fn the_scan_reads_literals_and_nothing_else() {
         #[error("the state {0} is not known; \
                  delete it")]
         fn one(text: &str) -> char { "a \"quoted\" word here"; '"' }
-        const TWO: &str = r#"raw text with "quotes""#;
+        const TWO: &str = r#"raw text with "quotes" in it"#;
         #[cfg(test)]
         mod tests { fn three() { "text of a test }"; } }
         #[cfg(test)]
@@ -210,7 +210,7 @@ fn the_scan_reads_literals_and_nothing_else() {
         [
             "the state {0} is not known; delete it",
             "a \"quoted\" word here",
-            "raw text with \"quotes\"",
+            "raw text with \"quotes\" in it",
             "set to {value} now",
         ]
     );

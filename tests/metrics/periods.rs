@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn periods_start_where_the_contract_says(granularity in granularities(), instant in instants()) {
+    fn periods_start_where_they_must(granularity in granularities(), instant in instants()) {
         let start = Period::containing(granularity, instant).start();
         prop_assert_eq!((start.minute(), start.second(), start.nanosecond()), (0, 0, 0));
         match granularity {

@@ -4,8 +4,8 @@ use std::{fs, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use edge_analytics::{
     dynamodb::{
-        Client, Connection, CreateTable, Credentials, DescribeTable, Error as DynamoDbError,
-        ErrorKind, RetryPolicy, WriteRequest,
+        Client, Connection, CreateTable, Credentials, DescribeTable, DynamoDbError, ErrorKind,
+        RetryPolicy, WriteRequest,
     },
     host::NativeHost,
 };

@@ -10,8 +10,8 @@ use axum::{Router, extract::State, http::HeaderMap, response::IntoResponse};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use edge_analytics::{
     dynamodb::{
-        Client, Connection, Credentials, DescribeTable, Error, ErrorKind, Item, PutItem, Query,
-        Read, RetryPolicy, TransactWriteItems, UpdateItem, WriteRequest, key, string,
+        Client, Connection, Credentials, DescribeTable, DynamoDbError, ErrorKind, Item, PutItem,
+        Query, Read, RetryPolicy, TransactWriteItems, UpdateItem, WriteRequest, key, string,
     },
     host::NativeHost,
     metrics::{record::Record, retention::Retention},
@@ -113,7 +113,7 @@ pub fn dynamodb_response(data: &[u8]) {
 }
 
 /// Sends the operation; returns the items of the response.
-async fn send(client: &Client, operation: u8) -> Result<Vec<Item>, Error> {
+async fn send(client: &Client, operation: u8) -> Result<Vec<Item>, DynamoDbError> {
     let key = || key("ANALYTICS#users#hourly", "2026-03-01T10:00:00.000Z");
     let update = || UpdateItem::new(TABLE, key(), "SET a = :a", None, [(":a", string("a"))]);
     match operation % 8 {
@@ -151,7 +151,7 @@ fn query() -> Query {
 }
 
 /// An error names the operation and the table, and says what kind of response it was.
-fn check_error(error: &Error, status: u16, is_damaged: bool) {
+fn check_error(error: &DynamoDbError, status: u16, is_damaged: bool) {
     let text = error.to_string();
     assert!(text.contains(error.operation) && error.target.contains(TABLE), "{text}");
     assert!(!text.contains(SECRET), "{text}");

@@ -16,6 +16,8 @@ mod parse;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod parse_metric;
 
+use std::collections::BTreeMap;
+
 use definition::{Definition, Metric, Realtime, Source};
 
 /// A catalogue for a test: one type, `things`, one source, `posts`, and `metrics`.
@@ -155,6 +157,12 @@ impl Catalogue {
     #[must_use]
     pub fn ttl(&self) -> Option<&str> {
         self.definition.ttl.as_deref()
+    }
+
+    /// The table with this name: amounts by the value of an attribute.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.definition.tables.get(name)
     }
 
     /// The amount that `table` has for `key`.

@@ -96,6 +96,21 @@ pub struct Deltas<'catalogue> {
     pub malformed: BTreeMap<&'catalogue str, i64>,
 }
 
+impl Deltas<'_> {
+    /// The deltas that take these back.
+    #[must_use]
+    pub fn negated(mut self) -> Self {
+        for delta in &mut self.deltas {
+            delta.count = -delta.count;
+            delta.sum = -delta.sum;
+        }
+        for by in self.malformed.values_mut() {
+            *by = -*by;
+        }
+        self
+    }
+}
+
 /// A metric and a source that it reads.
 #[derive(Debug, Clone, Copy)]
 struct Reader<'catalogue> {
@@ -174,13 +189,11 @@ impl<'catalogue> DeltaMaker<'catalogue> {
         let mut malformed = 0;
         let mut sides = [(change.old, -1), (change.new, 1)].map(|(image, sign)| {
             let image = image.filter(|image| partition_of(reader.source, image).is_some())?;
-            match timed(self.catalogue, reader.metric, reader.rows, image, change.committed) {
-                Ok(timed) => timed,
-                Err(_) => {
-                    malformed += sign;
-                    None
-                }
-            }
+            let found = timed(self.catalogue, reader.metric, reader.rows, image, change.committed);
+            found.unwrap_or_else(|_| {
+                malformed += sign;
+                None
+            })
         });
         let (old, new) = (sides[0].take(), sides[1].take());
         if malformed != 0 {

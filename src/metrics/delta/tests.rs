@@ -55,12 +55,10 @@ fn catalogue() -> Catalogue {
             for (condition, of_condition) in conditions {
                 for source in ["posts", "moving"] {
                     let rollup = if window.starts_with("New") { rollup } else { "last" };
-                    text.push_str(&format!(
-                        "[[metrics]]\ntype = \"things\"\nname = \
-                         \"{measure}{window}{condition}_{source}\"\nsource = \"{source}\"\n\
-                         {of_measure}\n{of_window}\nwhere = {{ {of_condition} }}\nrollup = \
-                         \"{rollup}\"\n"
-                    ));
+                    text += "[[metrics]]\ntype = \"things\"\n";
+                    text += &format!("name = \"{measure}{window}{condition}_{source}\"\n");
+                    text += &format!("source = \"{source}\"\n{of_measure}\n{of_window}\n");
+                    text += &format!("where = {{ {of_condition} }}\nrollup = \"{rollup}\"\n");
                 }
             }
         }

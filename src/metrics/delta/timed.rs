@@ -46,21 +46,17 @@ pub(super) fn timed<'row, 'catalogue: 'row>(
         },
     };
     let expiry = catalogue.ttl().and_then(|attribute| expiry_of(image, attribute));
-    let until = match (rows.window, at) {
+    let until = if let (Window::Period, Some(at)) = (rows.window, at) {
         // A flow counts what had not expired when it happened.
-        (Window::Period, Some(at)) => {
-            let has_ended = after.is_some_and(|after| hour_of(after) <= hour_of(at));
-            if has_ended || expiry.is_some_and(|expiry| has_expired(expiry, at)) {
-                return Ok(None);
-            }
-            None
+        let has_ended = after.is_some_and(|after| hour_of(after) <= hour_of(at));
+        if has_ended || expiry.is_some_and(|expiry| has_expired(expiry, at)) {
+            return Ok(None);
         }
-        _ => {
-            // DynamoDB keeps an item whose expiry is more than five years ago.
-            let expiry =
-                expiry.filter(|expiry| *expiry > committed || has_expired(*expiry, committed));
-            after.into_iter().chain(expiry).min()
-        }
+        None
+    } else {
+        // DynamoDB keeps an item whose expiry is more than five years ago.
+        let expiry = expiry.filter(|expiry| *expiry > committed || has_expired(*expiry, committed));
+        after.into_iter().chain(expiry).min()
     };
     let value = match fault {
         Some(fault) => Err(Reject::Malformed(fault)),

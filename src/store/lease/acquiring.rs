@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, Item, Read, UpdateItem, number, string},
+    dynamodb::{AttributeValue, Client, DynamoDbError, Item, Read, UpdateItem, number, string},
     host::SharedHost,
     metrics::period::{Granularity, format_instant, parse_instant},
     store::{
@@ -105,7 +105,7 @@ impl<'client> Applicant<'client> {
         }
     }
 
-    async fn read(&self) -> Result<Option<Item>, Error> {
+    async fn read(&self) -> Result<Option<Item>, DynamoDbError> {
         self.client.get(self.table, state_key(Granularity::Hourly), Read::Consistent).await
     }
 
@@ -231,7 +231,7 @@ impl<'client> Applicant<'client> {
     }
 
     /// Requests the lease for a scheduled hourly run, if it still is held.
-    async fn request(&self, now: DateTime<Utc>) -> Result<(), Error> {
+    async fn request(&self, now: DateTime<Utc>) -> Result<(), DynamoDbError> {
         let at = number(&now.timestamp_millis());
         let update = UpdateItem::new(
             self.table,

@@ -28,7 +28,7 @@ use futures_util::future::{Either, select};
 
 use crate::{
     dynamodb::{
-        AttributeValue, Client, Error, Item, MappingError, Read, UpdateItem, number, string,
+        AttributeValue, Client, DynamoDbError, Item, MappingError, Read, UpdateItem, number, string,
     },
     host::SharedHost,
     metrics::period::Granularity,
@@ -115,7 +115,7 @@ pub enum Ended<T> {
 pub enum LeaseError {
     /// DynamoDB failed.
     #[error("the lease could not be taken: {0}")]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
     /// The state in it cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -135,7 +135,7 @@ pub enum LeaseLost {
     Expired,
     /// It could not be renewed.
     #[error("the lease could not be renewed: {0}")]
-    Unreachable(Error),
+    Unreachable(DynamoDbError),
     /// A scheduled hourly run requests it.
     #[error("a scheduled hourly run requested the lease")]
     Wanted,
@@ -152,7 +152,7 @@ pub enum ReleaseError {
     TakenOver,
     /// DynamoDB failed.
     #[error("the lease could not be released and expires in {seconds} s: {0}", seconds = LEASE_TERM.as_secs())]
-    Unreachable(Error),
+    Unreachable(DynamoDbError),
 }
 
 /// Says whether a run may still write.
@@ -284,7 +284,7 @@ impl Lease<'_> {
         &self,
         expression: &str,
         values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
-    ) -> Result<Option<Item>, Error> {
+    ) -> Result<Option<Item>, DynamoDbError> {
         update_held(self.client, self.table, &self.holder, expression, values).await
     }
 }
@@ -296,7 +296,7 @@ async fn update_held<'name>(
     holder: &str,
     expression: &str,
     values: impl IntoIterator<Item = (&'name str, AttributeValue)>,
-) -> Result<Option<Item>, Error> {
+) -> Result<Option<Item>, DynamoDbError> {
     let holder = [(":holder", string(holder))];
     let update = UpdateItem::new(
         table,

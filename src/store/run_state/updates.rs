@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    dynamodb::{AttributeValue, Client, Error, MappingError, UpdateItem, number, string},
+    dynamodb::{AttributeValue, Client, DynamoDbError, MappingError, UpdateItem, number, string},
     metrics::period::{Granularity, Period},
     store::marks::entry,
 };
@@ -24,7 +24,7 @@ pub async fn mark_stale(
     table: &str,
     granularity: Granularity,
     marks: Vec<String>,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     let update = UpdateItem::new(
         table,
         state_key(granularity),
@@ -44,7 +44,11 @@ pub async fn mark_stale(
 /// # Errors
 ///
 /// When DynamoDB cannot be asked.
-pub async fn announce(client: &Client, table: &str, announcement: &str) -> Result<(), Error> {
+pub async fn announce(
+    client: &Client,
+    table: &str,
+    announcement: &str,
+) -> Result<(), DynamoDbError> {
     let update = UpdateItem::new(
         table,
         state_key(Granularity::Hourly),
@@ -68,7 +72,7 @@ pub async fn withdraw(
     client: &Client,
     table: &str,
     announcements: Vec<String>,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     if announcements.is_empty() {
         return Ok(());
     }
@@ -89,7 +93,7 @@ pub async fn unsettle(
     table: &str,
     granularity: Granularity,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     // The index that responses are read from is a moment behind.
     let until = now + SETTLED_AFTER + INDEX_LAG;
     let update = UpdateItem::new(
@@ -115,7 +119,7 @@ pub async fn note_refreshed(
     client: &Client,
     table: &str,
     refreshed: &[(Period, DateTime<Utc>)],
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     let Some((first, _)) = refreshed.first() else { return Ok(()) };
     let entries = refreshed.iter().map(|(period, at)| entry(*period, *at, None)).collect();
     let update = UpdateItem::new(
@@ -145,7 +149,7 @@ pub enum StateWriteError {
     Mapping(#[from] MappingError),
     /// DynamoDB failed.
     #[error(transparent)]
-    DynamoDb(#[from] Error),
+    DynamoDb(#[from] DynamoDbError),
 }
 
 /// Writes the progress of a run without a lease, and removes what is `settled`.
@@ -179,7 +183,7 @@ pub async fn remove_settled(
     table: &str,
     granularity: Granularity,
     settled: Settled,
-) -> Result<(), Error> {
+) -> Result<(), DynamoDbError> {
     if settled.marks.is_empty() && settled.refreshes.is_empty() {
         return Ok(());
     }

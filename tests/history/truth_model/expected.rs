@@ -78,7 +78,7 @@ pub fn true_hour(
 ) -> [Values; TYPES.len()] {
     let end = hour(start).end();
     let look = (start + TimeDelta::hours(1) + LAST_LOOK).min(last_event) + DELAY;
-    // Stocks, and what only this time can tell: as they were when the hour ended.
+    // Stocks, and what only this time can observe: as they were when the hour ended.
     let mut then = count_hour(life.at(end), start);
     // Flows: all that happened, also what was undone afterwards; under a condition, as it was in the
     // end.

@@ -4,7 +4,7 @@
 //!
 //! Everything that arrives late does so within the three hours after its hour in which runs count it
 //! again. On even days things are undone soon after their hour, on odd days they show late: no hour
-//! has both, because a count cannot tell one that is gone from one that has not come.
+//! has both, because a count cannot distinguish one that is gone from one that has not come.
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use edge_analytics::metrics::period::{Granularity, Period};
@@ -18,7 +18,7 @@ type Instant = DateTime<Utc>;
 /// From an instant on: what counts of a thing, and its item; `None` where it does not exist.
 pub struct State {
     pub since: Instant,
-    pub told: Option<(Fact, Item)>,
+    pub content: Option<(Fact, Item)>,
 }
 
 /// Something with all its states, earliest first.
@@ -42,14 +42,14 @@ impl Thing {
     /// What is known of it at `at`.
     fn at(&self, at: Instant) -> Option<&Fact> {
         let state = self.states.iter().rev().find(|state| state.since <= at)?;
-        state.told.as_ref().map(|(fact, _)| fact)
+        state.content.as_ref().map(|(fact, _)| fact)
     }
 
     /// What was known of it at `end`, or when it showed after that and until `look`.
     fn happened(&self, end: Instant, look: Instant) -> Option<&Fact> {
         if self.states.first().is_some_and(|first| first.since > end) {
             let first = self.states.first().filter(|first| first.since <= look)?;
-            return first.told.as_ref().map(|(fact, _)| fact);
+            return first.content.as_ref().map(|(fact, _)| fact);
         }
         self.at(end)
     }
@@ -79,7 +79,7 @@ impl Life {
         let mut changes = Vec::new();
         for thing in &self.things {
             for state in &thing.states {
-                let item = state.told.as_ref().map(|(_, item)| item.clone());
+                let item = state.content.as_ref().map(|(_, item)| item.clone());
                 changes.push(Change { at: state.since, key: thing.key.clone(), item });
             }
         }
@@ -195,12 +195,18 @@ impl Writer {
         beside_the_runs(at + self.random.span(last - at))
     }
 
-    pub(super) fn tell(&mut self, shown: Instant, key: Key, told: (Fact, Item), mut steps: Steps) {
+    pub(super) fn add(
+        &mut self,
+        shown: Instant,
+        key: Key,
+        content: (Fact, Item),
+        mut steps: Steps,
+    ) {
         if shown > self.end {
             return;
         }
-        let (mut fact, mut item) = told;
-        let mut states = vec![State { since: shown, told: Some((fact.clone(), item.clone())) }];
+        let (mut fact, mut item) = content;
+        let mut states = vec![State { since: shown, content: Some((fact.clone(), item.clone())) }];
         steps.sort_by_key(|(at, _)| *at);
         let mut latest = shown;
         for (at, step) in steps {
@@ -210,11 +216,11 @@ impl Writer {
                 break;
             }
             let Step::Change(change) = step else {
-                states.push(State { since: at, told: None });
+                states.push(State { since: at, content: None });
                 break;
             };
             change(&mut fact, &mut item);
-            states.push(State { since: at, told: Some((fact.clone(), item.clone())) });
+            states.push(State { since: at, content: Some((fact.clone(), item.clone())) });
         }
         self.things.push(Thing { key, states });
     }

@@ -14,7 +14,7 @@ use support::{
     timeline::at,
 };
 
-/// When each hour of that weekend was counted, and how: first by its own event on time and by the
+/// When each hour of that weekend was counted, and how: first by its scheduled run on time and by the
 /// three after it, unless one of these did not come when it should have.
 pub fn looks(start: Instant) -> Vec<(Instant, Counting)> {
     use Counting::{BeforeItSettled, OnTime};
@@ -41,7 +41,7 @@ pub fn looks(start: Instant) -> Vec<(Instant, Counting)> {
         // It finds these missing.
         "2026-05-02T09" | "2026-05-02T10" => vec![later("2026-05-02T15:00")],
         "2026-05-02T11" | "2026-05-02T12" | "2026-05-02T13" => usual_from("2026-05-02T14:30"),
-        // Their own event is late, or that of an hour by which they are counted again.
+        // Their scheduled run is late, or that of an hour by which they are counted again.
         "2026-05-02T16" | "2026-05-02T17" | "2026-05-02T18" => usual()
             .map(|(look, how)| {
                 (
@@ -62,7 +62,7 @@ pub fn looks(start: Instant) -> Vec<(Instant, Counting)> {
             .filter(|(look, _)| *look != at("2026-05-03T00:00") + DELAY)
             .chain((start == at("2026-05-02T20:00")).then(|| later("2026-05-03T01:00")))
             .collect(),
-        // Its own event comes after the next hour's, which has found it missing.
+        // Its scheduled run comes after the next hour's, which has found it missing.
         "2026-05-03T05" => {
             and(usual_from("2026-05-03T06:30"), vec![(at("2026-05-03T07:03"), BeforeItSettled)])
         }

@@ -76,7 +76,7 @@ impl Writer {
             if self.random.chance(40) {
                 self.subscribe(created, &mut steps);
             }
-            // Whoever leaves does so after the hour of arrival was last counted.
+            // A user leaves only after the hour of arrival was last counted.
             let settled = hour_end(created) + TimeDelta::hours(4);
             if self.random.chance(35) {
                 let left = self.after(settled);
@@ -88,7 +88,7 @@ impl Writer {
             if self.random.chance(10) {
                 steps.push((self.after(settled), Step::Delete));
             }
-            self.tell(created, key, (fact, item), steps);
+            self.add(created, key, (fact, item), steps);
         }
         self.users = count;
     }
@@ -162,7 +162,7 @@ impl Writer {
             if self.random.chance(25) {
                 steps.push((self.undone(created), Step::Delete));
             }
-            self.tell(created, key, (fact, item), steps);
+            self.add(created, key, (fact, item), steps);
         }
     }
 
@@ -190,7 +190,7 @@ impl Writer {
                 steps.push((self.undone(created), Step::Delete));
             }
             let shown = self.shown(created);
-            self.tell(shown, key, (fact, item), steps);
+            self.add(shown, key, (fact, item), steps);
         }
     }
 
@@ -288,7 +288,7 @@ impl Writer {
             steps.push((self.undone(created), Step::Delete));
         }
         let shown = self.shown(created);
-        self.tell(shown, key, (fact, item), steps);
+        self.add(shown, key, (fact, item), steps);
     }
 
     /// Visitors expire; some so soon that later runs of their hour no longer find them.
@@ -323,7 +323,7 @@ impl Writer {
                 // is there; no total counts visitors.
                 (expires + self.random.span(TimeDelta::hours(40)), Step::Delete),
             ];
-            self.tell(at, key, (fact, item), steps);
+            self.add(at, key, (fact, item), steps);
         }
     }
 
@@ -371,7 +371,7 @@ impl Writer {
             if self.random.chance(15) {
                 steps.push((self.after(settled), Step::Delete));
             }
-            self.tell(created, key, (fact, item), steps);
+            self.add(created, key, (fact, item), steps);
         }
     }
 
@@ -430,7 +430,7 @@ impl Writer {
                     _ => {}
                 }
             }
-            self.tell(created, key, (fact, item), steps);
+            self.add(created, key, (fact, item), steps);
         }
     }
 
@@ -467,7 +467,7 @@ impl Writer {
                     // No metric reads these.
                     Granularity::Daily | Granularity::Weekly => Fact::HourlyViews(i64::MIN, 0),
                 };
-                states.push(State { since: shown, told: Some((fact, item)) });
+                states.push(State { since: shown, content: Some((fact, item)) });
             }
         }
         for ((name, start), (_, states)) in sums {
@@ -495,7 +495,7 @@ impl Writer {
             );
             set_number(&mut item, "ttl", &expires.timestamp());
             let fact = Fact::HourlyViews(i64::MIN, 0);
-            self.tell(created, key, (fact, item), vec![(expires, Step::Delete)]);
+            self.add(created, key, (fact, item), vec![(expires, Step::Delete)]);
         }
     }
 }

@@ -149,7 +149,7 @@ impl World {
         items.into_iter().map(record).collect()
     }
 
-    /// Asserts that what is stored is what is expected, and nothing besides.
+    /// Asserts that what is stored is what is expected, and nothing else.
     pub async fn check(&self, expected: &Expected, when: &str) {
         let found = self.records().await;
         let keys: BTreeSet<_> = expected.keys().chain(found.keys()).copied().collect();

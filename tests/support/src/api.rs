@@ -187,22 +187,23 @@ impl Answer {
     /// The response as a snapshot shows it: status, the headers that say something about it, and body.
     /// `masked` are the fields whose values differ from run to run.
     pub fn shown(&self, masked: &[&str]) -> String {
-        let mut shown = format!("{}\n", self.status);
+        let mut lines = vec![self.status.to_string()];
         for name in ["allow", "location", "retry-after", "www-authenticate", "x-cache"] {
             if let Some(value) = self.header(name) {
                 let value = match value.rsplit_once('/') {
                     Some((path, _)) if name == "location" => format!("{path}/[id]"),
                     _ => value.to_owned(),
                 };
-                shown += &format!("{name}: {value}\n");
+                lines.push(format!("{name}: {value}"));
             }
         }
         let mut body = self.json();
         mask(&mut body, masked);
-        shown + "\n" + &serde_json::to_string_pretty(&body).unwrap()
+        lines.extend([String::new(), serde_json::to_string_pretty(&body).unwrap()]);
+        lines.join("\n")
     }
 
-    /// Asserts that it is an error of this status in the contract's shape, with the headers that
+    /// Asserts that it is an error of this status in the documented shape, with the headers that
     /// every answer has; answers its `error`.
     #[track_caller]
     pub fn error(&self, status: u16) -> String {
@@ -381,7 +382,7 @@ pub fn known_accounts() -> Accounts {
     accounts(7)
 }
 
-/// An instant as the contract writes it.
+/// An instant as the API writes it.
 pub fn stamp(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

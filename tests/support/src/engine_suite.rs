@@ -94,7 +94,7 @@ fn first_order(number: u32) -> Item {
     order.as_object().unwrap().clone()
 }
 
-/// The hours' state while the run of `hour` that somebody else holds it for has the lease.
+/// The hours' state while another run holds the lease for the run of `hour`.
 pub fn held_lease(hour: &str, expires_at: DateTime<Utc>) -> Item {
     let lease = json!({
         "PK": {"S": "ANALYTICS_STATE"}, "SK": {"S": "hourly"},
@@ -140,7 +140,7 @@ impl InTime {
     }
 }
 
-/// The stored record's metrics, with whether the record has every attribute of the contract.
+/// The stored record's metrics, with whether the record has every documented attribute.
 pub async fn stored(table: &TestTable, metric_type: &str, hour: DateTime<Utc>) -> Option<Record> {
     stored_in(table, metric_type, Period::containing(Granularity::Hourly, hour)).await
 }
@@ -194,14 +194,14 @@ pub async fn every_metric_of_every_hour(backend: Backend, users: u32, hours: i64
         previous_total = expected["users"].get("totalUsers").and_then(Value::as_i64);
     }
     // The comparison means something only where the platform moves. On a table that stands still
-    // nobody leaves: the previous total is that of the same table.
+    // no user leaves: the previous total is that of the same table.
     let idle: Vec<_> =
         not_zero.iter().filter(|(name, moves)| !**moves && *name != "deletedUsers").collect();
     assert!(idle.is_empty(), "these were nothing in every hour: {idle:?}");
 }
 
 /// An hour calculated late, when the platform has grown on, is as of its own end; what only its own
-/// time could tell is absent.
+/// scheduled run can observe is absent.
 pub async fn a_late_hour_is_as_of_its_end(backend: Backend) {
     let items = platform(60);
     let table = TestTable::with(backend, &items).await;
@@ -223,8 +223,8 @@ pub async fn a_late_hour_is_as_of_its_end(backend: Backend) {
     }
 }
 
-/// The records have the attributes of the contract and no personal datum.
-pub async fn records_are_as_the_contract_says(backend: Backend) {
+/// The records have the documented attributes and no personal datum.
+pub async fn records_have_the_documented_attributes(backend: Backend) {
     let items = platform(40);
     let table = TestTable::with(backend, &items).await;
     let hour = Utc.with_ymd_and_hms(2026, 6, 1, 2, 0, 0).unwrap();
@@ -273,7 +273,7 @@ pub async fn records_are_as_the_contract_says(backend: Backend) {
 
 /// Items that reach an index after their hour was counted are in its flows one run later; its stocks
 /// stay as they were observed.
-pub async fn items_that_show_late_are_counted(backend: Backend) {
+pub async fn late_arriving_items_are_counted(backend: Backend) {
     let items = platform(60);
     let hour = end() - TimeDelta::hours(2);
     let in_hour = |item: &Item| {
@@ -289,23 +289,23 @@ pub async fn items_that_show_late_are_counted(backend: Backend) {
 
     engine.run(Granularity::Hourly, hour + TimeDelta::hours(1)).await;
     let first = stored(&table, "media", hour).await.unwrap();
-    assert_eq!(first.metrics["newMedia"], oracle_media(&early, hour)["newMedia"]);
+    assert_eq!(first.metrics["newMedia"], expected_media(&early, hour)["newMedia"]);
     table.put(&late).await;
     let report = engine.run(Granularity::Hourly, hour + TimeDelta::hours(2)).await;
     assert_eq!(report.recalculated[0].types_written, ["media"], "{report:?}");
     let second = stored(&table, "media", hour).await.unwrap();
     // Of what existed then, what was observed stays.
     let mut expected = first.metrics.clone();
-    expected.insert("newMedia".to_owned(), oracle_media(&items, hour)["newMedia"].clone());
+    expected.insert("newMedia".to_owned(), expected_media(&items, hour)["newMedia"].clone());
     assert_same(&second.metrics, &expected, "after the late item");
     assert_ne!(first.metrics["newMedia"], second.metrics["newMedia"]);
 }
 
-fn oracle_media(items: &[Item], hour: DateTime<Utc>) -> Map<String, Value> {
+fn expected_media(items: &[Item], hour: DateTime<Utc>) -> Map<String, Value> {
     oracle::expected_hour(items, hour, None)["media"].clone()
 }
 
-/// Two runs of the same hour at once: one works, the other stands back, and the records are right.
+/// Two runs of the same hour at once: one counts, the other is skipped, and the records are right.
 pub async fn two_runs_of_an_hour_are_kept_apart(backend: Backend) {
     let items = platform(60);
     let table = TestTable::with(backend, &items).await;
@@ -327,8 +327,8 @@ pub async fn two_runs_of_an_hour_are_kept_apart(backend: Backend) {
     assert_eq!(again.status, Status::Complete);
 }
 
-/// A holder that died keeps others out until its lease runs out, and no longer.
-pub async fn a_dead_holder_is_replaced(backend: Backend) {
+/// An interrupted holder blocks others only until its lease expires.
+pub async fn an_expired_lease_is_taken_over(backend: Backend) {
     let table = TestTable::with(backend, &platform(20)).await;
     let event = end();
     let host = TestHost::new();
@@ -376,8 +376,8 @@ pub async fn an_older_calculation_never_replaces_a_newer_one(backend: Backend) {
     );
 }
 
-/// What the table has forgotten is kept as stored when an event is repeated.
-pub async fn a_repeated_event_keeps_what_the_table_has_forgotten(backend: Backend) {
+/// Values that the table no longer holds are kept as stored when an event is repeated.
+pub async fn a_repeated_event_keeps_observed_values(backend: Backend) {
     let items = platform(60);
     let table = TestTable::with(backend, &items).await;
     let engine = InTime::on(&table);
@@ -477,12 +477,12 @@ macro_rules! engine_suite {
     ($backend:expr) => {
         $crate::engine_suite! { $backend;
             a_late_hour_is_as_of_its_end,
-            records_are_as_the_contract_says,
-            items_that_show_late_are_counted,
+            records_have_the_documented_attributes,
+            late_arriving_items_are_counted,
             two_runs_of_an_hour_are_kept_apart,
-            a_dead_holder_is_replaced,
+            an_expired_lease_is_taken_over,
             an_older_calculation_never_replaces_a_newer_one,
-            a_repeated_event_keeps_what_the_table_has_forgotten,
+            a_repeated_event_keeps_observed_values,
             departures_are_counted,
             malformed_items_are_reported,
             a_run_makes_no_request_too_many,

@@ -35,7 +35,7 @@ use super::{
 /// USD for a million read and a million write units.
 const PRICES: [f64; 2] = [0.125, 0.625];
 
-/// Deliveries are further apart than a lease of a dead run lasts.
+/// Deliveries are further apart than a lease of an interrupted run lasts.
 const GAP: TimeDelta = TimeDelta::minutes(2);
 
 /// What fails gives up soon; what is throttled now and then comes through.
@@ -103,7 +103,7 @@ pub struct Scenario {
     pub first_event: DateTime<Utc>,
     /// Until then there is trouble.
     pub troubled_until: DateTime<Utc>,
-    /// The last event; by then everything has to be caught up.
+    /// The last event; by then everything has to be backfilled.
     pub end: DateTime<Utc>,
     pub trouble: Trouble,
 }
@@ -404,7 +404,7 @@ pub async fn seventy_days_leave_nothing_wrong(backend: Backend) {
     play(backend, Scenario::seventy_days()).await;
 }
 
-/// Whatever a run was doing when it died while it changed hours of a day that has been made: the day
+/// A run is interrupted at any request while it changes hours of a stored day: the day
 /// is refreshed.
 pub async fn deadly_nights_leave_nothing_wrong(backend: Backend) {
     play(backend, Scenario::deadly_nights()).await;
@@ -438,17 +438,17 @@ struct Drive {
 ///
 /// When a record is not what it has to be.
 pub async fn play(backend: Backend, scenario: Scenario) {
-    // First of all, for whoever looks into a panic.
+    // First of all, to reproduce a failure.
     println!("{scenario:?}");
     let before = (scenario.end - scenario.first_event).min(TimeDelta::days(20));
-    let told = history(
+    let generated = history(
         &scenario.counts,
         scenario.seed,
         scenario.first_event - before,
         scenario.end + TimeDelta::hours(1),
     );
     let mut platform = Platform {
-        changes: told.into_iter().peekable(),
+        changes: generated.into_iter().peekable(),
         items: BTreeMap::new(),
         facts: BTreeMap::new(),
     };
@@ -598,7 +598,7 @@ impl Drive {
         }
     }
 
-    /// Every record that is stored, and none besides.
+    /// Every record that is stored, and no others.
     async fn check_all(&mut self, when: &str) {
         let found = by_key(self.table.records().await);
         let differences = self.model.differences(&found);
@@ -606,7 +606,7 @@ impl Drive {
             differences.is_empty(),
             "{when}, {} of {} records are wrong in {:?}:\n{}",
             differences.len(),
-            self.model.len(),
+            self.model.record_count(),
             self.scenario,
             differences.join("\n")
         );
@@ -630,7 +630,7 @@ impl Drive {
             self.platform.items.len(),
             self.fates,
             each.join("; "),
-            self.model.len(),
+            self.model.record_count(),
             self.model.tally,
             self.explained,
         );

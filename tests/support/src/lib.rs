@@ -9,9 +9,9 @@
 )]
 
 pub mod api;
+pub mod backfill_suite;
 pub mod backlog;
 pub mod catalogue;
-pub mod catch_up_suite;
 pub mod database;
 pub mod engine_suite;
 pub mod fault_proxy;

@@ -79,7 +79,7 @@ pub struct Run {
     pub harm: Harm,
 }
 
-/// Whether an hour is observed: counted by its own event, before that of any later hour and soon
+/// Whether an hour is observed: counted by its scheduled run, before that of any later hour and soon
 /// after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observes {
@@ -250,7 +250,7 @@ impl Model {
     }
 
     /// Whether a run for `own`, a day, week or month, needs `hour`: for a period that is missing or
-    /// for its own one. A day that is there is not made again for a week.
+    /// for its own one. A stored day is not recomputed for a week.
     fn is_needed(&self, hour: Period, own: Period) -> bool {
         let within = Period::containing(own.granularity(), hour.start());
         let day = Period::containing(Granularity::Daily, hour.start());
@@ -288,7 +288,7 @@ impl Model {
         self.in_order(metric_type, hour).and(stands_in).and(is_in_time(run, hour))
     }
 
-    /// How many users left in `hour`: only two observed totals can tell.
+    /// How many users left in `hour`: it follows only from two observed totals.
     fn departures(&self, hour: Period, total: i64, arrivals: &Value) -> Option<Value> {
         let before = &self.stored.get(&(USERS, hour.previous()))?.content.marked;
         let (None, Some(Value::Count(before))) =
@@ -312,7 +312,7 @@ impl Model {
         expected
     }
 
-    /// Every run refreshes what a finer record has changed of, whoever changed it.
+    /// Every run refreshes what a finer record has changed of, independent of the run that changed it.
     fn rolled_up(&self, run: &Run, granularity: Granularity) -> Vec<Expected> {
         let mut periods = self.to_make(run, granularity);
         for (_, start) in self.stale.iter().filter(|(stale, _)| *stale == granularity) {
@@ -576,7 +576,7 @@ impl Model {
     }
 
     /// How many records there have to be.
-    pub fn len(&self) -> usize {
+    pub fn record_count(&self) -> usize {
         self.stored.len()
     }
 }

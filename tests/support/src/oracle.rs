@@ -1,5 +1,5 @@
 //! What the metrics of an hour have to be, computed the slow and obvious way from the items
-//! themselves, straight from the contract's section 3. It shares nothing with the engine, which is
+//! themselves, straight from the definitions of the metrics. It shares nothing with the engine, which is
 //! compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,7 +244,7 @@ fn business(items: &[Item], hour: &Hour) -> Metrics {
         };
         let subscribed = text(user, "subscriptionStatus") == Some("active")
             && text(user, "subscriptionId").is_some();
-        // Absent: the plan never ends. Unreadable: nobody knows, so not counted.
+        // Absent: the plan never ends. Unreadable: unknown, so not counted.
         let lasts = !user.contains_key("planEndDate")
             || date(user, "planEndDate").is_some_and(|end| end > hour.end);
         if subscribed && lasts {

@@ -1,6 +1,6 @@
 //! What is stored when an hour is counted once more, and what a coarser period says of its finer
 //! ones: which value stays, which is replaced, and which is marked as reconstructed. Written from the
-//! contract's section 3, "Provenance"; it shares nothing with the engine but the names of the marks.
+//! rules of docs/provenance.md; it shares nothing with the engine but the names of the marks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub struct Marked {
 /// When and why an hour is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counting {
-    /// By its own event, in order and in time.
+    /// By its scheduled run, in order and in time.
     OnTime,
     /// At any other time, less than 48 hours after the hour's end.
     BeforeItSettled,

@@ -50,7 +50,7 @@ impl TestSnapshots {
         self.0.lock().unwrap().is_down = is_down;
     }
 
-    /// Shows this, whoever wrote it.
+    /// Shows this, independent of what was written.
     pub fn show(&self, snapshot: Option<String>) {
         self.0.lock().unwrap().visible = snapshot;
     }

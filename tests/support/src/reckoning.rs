@@ -3,7 +3,7 @@
 //! people, sums beside counts, targets), and days, weeks and months put together from hours.
 //!
 //! It shares nothing with the engine, and nothing with its catalogue: which metrics there are and how
-//! each is put together is written down here once more, from the contract's section 3. Hours are
+//! each is put together is written down here once more, from the definitions of the metrics. Hours are
 //! themselves compared with the slower and more obvious `oracle`.
 
 use std::{
@@ -39,7 +39,7 @@ pub enum Past {
     ConditionalFlow,
     /// Of what existed at the period's end, that which still exists, as it is now.
     Survivors,
-    /// Nothing: only the period's own time could tell.
+    /// Nothing: only the scheduled run of the period can observe it.
     Forgotten,
 }
 
@@ -76,7 +76,7 @@ const fn conditional(name: &'static str, rollup: Rollup) -> Metric {
     metric(name, rollup, Past::ConditionalFlow, Estimate)
 }
 
-/// Only its own time could tell.
+/// Only the scheduled run of its hour can observe it.
 const fn forgotten(name: &'static str, rollup: Rollup) -> Metric {
     metric(name, rollup, Past::Forgotten, Estimate)
 }
@@ -480,7 +480,7 @@ impl Value {
         }
     }
 
-    /// How much it is, to tell which of two counts of the same flow is the larger.
+    /// How much it is, to decide which of two counts of the same flow is the larger.
     pub fn size(&self) -> i64 {
         match self {
             Self::Count(amount) | Self::Cents(amount) => *amount,
@@ -579,7 +579,7 @@ mod tests {
     use super::*;
     use crate::oracle;
 
-    /// The facts tell the same as the items do: every metric of many hours against the oracle.
+    /// The facts agree with the items: every metric of many hours against the oracle.
     #[test]
     fn an_hour_is_what_the_oracle_says() {
         let end: DateTime<Utc> = "2026-06-01T03:00:00Z".parse().unwrap();

@@ -44,7 +44,7 @@ async fn assert_period(
     period: Period,
     change: impl Fn(&str, &mut Map<String, Value>),
 ) {
-    // On a table that stands still nobody leaves.
+    // On a table that stands still no user leaves.
     let mut expected = oracle::expected_period(items, period.start(), period.next().start(), None);
     for metric_type in TYPES {
         let expected = expected.get_mut(metric_type).unwrap();
@@ -102,7 +102,7 @@ pub async fn days_and_weeks_are_what_they_would_be_if_counted_at_once(backend: B
 }
 
 /// A month of which nothing but the first and the last hour was ever counted: the days and hours
-/// that are missing are made first, and what the table has forgotten stays absent.
+/// that are missing are made first, and what the table no longer holds stays absent.
 pub async fn a_month_of_holes_heals(backend: Backend) {
     let items = platform(30);
     let table = TestTable::with(backend, &items).await;
@@ -115,7 +115,7 @@ pub async fn a_month_of_holes_heals(backend: Backend) {
     assert_eq!(report.status, Status::Complete, "{report:?}");
     let month = Period::containing(Granularity::Monthly, first);
     assert_period(&table, &items, month, |metric_type, metrics| {
-        // Nobody knows who was active in the hours that were counted later.
+        // It is unknown who was active in the hours that were counted later.
         if metric_type == "users" {
             metrics.remove("activeUsers");
         }
@@ -152,9 +152,9 @@ pub async fn the_first_day_has_only_what_is_not_short(backend: Backend) {
     assert!(report.period.short.is_empty(), "{report:?}");
 }
 
-/// A missing hour that another run is working on is waited for; when that run is dead, its hour is
+/// A missing hour that another run is working on is waited for; when that run was interrupted, its hour is
 /// made.
-pub async fn an_hour_under_a_dead_lease_is_taken_over(backend: Backend) {
+pub async fn an_hour_under_an_expired_lease_is_taken_over(backend: Backend) {
     let items = platform(30);
     let table = TestTable::with(backend, &items).await;
     let midnight = day(20).next().start();
@@ -168,17 +168,17 @@ pub async fn an_hour_under_a_dead_lease_is_taken_over(backend: Backend) {
     assert_eq!(report.status, Status::Complete, "{report:?}");
     assert_eq!(report.caught_up.len(), 1);
     assert_eq!(report.caught_up[0].timestamp, "2026-05-20T23:00:00.000Z");
-    // The hour that has just ended is told as its own run would have: nothing is lost.
+    // The hour that has just ended is computed as if by its scheduled run: nothing is lost.
     assert_period(&table, &items, day(20), |metric_type, metrics| {
         if metric_type == "users" {
-            // Its first hour had nobody to compare with.
+            // Its first hour had no predecessor to compare with.
             metrics.remove("deletedUsers");
         }
     })
     .await;
 }
 
-/// Lets somebody else hold the lease of the hours for the run of `hour`.
+/// Stores a lease of the hours that another run holds for the run of `hour`.
 async fn hold_lease(table: &TestTable, hour: &str, expires_at: DateTime<Utc>) {
     let key = || edge_analytics::store::run_state::state_key(Granularity::Hourly);
     let client = table.client();
@@ -220,7 +220,7 @@ macro_rules! rollup_suite {
             days_and_weeks_are_what_they_would_be_if_counted_at_once,
             a_month_of_holes_heals,
             the_first_day_has_only_what_is_not_short,
-            an_hour_under_a_dead_lease_is_taken_over,
+            an_hour_under_an_expired_lease_is_taken_over,
             two_daily_runs_at_once_agree,
         }
     };

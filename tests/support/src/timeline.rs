@@ -1,4 +1,4 @@
-//! A platform's table through time: events at their hours, what they leave, and what they ought to.
+//! A platform's table through time: runs at their hours, what they store, and what is expected.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,10 +32,10 @@ use super::{
     oracle,
 };
 
-/// Metrics whose past the table forgets and that a coarser period takes from its last hour.
+/// Metrics whose past values the table does not hold and that a coarser period takes from its last hour.
 pub const LAST: [&str; 3] = ["mediaByStatus", "totalViews", "MRR"];
 
-/// Metrics whose past the table forgets and that a coarser period needs from every hour.
+/// Metrics whose past values the table does not hold and that a coarser period needs from every hour.
 pub const ADDED: [&str; 2] = ["activeUsers", "deletedUsers"];
 
 /// The instant in a text such as `2026-06-01T03:00`.
@@ -176,7 +176,7 @@ fn users_before(items: &[Item], period: Period) -> Option<i64> {
     oracle::expected_hour(items, before, None)["users"].get("totalUsers").and_then(Value::as_i64)
 }
 
-/// All metrics of `period` on a table that stands still, where nobody leaves.
+/// All metrics of `period` on a table that stands still, where no user leaves.
 pub fn expected(items: &[Item], period: Period) -> Expected {
     let before = users_before(items, period);
     let mut expected =
@@ -197,7 +197,7 @@ pub fn without(mut expected: Expected, metrics: &[&str]) -> Expected {
     expected
 }
 
-/// What a period's records hold that was made after its time: nothing that the table forgets.
+/// What a period's records hold that was made after its time: nothing that the table no longer holds.
 pub fn late(items: &[Item], period: Period) -> Expected {
     without(without(expected(items, period), &LAST), &ADDED)
 }
@@ -225,10 +225,10 @@ impl Truth {
     }
 }
 
-/// For each type the metrics of `told` if it was told in time, else those of `late`.
-pub fn told_for(told: &Expected, late: &Expected, types: &[&str]) -> Expected {
+/// For each type the metrics of `observed` if it was observed, else those of `late`.
+pub fn observed_or_late(observed: &Expected, late: &Expected, types: &[&str]) -> Expected {
     let mut expected = late.clone();
-    for (name, metrics) in told {
+    for (name, metrics) in observed {
         if types.contains(name) {
             expected.insert(*name, metrics.clone());
         }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use edge_analytics::{
-    dynamodb::{Client, Error as DynamoDbError, Item, PutItem, Query, UpdateItem, text},
+    dynamodb::{Client, DynamoDbError, Item, PutItem, Query, UpdateItem, text},
     host::NativeHost,
 };
 use sample_platform::Random;

@@ -35,7 +35,7 @@ fn deltas(metric: &str, old: Option<Json>, new: Option<Json>, committed: &str) -
     let catalogue = fixture(&format!(
         "[[metrics]]\ntype = \"things\"\nname = \"metric\"\nsource = \"posts\"\n{metric}"
     ));
-    let (old, new) = (old.as_ref().map(item), new.as_ref().map(item));
+    let (old, new) = (old.map(|old| item(&old)), new.map(|new| item(&new)));
     let committed = format!("2026-03-01T{committed}:00Z").parse().unwrap();
     let change = Change { old: old.as_ref(), new: new.as_ref(), committed };
     let day = hour_of("2026-03-01T00:00:00Z".parse().unwrap());
