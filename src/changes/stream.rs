@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    dynamodb::{AttributeValue, Error, Item, text},
+    dynamodb::{AttributeValue, DynamoDbError, Item, text},
     host::BoxFuture,
 };
 
@@ -100,7 +100,7 @@ pub enum StreamError {
     ExpiredIterator,
     /// Anything else.
     #[error(transparent)]
-    Failed(#[from] Error),
+    Failed(#[from] DynamoDbError),
 }
 
 /// Tells items apart in the memory of a hand-off: 128 bits of the SHA-256 of the item's key. Two of a

@@ -306,20 +306,20 @@ fn one_window_over_a_stale_index_is_exact() {
 
 #[test]
 fn ranges_are_exact() {
-    let world = |seed| within_the_assumptions(seed + 20_000, seed.is_multiple_of(2));
+    let world = |seed: u64| within_the_assumptions(seed + 20_000, seed.is_multiple_of(2));
     assert_exact(hand_off("ranges", Way::Ranges { kills: 0 }, SEEDS / 2, world));
 }
 
 #[test]
 fn ranges_that_are_cut_off_and_resumed_are_exact() {
-    let world = |seed| within_the_assumptions(seed + 30_000, seed.is_multiple_of(2));
+    let world = |seed: u64| within_the_assumptions(seed + 30_000, seed.is_multiple_of(2));
     assert_exact(hand_off("ranges, cut off", Way::Ranges { kills: 40 }, SEEDS / 2, world));
 }
 
 /// The stream publishes later than assumed: whatever is wrong is noticed.
 #[test]
 fn a_publication_lag_that_is_too_small_is_noticed() {
-    let world = |seed| {
+    let world = |seed: u64| {
         let mut settings = settings(seed + 40_000);
         (settings.publication_lag, settings.is_in_commit_order) =
             (60 * SECOND, seed.is_multiple_of(2));

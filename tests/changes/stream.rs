@@ -14,7 +14,7 @@ use edge_analytics::{
         reading::EMPTY_PAGES,
         stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
     },
-    dynamodb::{Error, ErrorKind},
+    dynamodb::{DynamoDbError, ErrorKind},
     host::BoxFuture,
 };
 
@@ -201,7 +201,7 @@ fn record(logged: &Logged) -> Record {
 }
 
 fn failure(code: &str) -> StreamError {
-    StreamError::Failed(Error {
+    StreamError::Failed(DynamoDbError {
         operation: "GetRecords",
         target: "platform".to_owned(),
         attempts: 1,
