@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dynamodb::{DynamoDbError, PutItem, Usage},
+    dynamodb::{PutItem, Usage},
     metrics::{
         ordered::Ordered,
         period::{Granularity, Period, format_instant, parse_instant},
@@ -17,25 +17,16 @@ use crate::{
     settings::Prices,
     store::{
         lease::DeadHolder,
-        ledger::{Entry, LedgerError, Status, Trigger},
+        ledger::{Entry, Status, Trigger},
     },
 };
 
 use super::{
     context::Context,
-    problem::RunProblem,
+    problem::{EntryError, RunProblem},
     report::{PeriodReport, RunSummary, status_of},
     slice::{SliceAttempt, SliceResult},
 };
-
-/// An entry could not be written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EntryError {
-    #[error(transparent)]
-    Mapping(#[from] LedgerError),
-    #[error(transparent)]
-    DynamoDb(#[from] DynamoDbError),
-}
 
 /// Where a run stood when it started a batch.
 pub(super) struct BatchStart {

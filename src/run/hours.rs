@@ -10,11 +10,12 @@ use crate::{
     store::lease::{Ended, Lease},
 };
 
-use super::{backfill::HourBackfill, completeness::Lacking, context::Context, problem::RunProblem};
-
-/// How often a run takes the lease of the hours again after it gave way. Scheduled hourly runs come
-/// once an hour, so a second time is rare already.
-pub(super) const MAXIMUM_TURNS: u32 = 3;
+use super::{
+    backfill::HourBackfill,
+    completeness::Lacking,
+    context::Context,
+    problem::{MAXIMUM_TURNS, RunProblem},
+};
 
 /// Computes missing hours under their lease, and continues after every scheduled hourly run to which
 /// it gives way.

@@ -6,6 +6,7 @@ use crate::{
     metrics::{period::Granularity, rollup::RollupError},
     store::{
         lease::{LeaseError, LeaseLost, ReleaseError},
+        ledger::LedgerError,
         record::RecordError,
         record_writer::WriteError,
         run_state::{StateWriteError, emptied},
@@ -13,12 +14,23 @@ use crate::{
     },
 };
 
-use super::{entries::EntryError, hours::MAXIMUM_TURNS};
-
 /// The stored records could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the stored records could not be read: {0}")]
 pub(super) struct ReadError(#[from] DynamoDbError);
+
+/// How often a backfill of hours takes their lease again after it gave way. Scheduled hourly runs come
+/// once an hour, so a second time is rare already.
+pub(super) const MAXIMUM_TURNS: u32 = 3;
+
+/// An entry of the ledger could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EntryError {
+    #[error(transparent)]
+    Mapping(#[from] LedgerError),
+    #[error(transparent)]
+    DynamoDb(#[from] DynamoDbError),
+}
 
 /// Why the record of one type was not computed or not written.
 #[derive(Debug, thiserror::Error)]
