@@ -28,7 +28,7 @@ use crate::metrics::{
         definition::{Measure, Metric, Rows, Source, Window},
     },
     fold::contribution::Contribution,
-    row::time_of,
+    row::present,
 };
 
 use timed::{Timed, timed};
@@ -255,8 +255,7 @@ impl<'catalogue> Steps<'catalogue> {
         let from = match new.at {
             None => now,
             Some(at) => {
-                let had_time = |image: &Item| time_of(rows, image).is_ok_and(|time| time == at);
-                let is_set_now = old.is_none() && !change.old.is_some_and(had_time);
+                let is_set_now = old.is_none() && sets_time(rows, change);
                 if is_set_now { hour_of(at) } else { hour_of(at).max(now) }
             }
         };
@@ -302,6 +301,14 @@ impl<'catalogue> Steps<'catalogue> {
             None => self.deltas.push(Delta { metric, hour, part, count: sign, sum }),
         }
     }
+}
+
+/// Whether the item is new, or the change has set the attribute that holds its time. A time that is
+/// another one because an attribute was removed was not set.
+fn sets_time(rows: &Rows, change: &Change<'_>) -> bool {
+    let (Some(old), Some(new)) = (change.old, change.new) else { return true };
+    let attribute = rows.time.iter().find(|attribute| present(new, attribute).is_some());
+    attribute.is_some_and(|attribute| present(old, attribute) != present(new, attribute))
 }
 
 /// The group's name as the catalogue has it.

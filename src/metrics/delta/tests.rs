@@ -55,10 +55,12 @@ fn catalogue() -> Catalogue {
             for (condition, of_condition) in conditions {
                 for source in ["posts", "moving"] {
                     let rollup = if window.starts_with("New") { rollup } else { "last" };
-                    text += "[[metrics]]\ntype = \"things\"\n";
-                    text += &format!("name = \"{measure}{window}{condition}_{source}\"\n");
-                    text += &format!("source = \"{source}\"\n{of_measure}\n{of_window}\n");
-                    text += &format!("where = {{ {of_condition} }}\nrollup = \"{rollup}\"\n");
+                    text.extend([
+                        "[[metrics]]\ntype = \"things\"\n".to_owned(),
+                        format!("name = \"{measure}{window}{condition}_{source}\"\n"),
+                        format!("source = \"{source}\"\n{of_measure}\n{of_window}\n"),
+                        format!("where = {{ {of_condition} }}\nrollup = \"{rollup}\"\n"),
+                    ]);
                 }
             }
         }
