@@ -24,6 +24,7 @@ use crate::{
     host::SharedBackground,
     metrics::{
         catalogue::Catalogue,
+        ordered::Ordered,
         period::{Granularity, Period, format_instant},
         record::Record,
     },
@@ -123,8 +124,7 @@ fn response_with(body: Body, cache_status: HeaderValue) -> Response {
 impl MetricsRequest {
     /// The query in one form, however it was written, without the page.
     fn canonical_query(&self) -> String {
-        let mut only: Vec<&str> = self.only.iter().flatten().map(String::as_str).collect();
-        only.sort_unstable();
+        let only = self.only.iter().flatten().map(String::as_str).ordered_vec();
         format!(
             "{} {} {} {} {}{}{}",
             self.metric_type.as_deref().unwrap_or(ALL_TYPES),

@@ -1,7 +1,7 @@
-//! Ordered maps and sets from iterators, one item at a time.
+//! Ordered maps, sets and vectors from iterators, one item at a time.
 //!
-//! `collect` sorts all items first, with sorting code for each type of item: 60 KB of the package
-//! before compression. The collections here have tens of items.
+//! `collect` and `sort` bring sorting code for each type of item: 80 KB of the package before
+//! compression. The collections here have tens of items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,19 @@ pub trait Ordered: Iterator + Sized {
         let mut map = BTreeMap::new();
         map.extend(self);
         map
+    }
+
+    /// The items in ascending order. Equal ones keep their order.
+    fn ordered_vec(self) -> Vec<Self::Item>
+    where
+        Self::Item: Ord,
+    {
+        let mut items = Vec::new();
+        for item in self {
+            let at = items.partition_point(|before| *before <= item);
+            items.insert(at, item);
+        }
+        items
     }
 }
 

@@ -131,8 +131,7 @@ fn key_ranges(source: &Source, metrics: &[&Metric], spans: &[Span]) -> Vec<Optio
     if !metrics.iter().all(|metric| is_key_range(source, metric)) {
         return vec![None];
     }
-    let mut spans: Vec<Span> = spans.iter().copied().filter(|span| !span.is_empty()).collect();
-    spans.sort_unstable();
+    let spans = spans.iter().copied().filter(|span| !span.is_empty()).ordered_vec();
     let mut joined: Vec<Span> = Vec::new();
     for span in spans {
         match joined.last_mut() {

@@ -116,7 +116,7 @@ impl<'run> CoarserPeriods<'run> {
         is_requested: bool,
     ) -> ComputedPeriod {
         let context = self.context;
-        let stored = match read_stored(context, &BTreeSet::from([period]), types).await {
+        let stored = match read_stored(context, &[period].into_iter().ordered_set(), types).await {
             Ok(stored) => stored,
             Err(error) => return ComputedPeriod::failed(period, types, &error),
         };

@@ -13,6 +13,7 @@ use crate::{
     metrics::{
         catalogue::Catalogue,
         fold::Unreadable,
+        ordered::Ordered,
         period::{Granularity, Period, format_instant},
         record::Coverage,
         rollup::finer_granularity,
@@ -116,9 +117,9 @@ impl PeriodReport {
 
     /// The same with its types in order: their records are written at the same time.
     pub(super) fn sorted(mut self) -> Self {
-        self.types_written.sort_unstable();
-        self.types_unchanged.sort_unstable();
-        self.types_superseded.sort_unstable();
+        self.types_written = self.types_written.into_iter().ordered_vec();
+        self.types_unchanged = self.types_unchanged.into_iter().ordered_vec();
+        self.types_superseded = self.types_superseded.into_iter().ordered_vec();
         self
     }
 }

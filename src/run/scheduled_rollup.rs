@@ -227,7 +227,7 @@ impl<'run> ScheduledRollup<'run> {
     async fn leave_state(&mut self, granularity: Granularity) {
         let (mut settled, noted) = self.stale.settle(granularity, &self.refreshed);
         settled.refreshes.extend(self.stale.state(granularity).orphaned_refreshes());
-        settled.refreshes.sort_unstable();
+        settled.refreshes = settled.refreshes.into_iter().ordered_vec();
         settled.refreshes.dedup();
         // Those whose mark stays, because another run may still be writing.
         self.done.problems.extend(self.stale.write_refreshed(&noted).await.err());

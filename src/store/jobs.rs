@@ -10,7 +10,7 @@ use crate::{
         AttributeValue, Client, DynamoDbError, Item, PutItem, Read, TransactWriteItems, UpdateItem,
         from_item, number, string, text,
     },
-    metrics::period::parse_instant,
+    metrics::{ordered::Ordered, period::parse_instant},
     store::job::{Job, JobError, JobQueue, job_key, latest_key, unfinished_key},
 };
 
@@ -241,11 +241,10 @@ pub async fn revive_jobs(
             return revived;
         }
     };
-    let mut by_start: Vec<(&str, &str, &String)> = unfinished
+    let by_start = unfinished
         .iter()
         .filter_map(|entry| entry.split_once('#').map(|(id, start)| (start, id, entry)))
-        .collect();
-    by_start.sort_unstable();
+        .ordered_vec();
     let mut over = Vec::new();
     for (start, job_id, entry) in by_start.into_iter().take(REVIVED_AT_ONCE) {
         match revive(client, table, queue, job_id, now, &mut revived).await {

@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     dynamodb::{AttributeValue, Item, from_item, text},
-    metrics::period::{Granularity, parse_instant},
+    metrics::{
+        ordered::Ordered,
+        period::{Granularity, parse_instant},
+    },
     store::{
         marks::Mark,
         run_state::{Progress, State},
@@ -190,8 +193,7 @@ impl StateReader<'_> {
             from_item::<Progress>(Item::from(fields.clone()))
         };
         let progress = read(fields).map_err(|_| {
-            let mut names: Vec<&String> = fields.keys().collect();
-            names.sort_unstable();
+            let names = fields.keys().ordered_vec();
             let is_damaged = |name: &&&String| {
                 let value = fields.get(**name).cloned();
                 let only = value.map(|value| HashMap::from([((**name).clone(), value)]));

@@ -110,9 +110,9 @@ impl Accumulator {
         Ok(match self {
             Self::Count(count) => MetricOutcome { value: Some(count.into()), part: None },
             Self::CountBy(counts) => {
-                let counts: Map<String, Json> =
-                    counts.into_iter().map(|(name, count)| (name, count.into())).collect();
-                MetricOutcome { value: Some(Json::Object(counts)), part: None }
+                let mut object = Map::new();
+                object.extend(counts.into_iter().map(|(name, count)| (name, count.into())));
+                MetricOutcome { value: Some(Json::Object(object)), part: None }
             }
             Self::Distinct(values) => {
                 // Sorted, so that the same values always give the same bytes.

@@ -9,7 +9,7 @@ mod redaction;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -103,8 +103,10 @@ impl Health {
     /// Adds reasons.
     #[must_use]
     pub fn with(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
-        self.reasons.extend(reasons);
-        self.reasons.sort_by_key(|reason| Reverse(reason.severity));
+        for reason in reasons {
+            let at = self.reasons.partition_point(|before| before.severity >= reason.severity);
+            self.reasons.insert(at, reason);
+        }
         self.status = self.reasons.first().map_or(Level::Ok, |reason| reason.severity);
         self
     }
