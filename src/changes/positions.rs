@@ -50,13 +50,13 @@ struct Tracked {
     /// since 1970.
     until: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<Ended>,
+    ended: Option<EndedShard>,
 }
 
 /// A shard was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Ended {
+struct EndedShard {
     /// The start of the reading that came to the end: milliseconds since 1970.
     at: i64,
     /// Whether a child of it is known. A closed shard always has one, but it can be listed later.
@@ -153,8 +153,11 @@ impl Positions {
         let now = now.timestamp_millis();
         let parents: BTreeSet<&String> =
             shards.iter().filter_map(|shard| shard.parent.as_ref()).ordered_set();
-        let read =
-            || Tracked { after: None, until: now, ended: Some(Ended { at: now, followed: true }) };
+        let read = || Tracked {
+            after: None,
+            until: now,
+            ended: Some(EndedShard { at: now, followed: true }),
+        };
         let mut tracked: BTreeMap<String, Tracked> =
             parents.iter().map(|parent| ((*parent).clone(), read())).ordered_map();
         for shard in shards.iter().filter(|shard| !parents.contains(&shard.id)) {
@@ -290,7 +293,7 @@ impl Positions {
     /// Notes that the shard was read to its end.
     pub(super) fn note_end(&mut self, shard: &str, now: DateTime<Utc>) {
         if let Some(shard) = self.shards.get_mut(shard) {
-            shard.ended = Some(Ended { at: now.timestamp_millis(), followed: false });
+            shard.ended = Some(EndedShard { at: now.timestamp_millis(), followed: false });
         }
     }
 }

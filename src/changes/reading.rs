@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use crate::{
     changes::{
         positions::{Gap, Positions},
-        stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
+        stream::{ChangeStream, Listing, Page, Shard, StreamError, StreamRecord},
     },
     host::BoxFuture,
 };
@@ -31,10 +31,10 @@ const MAXIMUM_EXPIRED: u32 = 3;
 
 /// The most calls that are under way at once: a Worker has six connections.
 /// Source: [Workers limits](https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections).
-const MAXIMUM_CONCURRENCY: usize = 6;
+const MAXIMUM_CONCURRENT_SHARDS: usize = 6;
 
 /// What is done with a record. It must not fail: what went wrong is kept until the reading has ended.
-pub type OnRecord<'handler> = dyn FnMut(&Record) + Send + 'handler;
+pub type OnRecord<'handler> = dyn FnMut(&StreamRecord) + Send + 'handler;
 
 /// How far a reading has come.
 #[derive(Debug, Clone)]
@@ -225,7 +225,7 @@ impl<'positions> Reading<'positions> {
         let mut waiting: VecDeque<Cursor> = shards.into_iter().map(cursor).collect();
         let mut reading = FuturesUnordered::new();
         loop {
-            while reading.len() < MAXIMUM_CONCURRENCY
+            while reading.len() < MAXIMUM_CONCURRENT_SHARDS
                 && let Some(cursor) = waiting.pop_front()
             {
                 self.tally.calls += 1 + u32::from(cursor.iterator.is_none());

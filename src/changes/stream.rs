@@ -58,14 +58,14 @@ pub struct Shard {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
     /// The records; there can be none although later pages have some.
-    pub records: Vec<Record>,
+    pub records: Vec<StreamRecord>,
     /// Where the next page begins; `None` where the shard is closed and has been read to its end.
     pub next: Option<String>,
 }
 
 /// One change of one item.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct StreamRecord {
     /// The item's key.
     pub keys: Item,
     /// The item before; `None` where it was inserted.
@@ -78,7 +78,7 @@ pub struct Record {
     pub committed: DateTime<Utc>,
 }
 
-impl Record {
+impl StreamRecord {
     /// Whether the item is one of ours, which no metric counts.
     #[must_use]
     pub fn is_own(&self) -> bool {

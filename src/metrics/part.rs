@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::{ranking::Ranking, sketch::Distinct};
 
 /// The default level of zlib.
-const COMPRESSION_LEVEL: u8 = 6;
+pub(crate) const COMPRESSION_LEVEL: u8 = 6;
 
 /// An item has at most 400 KB. Parts that unpack to more than this are damaged.
 const MAXIMUM_UNPACKED_BYTES: usize = 8 * 1024 * 1024;

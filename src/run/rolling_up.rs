@@ -21,7 +21,7 @@ use crate::{
     query::{plan::plan, reading::read},
     store::{
         record::RecordError,
-        record_writer::{Change, WriteOutcome},
+        record_writer::{RecordChange, WriteOutcome},
     },
 };
 
@@ -222,8 +222,8 @@ impl<'run> PeriodRollup<'run> {
             let name = fresh.metric_type.clone();
             let before = self.stored.get(&(name.clone(), fresh.period)).cloned().transpose()?;
             match writer.changed(fresh, before.as_ref(), Occasion::Rollup)? {
-                Change::Nothing(outcome) => outcomes.push((name, outcome)),
-                Change::Write(merged) => {
+                RecordChange::Nothing(outcome) => outcomes.push((name, outcome)),
+                RecordChange::Write(merged) => {
                     puts.push(writer.put_over(&merged, before.as_ref())?.into());
                     outcomes.push((name, WriteOutcome::Stored));
                     let ours = if before.is_some() { &mut changing } else { &mut new };

@@ -15,7 +15,7 @@ use crate::{
     query::reading::MAXIMUM_CONCURRENCY,
     store::{
         record::{RecordError, record_key},
-        record_writer::{Change, WriteOutcome, Writer},
+        record_writer::{RecordChange, WriteOutcome, Writer},
         run_state::unsettle,
     },
 };
@@ -134,7 +134,7 @@ pub(super) async fn mark_coarser(
         let before = stored.get(&(fresh.metric_type.clone(), fresh.period));
         let Some(Ok(before)) = before else { continue };
         // One that is damaged is not written either; writing it says why.
-        let Ok(Change::Write(merged)) = writer.changed(fresh, Some(before), *occasion) else {
+        let Ok(RecordChange::Write(merged)) = writer.changed(fresh, Some(before), *occasion) else {
             continue;
         };
         touched.insert(fresh.period.granularity());

@@ -35,7 +35,7 @@ pub enum WriteOutcome {
 
 /// The write that a record needs.
 #[allow(clippy::large_enum_variant, reason = "it is matched at once")]
-pub(crate) enum Change {
+pub(crate) enum RecordChange {
     /// None, for this reason.
     Nothing(WriteOutcome),
     /// This record must be written.
@@ -86,16 +86,16 @@ impl Writer<'_> {
         fresh: &Record,
         stored: Option<&Record>,
         occasion: Occasion,
-    ) -> Result<Change, RecordError> {
+    ) -> Result<RecordChange, RecordError> {
         if stored.is_some_and(|stored| stored.calculated_at > fresh.calculated_at) {
-            return Ok(Change::Nothing(WriteOutcome::Superseded));
+            return Ok(RecordChange::Nothing(WriteOutcome::Superseded));
         }
         let merged = merge(self.catalogue, fresh, stored, occasion)?;
         let always = self.rewrites || occasion == Occasion::Scheduled;
         if !always && says_the_same(&merged, stored) {
-            return Ok(Change::Nothing(WriteOutcome::Unchanged));
+            return Ok(RecordChange::Nothing(WriteOutcome::Unchanged));
         }
-        Ok(Change::Write(merged))
+        Ok(RecordChange::Write(merged))
     }
 
     /// Writes `fresh` over `stored`, the record as it was read before, unless it was computed later
@@ -113,8 +113,8 @@ impl Writer<'_> {
     ) -> Result<WriteOutcome, WriteError> {
         for _ in 0..MAXIMUM_CONFLICTS {
             let merged = match self.changed(fresh, stored.as_ref(), occasion)? {
-                Change::Write(merged) => merged,
-                Change::Nothing(outcome) => return Ok(outcome),
+                RecordChange::Write(merged) => merged,
+                RecordChange::Nothing(outcome) => return Ok(outcome),
             };
             if let Some(fence) = &self.fence {
                 fence.check()?;

@@ -7,7 +7,7 @@ use edge_analytics::{
     changes::{
         positions::{Gap, Positions},
         reading::{OnRecord, Reached, Reading, ReadingError, Tally, list_shards},
-        stream::{Record, StreamError},
+        stream::{StreamError, StreamRecord},
         window::Watch,
     },
     dynamodb::Item,
@@ -125,7 +125,7 @@ impl Engine {
     /// noted lie before it.
     pub async fn exact_at_present(stream: &Stream) -> Result<Self, Stopped> {
         let mut positions = start(stream).await?;
-        read(stream, &mut positions, &mut |_: &Record| {}).await?;
+        read(stream, &mut positions, &mut |_: &StreamRecord| {}).await?;
         let cells = stream.world().truth_at(&positions);
         Ok(Self { positions, cells, watch: None })
     }
@@ -135,7 +135,7 @@ impl Engine {
         let Self { positions, cells, watch } = self;
         let mut is_breached = false;
         let mut continuity = Continuity::default();
-        let mut on_record = |record: &Record| {
+        let mut on_record = |record: &StreamRecord| {
             is_breached |= watch.is_some_and(|watch| watch.is_breached_by(record.committed));
             let (old, new) = (image(record.old.as_ref()), image(record.new.as_ref()));
             continuity.take(number_of(&record.keys), old, new);

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::changes::{
     positions::Positions,
     ranges::{Batch, Placed, Range, Ranges, ReadRange, Row, Signed},
-    stream::{Record, key_hash},
+    stream::{StreamRecord, key_hash},
     window::{Lags, OneWindow},
 };
 
@@ -60,7 +60,7 @@ async fn in_one_window(stream: &Stream, lags: Lags) -> Result<Engine, Stopped> {
     if let Err(early) = window.check_read(stream.now()) {
         wait_until(stream, early.until);
     }
-    let take = |window: &mut OneWindow<Contribution>, record: &Record| {
+    let take = |window: &mut OneWindow<Contribution>, record: &StreamRecord| {
         let new = image(record.new.as_ref()).map(|image| image.contribution());
         window.change(key_hash(&record.keys), new);
     };
@@ -129,7 +129,7 @@ fn placed(image: Option<Image>) -> Vec<Placed<Contribution>> {
 
 impl Building {
     /// Applies a change to what is summed.
-    fn change(&mut self, record: &Record) -> bool {
+    fn change(&mut self, record: &StreamRecord) -> bool {
         let (old, new) = (placed(image(record.old.as_ref())), placed(image(record.new.as_ref())));
         for signed in self.ranges.change(old, new) {
             match signed {
@@ -148,7 +148,7 @@ impl Building {
     ) -> Result<DateTime<Utc>, Stopped> {
         let mut positions = self.positions.clone();
         let mut is_breached = false;
-        let mut on_record = |record: &Record| {
+        let mut on_record = |record: &StreamRecord| {
             is_breached |= self.change(record);
             if let Some(batch) = batch {
                 batch.change(key_hash(&record.keys), placed(image(record.new.as_ref())));

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use edge_analytics::{
     changes::{
         reading::EMPTY_PAGES,
-        stream::{ChangeStream, Listing, Page, Record, Shard, StreamError},
+        stream::{ChangeStream, Listing, Page, Shard, StreamError, StreamRecord},
     },
     dynamodb::{DynamoDbError, ErrorKind},
     host::BoxFuture,
@@ -185,12 +185,12 @@ fn is_listed(world: &mut World, index: usize) -> bool {
     !is_new && !world.random.chance(unlisted)
 }
 
-fn record(logged: &Logged) -> Record {
+fn record(logged: &Logged) -> StreamRecord {
     let Logged { change, sequence, .. } = logged;
     let image = |image: Option<crate::item::Image>| {
         image.map(|image| image.to_item(change.item.unwrap_or_default()))
     };
-    Record {
+    StreamRecord {
         keys: change.item.map_or_else(own_keys, keys),
         old: image(change.old),
         new: image(change.new),

@@ -1,7 +1,7 @@
 //! The three obvious hand-offs, which are wrong. A test in which one of them were right would be too
 //! gentle.
 
-use edge_analytics::changes::stream::Record;
+use edge_analytics::changes::stream::StreamRecord;
 
 use crate::{
     engine::{Engine, apply, image, read, start},
@@ -37,7 +37,7 @@ fn busy(seed: u64) -> Settings {
 async fn begin(stream: &Stream, way: WrongWay) -> Engine {
     let mut positions = start(stream).await.unwrap();
     if way == WrongWay::StreamThenRows {
-        read(stream, &mut positions, &mut |_: &Record| {}).await.unwrap();
+        read(stream, &mut positions, &mut |_: &StreamRecord| {}).await.unwrap();
     }
     let mut cells = Cells::new();
     for range in all_partitions() {
@@ -56,11 +56,11 @@ async fn begin(stream: &Stream, way: WrongWay) -> Engine {
     let read_ended = stream.now();
     match way {
         WrongWay::RowsThenStream => {
-            read(stream, &mut positions, &mut |_: &Record| {}).await.unwrap();
+            read(stream, &mut positions, &mut |_: &StreamRecord| {}).await.unwrap();
         }
         WrongWay::StreamThenRows => {}
         WrongWay::NewerThanTheRows => {
-            let mut newer = |record: &Record| {
+            let mut newer = |record: &StreamRecord| {
                 if record.committed > read_ended {
                     let (old, new) = (record.old.as_ref(), record.new.as_ref());
                     apply(&mut cells, image(old), image(new));

@@ -18,7 +18,7 @@ use crate::{
     changes::{positions::Positions, window::Watch},
     metrics::{
         catalogue::definition::{Measure, Metric, Window},
-        delta::{Delta, Deltas, Hour, Part},
+        delta::{Delta, DeltaPart, Deltas, Hour},
         sketch::SketchError,
     },
 };
@@ -226,9 +226,9 @@ impl Balance {
         let is_settled = hour < self.unsettled;
         let cells = match (&delta.part, is_flow(delta)) {
             // Not kept, see `is_kept`.
-            (Part::Ranking, _) | (Part::Value(_), false) => return Ok(()),
+            (DeltaPart::Ranking, _) | (DeltaPart::Value(_), false) => return Ok(()),
             (_, true) if is_settled => return Ok(()),
-            (Part::Value(value), true) => {
+            (DeltaPart::Value(value), true) => {
                 let seen = self.seen.entry(hour).or_default();
                 let seen = seen.entry(metric.name.clone()).or_default();
                 seen.add(value, delta.count);
@@ -239,7 +239,7 @@ impl Balance {
             (_, false) => self.stocks.entry(hour).or_default(),
         };
         let group = match delta.part {
-            Part::Group(group) => Some(group),
+            DeltaPart::Group(group) => Some(group),
             _ => None,
         };
         cells
@@ -259,7 +259,7 @@ impl Balance {
         self.unsettled = unsettled;
         let later = self.stocks.split_off(&unsettled);
         for cells in std::mem::replace(&mut self.stocks, later).into_values() {
-            self.settled_stocks.merge(cells).map_err(|metric| BalanceError::Overflow { metric })?;
+            self.settled_stocks.merge(cells)?;
         }
         self.flows = self.flows.split_off(&unsettled);
         self.seen = self.seen.split_off(&unsettled);

@@ -13,7 +13,7 @@ use crate::{
     metrics::{
         catalogue::{Catalogue, fixture},
         delta::{Change, DeltaMaker, hour_of},
-        part::Part as RecordPart,
+        part::Part,
     },
 };
 
@@ -202,7 +202,7 @@ fn a_balance_is_what_it_was_after_it_was_stored() {
     assert_eq!(again.to_bytes().unwrap(), bytes);
     let users = catalogue.metric("users").unwrap();
     let outcome = again.value(users, hour("10:00")).unwrap().unwrap();
-    let Some(part @ RecordPart::Distinct { .. }) = outcome.part else { panic!("no sketch") };
+    let Some(part @ Part::Distinct { .. }) = outcome.part else { panic!("no sketch") };
     assert_eq!(part.as_distinct().unwrap().unwrap().count(), 2);
     assert_eq!(again.items_with_value(users, hour("10:00")), 2);
 }

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Balance, BalanceError, amount::Amount, is_kept};
+use super::{Balance, BalanceError, amount::CellSum, is_kept};
 use crate::metrics::{
     catalogue::definition::{Measure, Metric, Window},
     delta::Hour,
@@ -125,10 +125,10 @@ impl Balance {
     }
 
     /// A stock at the end of an hour.
-    fn stock(&self, metric: &str, group: Option<&str>, hour: Hour) -> Option<Amount> {
+    fn stock(&self, metric: &str, group: Option<&str>, hour: Hour) -> Option<CellSum> {
         let mut deltas = self.stocks.range(..=hour).map(|(_, cells)| cells.get(metric, group));
         let settled = self.settled_stocks.get(metric, group);
-        deltas.try_fold(settled, Amount::plus)
+        deltas.try_fold(settled, CellSum::plus)
     }
 
     /// The sums that are below zero though they count items.
@@ -160,7 +160,7 @@ impl Balance {
     }
 }
 
-fn mean(amount: Amount) -> (Option<Json>, Option<Part>) {
+fn mean(amount: CellSum) -> (Option<Json>, Option<Part>) {
     let mean = amount.sum.checked_div(Decimal::from(amount.count));
     let count = u64::try_from(amount.count).unwrap_or_default();
     (mean.map(numbers::to_json), Some(Part::average(amount.sum, count)))

@@ -67,7 +67,7 @@ pub struct Delta<'catalogue> {
     /// The hour.
     pub hour: Hour,
     /// What changes.
-    pub part: Part<'catalogue>,
+    pub part: DeltaPart<'catalogue>,
     /// By how many items; negative where they leave.
     pub count: i64,
     /// By which amount; zero for a measure that only counts.
@@ -76,7 +76,7 @@ pub struct Delta<'catalogue> {
 
 /// What of a metric changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part<'catalogue> {
+pub enum DeltaPart<'catalogue> {
     /// Its number, or its mean.
     Whole,
     /// The number of a group.
@@ -278,21 +278,21 @@ impl<'catalogue> Steps<'catalogue> {
         let metric = self.metric;
         let (part, sum) = match value {
             Contribution::Nothing => return,
-            Contribution::Row => (Part::Whole, Decimal::ZERO),
+            Contribution::Row => (DeltaPart::Whole, Decimal::ZERO),
             Contribution::Group(name) => match group_name(metric, name) {
-                Some(name) => (Part::Group(name), Decimal::ZERO),
+                Some(name) => (DeltaPart::Group(name), Decimal::ZERO),
                 None => return,
             },
-            Contribution::Value(value) => (Part::Value((*value).to_owned()), Decimal::ZERO),
+            Contribution::Value(value) => (DeltaPart::Value((*value).to_owned()), Decimal::ZERO),
             Contribution::Amount(amount) => {
-                (Part::Whole, if sign < 0 { -*amount } else { *amount })
+                (DeltaPart::Whole, if sign < 0 { -*amount } else { *amount })
             }
-            Contribution::Target(_) => (Part::Ranking, Decimal::ZERO),
+            Contribution::Target(_) => (DeltaPart::Ranking, Decimal::ZERO),
         };
         let same = self.deltas.iter_mut().find(|one| one.hour == hour && one.part == part);
         match same {
             // What arrives and leaves in the same hour.
-            Some(delta) if part != Part::Ranking => {
+            Some(delta) if part != DeltaPart::Ranking => {
                 delta.count += sign;
                 delta.sum += sum;
                 self.deltas.retain(|delta| delta.count != 0 || !delta.sum.is_zero());

@@ -101,10 +101,10 @@ impl Sums {
         for Delta { metric, hour, part, count, sum } in &deltas.deltas {
             assert!(*count != 0 || !sum.is_zero(), "a delta of nothing");
             let part = match part {
-                Part::Whole => String::new(),
-                Part::Group(name) => (*name).to_owned(),
-                Part::Value(value) => value.clone(),
-                Part::Ranking => continue,
+                DeltaPart::Whole => String::new(),
+                DeltaPart::Group(name) => (*name).to_owned(),
+                DeltaPart::Value(value) => value.clone(),
+                DeltaPart::Ranking => continue,
             };
             let amounts = self.0.entry((metric.name.clone(), part)).or_default();
             let amount = amounts.entry(*hour).or_default();
