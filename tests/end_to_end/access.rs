@@ -1,7 +1,6 @@
 //! API tokens, sessions and origins.
 
 use http::Method;
-use sample_platform::accounts;
 
 use crate::common::{
     ALLOWED_ORIGIN, TOKEN, assert_common_headers, assert_error, bearer, day_path, end_to_end,

@@ -1,7 +1,5 @@
 //! Wrong requests over HTTP.
 
-use std::io::Write;
-
 use http::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -55,17 +55,17 @@ static SHARED: LazyLock<Result<Shared, String>> = LazyLock::new(Shared::set_up);
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A Worker whose table holds a platform and the records of its last hours.
-struct Shared {
-    runtime: Runtime,
-    tools: Tools,
-    fault_package: PathBuf,
-    package: PathBuf,
-    backend: Backend,
-    table: TestTable,
-    items: Vec<Item>,
-    variables: Variables,
-    worker: Worker,
-    accounts: Accounts,
+pub struct Shared {
+    pub runtime: Runtime,
+    pub tools: Tools,
+    pub fault_package: PathBuf,
+    pub package: PathBuf,
+    pub backend: Backend,
+    pub table: TestTable,
+    pub items: Vec<Item>,
+    pub variables: Variables,
+    pub worker: Worker,
+    pub accounts: Accounts,
 }
 
 impl Shared {
@@ -113,7 +113,7 @@ impl Shared {
     }
 
     /// The variables with one of them changed or left out.
-    fn variables_with(&self, name: &str, value: Option<&str>) -> Variables {
+    pub fn variables_with(&self, name: &str, value: Option<&str>) -> Variables {
         let mut variables = self.variables.clone();
         variables.retain(|(other, _)| *other != name || value.is_some());
         for (other, changed) in &mut variables {
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// Fails if anything that `worker` or wrangler printed holds a secret.
-    fn assert_no_secret_in_the_log_of(&self, worker: &Worker) {
+    pub fn assert_no_secret_in_the_log_of(&self, worker: &Worker) {
         let log = worker.log();
         for (what, secret) in [
             ("the AWS secret key", SECRET_KEY),

@@ -8,7 +8,7 @@ use support::engine_suite::{TYPES, end};
 use crate::{
     common::{
         API, TOKEN, assert_common_headers, assert_error, assert_late_hour_is_right, bearer,
-        day_path, end_to_end, get, hours, instant, note, variables,
+        day_path, end_to_end, get, instant, note,
     },
     worker::Worker,
 };

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use edge_analytics::metrics::period::{Granularity, Period};
 use http::Method;
 use serde_json::{Value, json};
 use support::engine_suite::end;
@@ -11,7 +10,7 @@ use support::engine_suite::end;
 use crate::{
     common::{
         HEALTH_TOKEN, HOURS, RECALCULATE, TOKEN, assert_common_headers, assert_late_hour_is_right,
-        bearer, data, day_path, end_to_end, get, hours, instant,
+        bearer, data, day_path, end_to_end, get, instant,
     },
     worker::Worker,
 };
