@@ -98,7 +98,7 @@ scenario(
 scenario('a rejected sign-in is accessible', { as: 'ordinary', provokes: [403] }, async ({ page }) => {
   await page.goto('/');
   await button(page, 'Use the platform’s session').click();
-  await page.getByRole('alert').filter({ hasText: 'not an administrator' }).waitFor();
+  await page.getByRole('alert').filter({ hasText: 'not as an administrator' }).waitFor();
   await assertAccessible(page);
 });
 

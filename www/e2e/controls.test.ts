@@ -239,7 +239,7 @@ scenario('wrong dates are rejected with the reason', {}, async ({ page }) => {
   const to = page.getByLabel('To', { exact: true });
   const alert = page.getByRole('form', { name: 'Custom dates' }).getByRole('alert');
   for (const [first, last, reason] of [
-    [DATES.to, DATES.from, 'The first date is after the last one.'],
+    [DATES.to, DATES.from, 'The first date is after the last date.'],
     ['2999-01-01', '2999-01-02', 'The first date is in the future.'],
     ['', DATES.to, 'Enter both dates.'],
     [`0202${DATES.from.slice(4)}`, DATES.to, 'The dates are too far apart'],
