@@ -16,12 +16,13 @@ use serde_json::{Value as Json, json};
 use crate::{
     dynamodb::Read,
     metrics::{
+        maker::Makers,
         ordered::Ordered,
         period::{Granularity, Period, format_instant, parse_instant},
         retention::RUNS_AND_JOBS,
     },
     store::{
-        job::{Job, JobRequest, JobStatus, MAXIMUM_JOB_PERIODS, Plan, QueueError},
+        job::{Job, JobRequest, JobStatus, MAXIMUM_JOB_PERIODS, QueueError, computed_for},
         jobs::{JobStoreError, end_job, read_live_job, start_job},
         run_state::{State as RunState, state_key},
     },
@@ -141,21 +142,22 @@ pub async fn start(
     let now = app.host.now();
     let begin = begin(&app).await?;
     let retention = app.settings.options.retention;
-    let plan = begin.map(|begin| Plan { begin, as_of: now, retention });
+    let makers = begin.map(|begin| Makers { begin, as_of: now, retention });
     let is_recorded = |name: &str| app.catalogue.of_type(name).next().is_some();
     let is_recorded_type = range.metric_type.as_deref().is_none_or(is_recorded);
-    let has_record = |period: &&Period| plan.is_some_and(|plan| plan.can_have_record(**period));
+    let has_record =
+        |period: &&Period| makers.is_some_and(|makers| makers.can_have_record(**period));
     let periods: Vec<Period> =
         range.periods.iter().filter(has_record).filter(|_| is_recorded_type).copied().collect();
     if is_preview {
-        let preview = preview(range, plan, &periods);
+        let preview = preview(range, makers, &periods);
         return Ok(json_response(StatusCode::OK, &json!({ "success": true, "data": preview })));
     }
-    let (Some(first), Some(last), Some(plan)) = (periods.first(), periods.last(), plan) else {
+    let (Some(first), Some(last), Some(begin)) = (periods.first(), periods.last(), begin) else {
         return Err(nothing_to_recalculate(range, begin));
     };
     let request = body.job_request(*first, *last);
-    let job = Job::new(app.host.random()?, request, periods.len(), plan.begin, plan.retention, now);
+    let job = Job::new(app.host.random()?, request, periods.len(), begin, retention, now);
     let token = app.host.random()?;
     let (job, is_new) = start_job(&app.client, &app.settings.table, job, token, now).await?;
     if is_new && let Err(error) = app.queue.send(job.message(), Duration::ZERO).await {
@@ -234,13 +236,14 @@ async fn begin(app: &App) -> Result<Option<DateTime<Utc>>, ApiError> {
     Ok(state.progress.begin())
 }
 
-fn preview(range: &RequestedRange, plan: Option<Plan>, periods: &[Period]) -> Json {
+fn preview(range: &RequestedRange, makers: Option<Makers>, periods: &[Period]) -> Json {
     let mut refreshed: BTreeMap<&str, usize> = Granularity::ALL
         .into_iter()
         .filter(|granularity| *granularity > range.granularity)
         .map(|granularity| (granularity.name(), 0))
         .ordered_map();
-    for (granularity, computed) in plan.map(|plan| plan.computed_for(periods)).unwrap_or_default() {
+    let computed = makers.map(|makers| computed_for(&makers, periods)).unwrap_or_default();
+    for (granularity, computed) in computed {
         if let Some(count) = refreshed.get_mut(granularity.name()) {
             *count = computed.len();
         }

@@ -134,6 +134,15 @@ pub struct Makers {
 }
 
 impl Makers {
+    /// Whether `period` can have a record: it has ended, not before the first counted hour, and is within
+    /// retention.
+    #[must_use]
+    pub fn can_have_record(&self, period: Period) -> bool {
+        period.end() < self.as_of
+            && period.end() >= self.begin
+            && !self.retention.has_ended(period, self.as_of)
+    }
+
     /// The maker of the records of `period`.
     ///
     /// A period is rolled up while the records of all its finer periods since the first counted

@@ -137,7 +137,7 @@ impl<'run> Delivery<'run> {
         if slice.periods.is_empty() {
             return Ok(SliceOutcome::Done);
         }
-        let plan = job.plan()?;
+        let makers = job.makers()?;
         let failed =
             |why: &dyn Display| Ok(SliceOutcome::Failed { why: why.to_string(), is_outage: false });
         let run_id = match self.engine.host.random() {
@@ -151,13 +151,13 @@ impl<'run> Delivery<'run> {
         if types.is_empty() {
             return failed(&"the metric type is no longer in the catalogue");
         }
-        let mut context = self.engine.context(&self.client, run_id, plan.as_of, self.started);
+        let mut context = self.engine.context(&self.client, run_id, makers.as_of, self.started);
         context.is_scheduled = false;
         context.types = types;
         // What was requested shows when it was recalculated, also if it is unchanged.
         context.rewrites = job.asked_for(slice) > 0;
         context.marks = OwnMarks::of(&context.run_id);
-        let result = SliceRun::new(&context, attempt).run(plan.begin).await;
+        let result = SliceRun::new(&context, attempt).run(makers.begin).await;
         let failure = result.first_failure();
         // The slice is done all the same.
         if let Err(problem) = context.enter_slice(attempt, &result).await {

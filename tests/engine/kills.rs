@@ -73,6 +73,17 @@ impl Killed {
         assert_eq!(report.left, 1, "{}: {report:?}", self.when("a later event"));
     }
 
+    /// The hour after the one that was cut off is right. `deletedUsers` follows from the stored users of
+    /// both hours.
+    async fn assert_next_hour(&self, truth: &Truth, there: &[&str], next: Period, when: &str) {
+        let mut wanted = truth.expected(next);
+        if !there.contains(&"users") {
+            wanted = without(wanted, &["deletedUsers"]);
+        }
+        assert_records(&self.table, next, &wanted, when).await;
+        assert_settled(&self.table, Granularity::Hourly, next, when).await;
+    }
+
     fn when(&self, what: &str) -> String {
         format!("cut off after {} requests, then {what}", self.after)
     }
@@ -148,12 +159,7 @@ async fn an_hourly_run_is_followed_by_the_next() {
         let when = killed.when("the next one");
         let wanted = observed_or_late(&truth.expected(own), &truth.late(own), &there);
         assert_records(&killed.table, own, &wanted, &when).await;
-        let mut wanted = truth.expected(next);
-        if !there.contains(&"users") {
-            wanted = without(wanted, &["deletedUsers"]);
-        }
-        assert_records(&killed.table, next, &wanted, &when).await;
-        assert_settled(&killed.table, Granularity::Hourly, next, &when).await;
+        killed.assert_next_hour(&truth, &there, next, &when).await;
     })
     .await;
 }
@@ -176,12 +182,7 @@ async fn the_first_run_is_followed_by_the_next() {
         } else {
             assert!(stored_types(&killed.table, own).await.is_empty(), "{when}");
         }
-        let mut wanted = truth.expected(next);
-        if !there.contains(&"users") {
-            wanted = without(wanted, &["deletedUsers"]);
-        }
-        assert_records(&killed.table, next, &wanted, &when).await;
-        assert_settled(&killed.table, Granularity::Hourly, next, &when).await;
+        killed.assert_next_hour(&truth, &there, next, &when).await;
     })
     .await;
 }

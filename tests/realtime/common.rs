@@ -1,6 +1,9 @@
 //! Paths, costs and the platform that changes while the counters are refreshed.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
@@ -14,10 +17,11 @@ use edge_analytics::{
 use sample_platform::Item;
 use serde_json::{Value, json};
 use support::{
-    api::{Api, IMPATIENT, StandingHost, stamp, variable},
+    api::{Api, IMPATIENT, StandingHost, instant, stamp, variable},
     catalogue::gallery,
     database::{Backend, TestTable, connection},
     engine_suite::{engine_at, platform},
+    fault_proxy::{Fault, FaultProxy, Seen},
     realtime::{Surroundings, expected_counters},
 };
 
@@ -82,18 +86,33 @@ pub fn as_of(item: &Item, now: DateTime<Utc>) -> Item {
 impl World {
     /// A day and three hours that were counted, up to `start`.
     pub async fn at(start: DateTime<Utc>) -> Self {
-        Self::behind(start, |endpoint| async { endpoint }).await
+        Self::since(start, 27, |endpoint| async { endpoint }).await
     }
 
-    /// The same, with all that is asked in real time behind what `proxy` answers.
-    pub async fn behind<Proxied: Future<Output = String>>(
-        start: DateTime<Utc>,
-        proxy: impl FnOnce(String) -> Proxied,
-    ) -> Self {
-        Self::since(start, 27, proxy).await
+    /// The platform behind a proxy, counted until 02:00. While the switch is on, the proxy rejects the
+    /// requests for which `is_rejected` holds: the clock stands still, so retries of a request that gets
+    /// no response would not end.
+    pub async fn behind_proxy(
+        is_rejected: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+    ) -> (Self, &'static FaultProxy, Arc<AtomicBool>) {
+        let switch = Arc::new(AtomicBool::new(false));
+        let is_on = switch.clone();
+        let rule = move |seen: &Seen| {
+            let rejects = is_on.load(Ordering::SeqCst) && is_rejected(seen);
+            if rejects { Fault::AccessDenied } else { Fault::None }
+        };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let world = Self::since(instant("2026-06-01T02:00:00Z"), 27, async move |endpoint| {
+            let proxy: &'static FaultProxy =
+                Box::leak(Box::new(FaultProxy::start(&endpoint, rule).await));
+            sender.send(proxy).unwrap_or_else(|_| panic!("the receiver is gone"));
+            proxy.endpoint.clone()
+        })
+        .await;
+        (world, receiver.await.unwrap(), switch)
     }
 
-    /// The same, of which so many hours were counted.
+    /// A platform of which so many hours were counted until `start`, behind what `proxy` starts.
     pub async fn since<Proxied: Future<Output = String>>(
         start: DateTime<Utc>,
         hours: i64,

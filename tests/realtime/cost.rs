@@ -1,7 +1,5 @@
 //! What refreshes cost, and that one at a time counts.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use edge_analytics::{
     dynamodb::{UpdateItem, number, string},
@@ -12,7 +10,6 @@ use support::{
     api::{StandingHost, instant},
     database::{Backend, TestTable},
     engine_suite::{end, platform},
-    fault_proxy::{Fault, FaultProxy, Seen},
     realtime::Surroundings,
 };
 
@@ -20,16 +17,7 @@ use crate::common::{REQUESTS, World, refresh_at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_has_an_exact_cost_and_reads_no_whole_partition() {
-    let proxy: Arc<std::sync::Mutex<Option<&'static FaultProxy>>> = Arc::default();
-    let keep = proxy.clone();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let started = FaultProxy::start(&endpoint, |_: &Seen| Fault::None).await;
-        let started: &'static FaultProxy = Box::leak(Box::new(started));
-        *keep.lock().unwrap() = Some(started);
-        started.endpoint.clone()
-    })
-    .await;
-    let proxy = proxy.lock().unwrap().unwrap();
+    let (mut world, proxy, _) = World::behind_proxy(|_| false).await;
     let mut seen = 0;
     for (at, requests) in [
         ("2026-06-01T02:20:00.000Z", REQUESTS),

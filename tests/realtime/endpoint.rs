@@ -1,15 +1,12 @@
 //! `GET /realtime`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use support::{
     api::instant,
-    fault_proxy::{Fault, FaultProxy, Seen},
+    fault_proxy::FaultProxy,
     realtime::{assert_counters, counters_in},
 };
 
@@ -153,15 +150,7 @@ pub fn counts(proxy: &FaultProxy) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_store_fails_an_isolate_counts_once_a_minute() {
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let proxy = FaultProxy::start(&endpoint, |_| Fault::None).await;
-        let endpoint = proxy.endpoint.clone();
-        sender.send(proxy).unwrap();
-        endpoint
-    })
-    .await;
-    let proxy = receiver.recv().await.unwrap();
+    let (mut world, proxy, _) = World::behind_proxy(|_| false).await;
     let begun = instant("2026-06-01T02:20:00Z");
     world.go_on_to(begun).await;
     world.surroundings.snapshots.break_down(true);
@@ -172,7 +161,7 @@ async fn while_the_store_fails_an_isolate_counts_once_a_minute() {
         assert_eq!(data["source"], "dynamodb");
         assert_counters(&counters_in(&data), &expected, "at once");
     }
-    assert_eq!(counts(&proxy), 1);
+    assert_eq!(counts(proxy), 1);
     for second in 1..50 {
         world.host.set(begun + TimeDelta::seconds(second));
         let data = world.data(REALTIME).await;
@@ -180,30 +169,21 @@ async fn while_the_store_fails_an_isolate_counts_once_a_minute() {
         assert_counters(&counters_in(&data), &expected, "within the minute");
         assert_eq!(metric(&data, "totalMedia")["ageSeconds"], second);
     }
-    assert_eq!(counts(&proxy), 1);
+    assert_eq!(counts(proxy), 1);
     world.go_on_to(begun + TimeDelta::seconds(60)).await;
     let data = world.data(REALTIME).await;
     assert_counters(&counters_in(&data), &world.expected(), "a minute later");
-    assert_eq!(counts(&proxy), 2);
+    assert_eq!(counts(proxy), 2);
     // Counted for the request for fresh values; other requests get them too.
     world.go_on_to(begun + TimeDelta::seconds(125)).await;
     world.data(&format!("{REALTIME}?fresh=true")).await;
     world.data(REALTIME).await;
-    assert_eq!(counts(&proxy), 3);
+    assert_eq!(counts(proxy), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_count_that_fails_leaves_the_turn_to_the_next_request() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let failing = fails.clone();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let rule = move |_: &Seen| {
-            if failing.load(Ordering::SeqCst) { Fault::AccessDenied } else { Fault::None }
-        };
-        let proxy = Box::leak(Box::new(FaultProxy::start(&endpoint, rule).await));
-        proxy.endpoint.clone()
-    })
-    .await;
+    let (mut world, _, fails) = World::behind_proxy(|_| true).await;
     world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
     world.surroundings.snapshots.break_down(true);
     fails.store(true, Ordering::SeqCst);

@@ -1,9 +1,6 @@
 //! Every counter against the independent computation.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use edge_analytics::{
     metrics::period::{Granularity, Period},
@@ -15,7 +12,6 @@ use support::{
     api::{StandingHost, instant},
     database::{Backend, TestTable},
     engine_suite::{TYPES, end, platform},
-    fault_proxy::{Fault, FaultProxy, Seen},
     oracle,
     realtime::{Surroundings, assert_counters, counters_in, expected_counters},
 };
@@ -176,17 +172,7 @@ async fn totals_outlive_their_records() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_partition_affects_only_its_counters() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let failing = fails.clone();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let rule = move |seen: &Seen| {
-            let fails = failing.load(Ordering::SeqCst) && seen.queries("MEDIA");
-            if fails { Fault::AccessDenied } else { Fault::None }
-        };
-        let proxy = Box::leak(Box::new(FaultProxy::start(&endpoint, rule).await));
-        proxy.endpoint.clone()
-    })
-    .await;
+    let (mut world, _, fails) = World::behind_proxy(|seen| seen.queries("MEDIA")).await;
     world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
     fails.store(true, Ordering::SeqCst);
     world.tick().await;

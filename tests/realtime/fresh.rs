@@ -1,9 +1,6 @@
 //! Fresh values on request, authentication, outages and retention.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
 use edge_analytics::{realtime::Snapshot, settings::Settings};
@@ -12,7 +9,6 @@ use support::{
     api::{Api, IMPATIENT, StandingHost, TOKEN, get, instant, variable},
     database::{Backend, TestTable},
     engine_suite::end,
-    fault_proxy::{Fault, FaultProxy, Seen},
     realtime::{assert_counters, counters_in},
 };
 
@@ -44,20 +40,7 @@ async fn fresh_figures_are_counted_when_asked_for() {
 /// they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn fresh_figures_are_counted_once_in_ten_seconds() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let failing = fails.clone();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let rule = move |_: &Seen| {
-            if failing.load(Ordering::SeqCst) { Fault::AccessDenied } else { Fault::None }
-        };
-        let proxy = FaultProxy::start(&endpoint, rule).await;
-        let endpoint = proxy.endpoint.clone();
-        sender.send(proxy).unwrap();
-        endpoint
-    })
-    .await;
-    let proxy = receiver.recv().await.unwrap();
+    let (mut world, proxy, fails) = World::behind_proxy(|_| true).await;
     let begun = instant("2026-06-01T02:20:00Z");
     world.go_on_to(begun).await;
     let expected = world.expected();
@@ -68,7 +51,7 @@ async fn fresh_figures_are_counted_once_in_ten_seconds() {
         assert_eq!((&data["source"], &data["refreshing"]), (&json!("dynamodb"), &json!(false)));
         assert_counters(&counters_in(&data), &expected, "at once");
     }
-    assert_eq!((counts(&proxy), proxy.seen().len()), (1, REQUESTS));
+    assert_eq!((counts(proxy), proxy.seen().len()), (1, REQUESTS));
     for second in [1, 5, 9] {
         world.go_on_to(begun + TimeDelta::seconds(second)).await;
         let data = world.data(&fresh).await;
@@ -81,16 +64,16 @@ async fn fresh_figures_are_counted_once_in_ten_seconds() {
     let data = world.data(&fresh).await;
     assert_eq!(data["lastUpdated"], "2026-06-01T02:20:10.000Z");
     assert_counters(&counters_in(&data), &world.expected(), "ten seconds later");
-    assert_eq!((counts(&proxy), proxy.seen().len()), (2, 2 * REQUESTS));
+    assert_eq!((counts(proxy), proxy.seen().len()), (2, 2 * REQUESTS));
     // One that fails leaves the turn to the next one.
     world.go_on_to(begun + TimeDelta::seconds(20)).await;
     fails.store(true, Ordering::SeqCst);
     assert_eq!(world.api.get(&fresh).await.error(500), "Database error");
     fails.store(false, Ordering::SeqCst);
-    let before = counts(&proxy);
+    let before = counts(proxy);
     let data = world.data(&fresh).await;
     assert_counters(&counters_in(&data), &world.expected(), "after a failure");
-    assert_eq!(counts(&proxy), before + 1);
+    assert_eq!(counts(proxy), before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,17 +89,7 @@ async fn the_counters_are_for_administrators() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_dynamodb_the_snapshot_is_still_answered() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let failing = fails.clone();
-    let mut world = World::behind(instant("2026-06-01T02:00:00Z"), async move |endpoint| {
-        let rule = move |_: &Seen| {
-            // A refusal: the clock stands still, so nothing would ever give up trying again.
-            if failing.load(Ordering::SeqCst) { Fault::AccessDenied } else { Fault::None }
-        };
-        let proxy = Box::leak(Box::new(FaultProxy::start(&endpoint, rule).await));
-        proxy.endpoint.clone()
-    })
-    .await;
+    let (mut world, _, fails) = World::behind_proxy(|_| true).await;
     world.go_on_to(instant("2026-06-01T02:20:00Z")).await;
     world.tick().await;
     fails.store(true, Ordering::SeqCst);

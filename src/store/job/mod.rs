@@ -15,9 +15,10 @@ pub use item::{JobError, job_key, latest_key, unfinished_key};
 use item::{instant, shortened};
 pub use message::{JobQueue, Message, QueueError};
 pub use request::{JobRequest, MAXIMUM_JOB_PERIODS};
-pub use slices::{Plan, Slice, SliceGroup, Work};
+pub use slices::{Slice, SliceGroup, Work, computed_for};
 
 use crate::metrics::{
+    maker::Makers,
     period::{format_instant, parse_instant},
     retention::Retention,
 };
@@ -115,7 +116,7 @@ impl Job {
         now: DateTime<Utc>,
     ) -> Self {
         let Retention { hourly, daily, weekly, monthly } = retention;
-        let plan = Plan { begin, as_of: now, retention };
+        let makers = Makers { begin, as_of: now, retention };
         // A request that cannot be read is reported when the slices are asked for.
         let asked = request.asked().unwrap_or_default();
         Self {
@@ -130,7 +131,7 @@ impl Job {
             failed_attempts: 0,
             gave_way: 0,
             next_slice: 0,
-            slice_groups: plan.groups(&asked),
+            slice_groups: slices::groups(&makers, &asked),
             started_at: format_instant(now),
             moved_at: format_instant(now),
             attempted_at: None,
@@ -173,14 +174,14 @@ impl Job {
         self.finished_at.is_none() && last.is_none_or(is_old)
     }
 
-    /// How its periods are computed.
+    /// What decides how its periods are computed.
     ///
     /// # Errors
     ///
     /// When the stored job is damaged.
-    pub fn plan(&self) -> Result<Plan, JobError> {
+    pub fn makers(&self) -> Result<Makers, JobError> {
         let [hourly, daily, weekly, monthly] = self.retention;
-        Ok(Plan {
+        Ok(Makers {
             begin: instant(&self.begin)?,
             as_of: instant(&self.started_at)?,
             retention: Retention { hourly, daily, weekly, monthly },
@@ -199,7 +200,7 @@ impl Job {
     /// The stored groups. For a job of an older build, the groups that it would have now.
     fn groups(&self) -> Result<Vec<SliceGroup>, JobError> {
         if self.slice_groups.is_empty() {
-            return Ok(self.plan()?.groups(&self.request.asked()?));
+            return Ok(slices::groups(&self.makers()?, &self.request.asked()?));
         }
         Ok(self.slice_groups.clone())
     }

@@ -6,14 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{JobError, instant};
 use crate::metrics::{
     maker::{Maker, Makers},
     period::{Granularity, Period, format_instant},
-    retention::Retention,
     rollup::coarser_granularities,
 };
 
@@ -129,71 +127,47 @@ pub(super) fn halved(
     Ok(None)
 }
 
-/// Decides which periods a job computes, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// The start of the first counted hour.
-    pub begin: DateTime<Utc>,
-    /// When the job was requested.
-    pub as_of: DateTime<Utc>,
-    /// How long records are kept.
-    pub retention: Retention,
+/// The finer periods from which `period` is rolled up. `None` if they are past retention, so that the
+/// period itself is counted.
+fn finer(makers: &Makers, period: Period) -> Option<Vec<Period>> {
+    let is_rolled_up = makers.of_period(period) == Maker::Rollup;
+    Some(makers.finer(period)).filter(|finer| is_rolled_up && !finer.is_empty())
 }
 
-impl Plan {
-    /// Whether `period` can have a record: it has ended, not before the first counted hour, and is within
-    /// retention.
-    #[must_use]
-    pub fn can_have_record(&self, period: Period) -> bool {
-        period.end() < self.as_of
-            && period.end() >= self.begin
-            && !self.retention.has_ended(period, self.as_of)
+/// The periods that are computed for `asked`, by granularity: their finer periods, they themselves,
+/// and the coarser ones above, which are refreshed.
+#[must_use]
+pub fn computed_for(makers: &Makers, asked: &[Period]) -> BTreeMap<Granularity, BTreeSet<Period>> {
+    let mut computed: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
+    let mut below: Vec<Period> = asked.to_vec();
+    while let Some(period) = below.pop() {
+        if computed.entry(period.granularity()).or_default().insert(period) {
+            below.extend(finer(makers, period).into_iter().flatten());
+        }
     }
-
-    /// The finer periods from which `period` is rolled up. `None` if they are past retention, so that the
-    /// period itself is counted.
-    fn finer(&self, period: Period) -> Option<Vec<Period>> {
-        let Self { begin, as_of, retention } = *self;
-        let makers = Makers { begin, as_of, retention };
-        let is_rolled_up = makers.of_period(period) == Maker::Rollup;
-        Some(makers.finer(period)).filter(|finer| is_rolled_up && !finer.is_empty())
-    }
-
-    /// The periods that are computed for `asked`, by granularity: their finer periods, they themselves,
-    /// and the coarser ones above, which are refreshed.
-    #[must_use]
-    pub fn computed_for(&self, asked: &[Period]) -> BTreeMap<Granularity, BTreeSet<Period>> {
-        let mut computed: BTreeMap<Granularity, BTreeSet<Period>> = BTreeMap::new();
-        let mut below: Vec<Period> = asked.to_vec();
-        while let Some(period) = below.pop() {
-            if computed.entry(period.granularity()).or_default().insert(period) {
-                below.extend(self.finer(period).into_iter().flatten());
+    let mut above: Vec<Period> = asked.to_vec();
+    while let Some(period) = above.pop() {
+        for coarser in coarser_granularities(period.granularity()) {
+            let coarser = Period::containing(*coarser, period.start());
+            if makers.can_have_record(coarser) {
+                computed.entry(coarser.granularity()).or_default().insert(coarser);
+                above.push(coarser);
             }
         }
-        let mut above: Vec<Period> = asked.to_vec();
-        while let Some(period) = above.pop() {
-            for coarser in coarser_granularities(period.granularity()) {
-                let coarser = Period::containing(*coarser, period.start());
-                if self.can_have_record(coarser) {
-                    computed.entry(coarser.granularity()).or_default().insert(coarser);
-                    above.push(coarser);
-                }
-            }
-        }
-        computed
     }
+    computed
+}
 
-    /// What is computed for `asked`, in the order in which it is done.
-    pub(super) fn groups(&self, asked: &[Period]) -> Vec<SliceGroup> {
-        let mut groups = Vec::new();
-        for (granularity, periods) in self.computed_for(asked) {
-            let (rolled_up, counted): (Vec<Period>, Vec<Period>) =
-                periods.into_iter().partition(|period| self.finer(*period).is_some());
-            groups.extend(consecutive(Work::Count, &counted, counted_at_once(granularity)));
-            groups.extend(consecutive(Work::RollUp, &rolled_up, ROLLED_UP_AT_ONCE));
-        }
-        groups
+/// What is computed for `asked`, in the order in which it is done.
+pub(super) fn groups(makers: &Makers, asked: &[Period]) -> Vec<SliceGroup> {
+    let mut groups = Vec::new();
+    for (granularity, periods) in computed_for(makers, asked) {
+        let (rolled_up, counted): (Vec<Period>, Vec<Period>) =
+            periods.into_iter().partition(|period| finer(makers, *period).is_some());
+        groups.extend(consecutive(Work::Count, &counted, counted_at_once(granularity)));
+        groups.extend(consecutive(Work::RollUp, &rolled_up, ROLLED_UP_AT_ONCE));
     }
+    groups
 }
 
 /// Groups of `periods`, which are in order. A new group starts after a gap.
@@ -216,16 +190,17 @@ fn counted_at_once(granularity: Granularity) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeZone;
+    use chrono::{DateTime, TimeZone, Utc};
 
     use super::*;
+    use crate::metrics::retention::Retention;
 
     fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, month, day, hour, 0, 0).unwrap()
     }
 
-    fn plan() -> Plan {
-        Plan { begin: at(1, 1, 0), as_of: at(6, 10, 12), retention: Retention::default() }
+    fn makers() -> Makers {
+        Makers { begin: at(1, 1, 0), as_of: at(6, 10, 12), retention: Retention::default() }
     }
 
     fn from(granularity: Granularity, start: DateTime<Utc>, count: usize) -> Vec<Period> {
@@ -245,7 +220,7 @@ mod tests {
     fn hours_are_counted_and_what_lies_above_is_refreshed() {
         let hours = from(Granularity::Hourly, at(5, 30, 0), 72);
         assert_eq!(
-            shape(&plan().groups(&hours)),
+            shape(&groups(&makers(), &hours)),
             [
                 (Work::Count, "hourly", 48),
                 (Work::Count, "hourly", 24),
@@ -262,7 +237,7 @@ mod tests {
     fn a_day_within_the_retention_of_hours_is_rolled_up_from_them() {
         let day = from(Granularity::Daily, at(6, 9, 0), 1);
         assert_eq!(
-            shape(&plan().groups(&day)),
+            shape(&groups(&makers(), &day)),
             [(Work::Count, "hourly", 24), (Work::RollUp, "daily", 1)]
         );
     }
@@ -271,14 +246,14 @@ mod tests {
     fn a_day_past_the_retention_of_hours_is_counted_itself() {
         let day = from(Granularity::Daily, at(3, 9, 0), 1);
         assert_eq!(
-            shape(&plan().groups(&day)),
+            shape(&groups(&makers(), &day)),
             [(Work::Count, "daily", 1), (Work::RollUp, "weekly", 1), (Work::RollUp, "monthly", 1)]
         );
     }
 
     #[test]
     fn what_is_counted_at_once_covers_little_time() {
-        let groups = plan().groups(&from(Granularity::Daily, at(3, 2, 0), 5));
+        let groups = groups(&makers(), &from(Granularity::Daily, at(3, 2, 0), 5));
         let counted: Vec<usize> = shape(&groups)
             .iter()
             .filter(|(work, ..)| *work == Work::Count)
@@ -300,7 +275,7 @@ mod tests {
     #[test]
     fn slices_are_halved_from_one_on() {
         let hours = from(Granularity::Hourly, at(5, 30, 0), 120);
-        let groups = plan().groups(&hours);
+        let groups = groups(&makers(), &hours);
         let all = |groups: &[SliceGroup]| -> Vec<Period> {
             slices_of(groups).unwrap().into_iter().flat_map(|slice| slice.periods).collect()
         };

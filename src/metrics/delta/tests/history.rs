@@ -174,6 +174,22 @@ impl History {
     }
 }
 
+/// A random history from `begin` on, the sums of its deltas, and the time of its last change.
+fn random_history(
+    mut random: Random,
+    begin: DateTime<Utc>,
+    maker: &DeltaMaker<'_>,
+) -> (History, Sums, DateTime<Utc>) {
+    let (mut history, mut sums, mut now) = (History::default(), Sums::default(), begin);
+    for _ in 0..CHANGES {
+        now += TimeDelta::seconds(i64::try_from(random.below(1800)).unwrap());
+        let (old, new) = history.step(&mut random, now);
+        let change = Change { old: old.as_ref(), new: new.as_ref(), committed: now };
+        sums.add(&maker.of(&change));
+    }
+    (history, sums, now)
+}
+
 #[test]
 fn the_sum_of_deltas_is_what_a_full_computation_finds() {
     let catalogue = catalogue();
@@ -181,14 +197,8 @@ fn the_sum_of_deltas_is_what_a_full_computation_finds() {
     let begin: DateTime<Utc> = "2026-03-01T10:00:00Z".parse().unwrap();
     let (mut compared, mut values) = (0, 0);
     for seed in 0..SEEDS {
-        let mut random = Random { state: seed, is_late: true };
-        let (mut history, mut sums, mut now) = (History::default(), Sums::default(), begin);
-        for _ in 0..CHANGES {
-            now += TimeDelta::seconds(i64::try_from(random.below(1800)).unwrap());
-            let (old, new) = history.step(&mut random, now);
-            let change = Change { old: old.as_ref(), new: new.as_ref(), committed: now };
-            sums.add(&maker.of(&change));
-        }
+        let random = Random { state: seed, is_late: true };
+        let (history, sums, now) = random_history(random, begin, &maker);
         let last = hour_of(now);
         for metric in catalogue.metrics() {
             let hours = match metric.window() {
@@ -223,14 +233,8 @@ fn a_stock_of_a_past_hour_is_what_the_table_said_then() {
     let maker = DeltaMaker::new(&catalogue, stocks());
     let begin: DateTime<Utc> = "2026-03-01T10:00:00Z".parse().unwrap();
     for seed in 0..SEEDS {
-        let mut random = Random { state: seed + 2000, is_late: false };
-        let (mut history, mut sums, mut now) = (History::default(), Sums::default(), begin);
-        for _ in 0..CHANGES {
-            now += TimeDelta::seconds(i64::try_from(random.below(1800)).unwrap());
-            let (old, new) = history.step(&mut random, now);
-            let change = Change { old: old.as_ref(), new: new.as_ref(), committed: now };
-            sums.add(&maker.of(&change));
-        }
+        let random = Random { state: seed + 2000, is_late: false };
+        let (history, sums, now) = random_history(random, begin, &maker);
         for metric in stocks() {
             for hour in hour_of(begin)..=hour_of(now) {
                 let rows = history.rows_at_the_end(hour);
